@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from core.errors import Invalid
 from core.findings import Finding
 
 
@@ -194,7 +195,8 @@ class EngineSettings:
     """How to reach one runtime. An engine reads only what concerns it.
 
     `state_dir` is a folder of the engine's own (release history, files of ConfigMaps).
-    `kubeconfig` is the text of a kubeconfig, kept in memory and never logged.
+    `kubeconfig` is the text of a kubeconfig, kept in memory and never logged. `internal_networks` gives
+    containers of the docker engine no route out of the node.
     """
 
     name: str = "local"
@@ -204,6 +206,7 @@ class EngineSettings:
     context: str = ""
     helm: str = "sdk"
     progress_deadline: float = 300.0
+    internal_networks: bool = True
 
 
 class Engine(ABC):
@@ -264,6 +267,13 @@ class Engine(ABC):
     @abstractmethod
     def events(self, name: str, namespace: str, *, limit: int = 100) -> list[Event]:
         """Return what happened to the release, newest first."""
+
+    def load_image(self, archive: Path) -> list[str]:
+        """Load a docker-archive into the runtime and return its image names; `Invalid` where images come from a registry only."""
+        raise Invalid(f"The {self.name} engine takes images from a registry, not from a package")
+
+    def halt(self) -> None:
+        """Stop and remove what runs but keep the release history; the next `supervise` brings it back."""
 
     def supervise(self) -> None:
         """Do one round of what the runtime does not do by itself (probes, restarts, loopback ports).

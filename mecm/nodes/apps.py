@@ -1,0 +1,10 @@
+"""The Django app `mecm.nodes`."""
+
+from django.apps import AppConfig
+
+
+class NodesConfig(AppConfig):
+    """Registers the handlers of this topic once all models are loaded."""
+
+    name = "mecm.nodes"
+    label = "nodes"
