@@ -1,0 +1,202 @@
+"""What the MEP knows: app instances, their services, subscriptions and rules, and what must still be sent."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import connection, models
+
+from mep.mp1.states import AppState, Enforcement, RuleState, ServiceState
+
+
+def new_id() -> str:
+    """Return an identifier of 32 characters, the most that MEC 016 allows for one."""
+    return uuid.uuid4().hex
+
+
+class Counter(models.Model):
+    """A version per subject, raised in the same transaction as the change it announces.
+
+    Readers in every process learn from SQLite's `PRAGMA data_version` that something was committed and
+    from these rows what; unlike a counter beside the database it cannot miss a commit or outlive a crash.
+    """
+
+    name = models.CharField(primary_key=True, max_length=20)
+    value = models.BigIntegerField(default=0)
+
+    @staticmethod
+    def bump(name: str) -> int:
+        """Raise the counter `name` and return its new value."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO mp1_counter (name, value) VALUES (%s, 1)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+                [name],
+            )
+            return int(cursor.fetchone()[0])
+
+
+class App(models.Model):
+    """One app instance with its identity; the row goes when the app is discarded."""
+
+    id = models.CharField(primary_key=True, max_length=64, help_text="appInstanceId")
+    name = models.CharField(max_length=255)
+    provider = models.CharField(max_length=255, blank=True)
+    app_d_id = models.CharField(max_length=255, blank=True)
+    soft_version = models.CharField(max_length=64, blank=True)
+    d_version = models.CharField(max_length=64, blank=True)
+    namespace = models.CharField(max_length=255, blank=True)
+    declared = models.JSONField(default=dict, help_text="services required, optional and produced, from the AppD")
+    registration = models.JSONField(null=True, help_text="AppInfo as registered on Mp1, MEC 011 V3.1.1 7.1.2.6")
+    client_id = models.CharField(max_length=128, unique=True)
+    secret = models.BinaryField(help_text="the client secret, sealed")
+    state = models.CharField(max_length=12, choices=AppState.choices(), default=AppState.PROVISIONED)
+    action = models.CharField(max_length=12, blank=True, help_text="operationAction of the termination under way")
+    deadline = models.FloatField(null=True, help_text="epoch seconds at which the termination under way is over")
+    provisioned_at = models.FloatField()
+    ready_at = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state=AppState.TERMINATING) ^ models.Q(deadline__isnull=True),
+                name="a_termination_under_way_has_a_deadline",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+
+class Service(models.Model):
+    """One service instance, MEC 011 8.1.2.2 (ServiceInfo)."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, help_text="serInstanceId")
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="services")
+    name = models.CharField(max_length=255, db_index=True)
+    version = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=ServiceState.choices())
+    category = models.JSONField(null=True)
+    transport = models.JSONField()
+    serializer = models.CharField(max_length=20)
+    scope = models.CharField(max_length=20)
+    consumed_local_only = models.BooleanField()
+    interval = models.PositiveIntegerField(null=True, help_text="seconds between heartbeats; null: none are expected")
+    beat_at = models.FloatField(null=True, help_text="epoch seconds of the last heartbeat, or of the registration")
+    due_at = models.FloatField(null=True, db_index=True, help_text="epoch seconds after which a heartbeat is missed")
+    revision = models.BigIntegerField(db_index=True, help_text="value of the counter `services` at the last change")
+    created_at = models.FloatField()
+
+    class Meta:
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+
+class Subscription(models.Model):
+    """One subscription and the state of its deliveries."""
+
+    AVAILABILITY = "SerAvailabilityNotificationSubscription"
+    TERMINATION = "AppTerminationNotificationSubscription"
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id)
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="subscriptions")
+    kind = models.CharField(max_length=60, choices=[(AVAILABILITY, AVAILABILITY), (TERMINATION, TERMINATION)])
+    callback = models.CharField(max_length=2000)
+    criteria = models.JSONField(default=dict, help_text="filteringCriteria")
+    root = models.CharField(max_length=300, help_text="API root under which the subscriber knows us; for links")
+    created_at = models.FloatField()
+    failures = models.PositiveIntegerField(default=0, help_text="deliveries that failed in a row")
+    next_try_at = models.FloatField(default=0)
+    delivered = models.PositiveIntegerField(default=0)
+    dropped = models.PositiveIntegerField(default=0, help_text="notifications given up")
+    last_error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class Notice(models.Model):
+    """One notification in the outbox; the oldest of a subscription goes first, and goes alone."""
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="notices")
+    body = models.JSONField()
+    created_at = models.FloatField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"notice {self.pk}"
+
+
+class Rule(models.Model):
+    """What traffic and DNS rules share: an owner, an id within it, a state, and whether the app chose that state."""
+
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="%(class)ss")
+    rule_id = models.CharField(max_length=255)
+    state = models.CharField(max_length=8, choices=RuleState.choices(), default=RuleState.INACTIVE)
+    chosen = models.BooleanField(default=False, help_text="the app itself set the state, so getting ready does not change it")
+    revision = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class TrafficRule(Rule):
+    """MEC 011 7.1.5.2 (TrafficRule); `body` holds the members beside id and state."""
+
+    body = models.JSONField()
+    enforcement = models.CharField(max_length=10, choices=Enforcement.choices(), default=Enforcement.PENDING)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "rule_id"], name="one_traffic_rule_per_id_and_app")]
+        ordering = ["app_id", "rule_id"]
+
+    def __str__(self) -> str:
+        return f"{self.app_id}/{self.rule_id}"
+
+
+class DnsRule(Rule):
+    """MEC 011 7.1.5.3 (DnsRule)."""
+
+    domain_name = models.CharField(max_length=255, db_index=True)
+    family = models.CharField(max_length=5, choices=[("IP_V4", "IP_V4"), ("IP_V6", "IP_V6")])
+    address = models.CharField(max_length=45)
+    ttl = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "rule_id"], name="one_dns_rule_per_id_and_app")]
+        ordering = ["app_id", "rule_id"]
+
+    def __str__(self) -> str:
+        return f"{self.app_id}/{self.rule_id}"
+
+
+class SigningKey(models.Model):
+    """One key that signs, or signed, access tokens."""
+
+    kid = models.CharField(primary_key=True, max_length=32, default=new_id)
+    private = models.BinaryField(help_text="PKCS#8 PEM, sealed")
+    public = models.JSONField(help_text="the public JWK")
+    created_at = models.FloatField()
+    retired_at = models.FloatField(null=True, help_text="epoch seconds since which it signs no more")
+    verify_until = models.FloatField(null=True, help_text="epoch seconds at which its last token has expired")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["retired_at"],
+                condition=models.Q(retired_at__isnull=True),
+                nulls_distinct=False,
+                name="one_key_signs_at_a_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.kid
