@@ -75,7 +75,8 @@ class Env:
         """Raise one ValueError that lists every unreadable or unknown setting."""
         known = {item.name for item in self.declared}
         unknown = [
-            f"{name}: there is no such setting" for name in sorted(self.source)
+            f"{name}: there is no such setting"
+            for name in sorted(self.source)
             if name.startswith(self.prefix + "_") and name not in known
         ]
         if self.problems or unknown:

@@ -57,7 +57,9 @@ class Registry(Generic[Plugin]):
             if name not in self._loaded:
                 target = self._targets.get(name)
                 if target is None:
-                    raise Missing(f"There is no plugin {name!r} among {self.kind}; known: {', '.join(self.names()) or 'none'}")
+                    raise Missing(
+                        f"There is no plugin {name!r} among {self.kind}; known: {', '.join(self.names()) or 'none'}"
+                    )
                 module, _, attribute = target.partition(":")
                 self._loaded[name] = getattr(import_module(module), attribute)
             return self._loaded[name]

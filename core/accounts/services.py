@@ -1,0 +1,179 @@
+"""Verbs of accounts: organisations, people, roles, tokens, signing in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from core.accounts.access import Actor, unknown_scopes
+from core.accounts.models import ApiToken, LoginAttempt, Membership, Organisation, Role, User
+from core.audit import services as audit
+from core.errors import Conflict, Invalid, Throttled, Unauthenticated
+
+TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
+
+
+@transaction.atomic
+def found_organisation(*, slug: str, name: str, actor: Actor) -> Organisation:
+    """Make an organisation; whoever founds it becomes its administrator. `Conflict` when the slug is taken."""
+    organisation = Organisation(slug=slug, name=name)
+    _clean(organisation)
+    try:
+        with transaction.atomic():
+            organisation.save(force_insert=True)
+    except IntegrityError:
+        raise Conflict(f"The short name {slug!r} is taken; choose another.", field="slug") from None
+    if actor.user is not None:
+        Membership.objects.create(user=actor.user, organisation=organisation, role=Role.ADMIN)
+    audit.record(actor, "organisation.found", organisation, organisation=organisation, slug=slug)
+    return organisation
+
+
+@transaction.atomic
+def create_user(*, username: str, password: str, actor: Actor, email: str = "") -> User:
+    """Make a person who can sign in; `Conflict` when the name is taken, `Invalid` for a weak password."""
+    user = User(username=username, email=email)
+    try:
+        validate_password(password, user)
+    except ValidationError as problem:
+        raise Invalid(" ".join(problem.messages), field="password") from None
+    user.set_password(password)
+    if User.objects.filter(username=username).exists():
+        raise Conflict(f"The user name {username!r} is taken.", field="username")
+    _clean(user)
+    user.save(force_insert=True)
+    audit.record(actor, "user.create", user, username=username)
+    return user
+
+
+@transaction.atomic
+def grant(user: User, organisation: Organisation, role: str, *, actor: Actor) -> Membership:
+    """Give `user` a role in `organisation`; giving it twice is giving it once."""
+    actor.require("accounts.manage", organisation)
+    if role not in Role.values:
+        raise Invalid(f"{role!r} is not a role; use one of {', '.join(Role.values)}", field="role")
+    membership, fresh = Membership.objects.get_or_create(user=user, organisation=organisation, role=role)
+    if fresh:
+        audit.record(actor, "membership.grant", membership, organisation=organisation, user=user.username, role=role)
+    return membership
+
+
+@transaction.atomic
+def withdraw_role(membership: Membership, *, actor: Actor) -> None:
+    """Take a role away; `Conflict` for the last administrator of an organisation."""
+    organisation = membership.organisation
+    actor.require("accounts.manage", organisation)
+    admins = Membership.objects.select_for_update().filter(organisation=organisation, role=Role.ADMIN)
+    if membership.role == Role.ADMIN and len(admins) == 1:
+        raise Conflict("An organisation keeps at least one administrator; give the role to somebody else first.")
+    facts = {"user": membership.user.username, "role": membership.role}
+    audit.record(actor, "membership.withdraw", membership, organisation=organisation, **facts)
+    membership.delete()
+
+
+@transaction.atomic
+def issue_token(
+    user: User,
+    *,
+    name: str,
+    actor: Actor,
+    scopes: list[str] | None = None,
+    organisation: Organisation | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """Make an API token; returns the row and the token itself, which is never shown again.
+
+    A token never holds more than the one that made it: a token made with a token stays inside its scopes.
+    """
+    wrong = unknown_scopes(scopes or [])
+    if wrong:
+        raise Invalid(f"Unknown scopes: {', '.join(wrong)}", field="scopes")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("The end of a token must lie in the future", field="expires_at")
+    if actor.token is not None:
+        scopes = sorted(set(scopes or actor.token.scopes) & set(actor.token.scopes)) if actor.token.scopes else scopes
+        organisation = actor.token.organisation or organisation
+    if organisation is not None and organisation.id not in actor.roles:
+        raise Invalid("You are no member of that organisation", field="organisation")
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken(
+        user=user,
+        name=name.strip(),
+        hint=secret[:10],
+        sha256=_digest(secret),
+        scopes=scopes or [],
+        organisation=organisation,
+        expires_at=expires_at,
+    )
+    _clean(token)
+    token.save()
+    audit.record(actor, "token.issue", token, organisation=organisation, name=token.name, scopes=token.scopes)
+    return token, secret
+
+
+@transaction.atomic
+def revoke_token(token: ApiToken, *, actor: Actor) -> ApiToken:
+    """Close the door for a token, at once; twice is once."""
+    if token.revoked_at is None:
+        token.revoked_at = timezone.now()
+        token.save(update_fields=["revoked_at"])
+        audit.record(actor, "token.revoke", token, organisation=token.organisation, name=token.name)
+    return token
+
+
+def token_actor(secret: str) -> Actor:
+    """Return who stands behind a bearer token; `Unauthenticated` when it opens nothing."""
+    token = ApiToken.objects.alive().select_related("user", "organisation").filter(sha256=_digest(secret)).first()
+    if token is None:
+        raise Unauthenticated("This API token is unknown, has ended or was revoked.")
+    now = timezone.now()
+    # "Last used" is for people: once a minute is enough, and reads stay reads.
+    if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=1):
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return Actor(token.user, token)
+
+
+def sign_in(request: Any, *, username: str, password: str, address: str) -> User:
+    """Return the person behind a name and password.
+
+    `Unauthenticated` when they do not fit together, and `Throttled` after too many misses for that name from
+    that address, or from the address at all. A right password during the pause is refused too.
+    """
+    since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
+    misses = LoginAttempt.objects.filter(at__gt=since, address=address)
+    if misses.filter(name=username).count() >= settings.LOGIN_LIMIT or misses.count() >= settings.LOGIN_LIMIT * 4:
+        raise Throttled(
+            f"Too many failed sign-ins; try again in {settings.LOGIN_WINDOW // 60} minutes.",
+            retry_after=settings.LOGIN_WINDOW,
+        )
+    user = authenticate(request, username=username, password=password)
+    if user is None:
+        LoginAttempt.objects.create(name=username[:150], address=address[:45])
+        LoginAttempt.objects.filter(at__lt=since).delete()
+        audit.record(Actor(None), "session.refuse", None, name=username[:150], address=address)
+        raise Unauthenticated("The user name and the password do not fit together.")
+    LoginAttempt.objects.filter(Q(name=username), address=address).delete()
+    audit.record(Actor(user), "session.open", user, address=address)  # type: ignore[arg-type]
+    return user  # type: ignore[return-value]
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _clean(row: Any) -> None:
+    try:
+        row.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as problem:
+        errors = [{"field": field, "detail": " ".join(messages)} for field, messages in problem.message_dict.items()]
+        raise Invalid("; ".join(f"{item['field']}: {item['detail']}" for item in errors), errors=errors) from None

@@ -1,0 +1,47 @@
+"""One web process: edge links and live streams go to ASGI, everything else to Django WSGI in threads.
+
+All of Django under ASGI pays a thread hop for each synchronous middleware; WSGI in threads does not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mecm.settings")
+
+from a2wsgi import WSGIMiddleware
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+pages = WSGIMiddleware(get_wsgi_application(), workers=16)
+streams = get_asgi_application()
+
+from mecm.edge.hub import application as edge  # noqa: E402  (its models need the apps to be loaded)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Dispatch by kind of connection and path."""
+    if scope["type"] == "websocket":
+        await edge(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["path"].endswith("/stream"):
+        await streams(scope, receive, send)
+    else:
+        await pages(scope, receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,25 @@
+"""Celery: the doorbell and the set of hands. What is to be done is in the operation rows."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mecm.settings")
+
+app = Celery("breakwater")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["mecm"])
+
+
+def ring(operation_id: str, delay: float) -> None:
+    """Tell some worker that this operation is due in `delay` seconds."""
+    app.send_task("operations.run", args=[operation_id], countdown=delay or None, retry=False, ignore_result=True)
+
+
+@worker_ready.connect
+def _sweep_at_start(**_: Any) -> None:
+    app.send_task("operations.sweep", retry=False)

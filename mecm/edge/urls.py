@@ -1,0 +1,3 @@
+"""Paths of this topic."""
+
+urlpatterns: list = []

@@ -1,0 +1,273 @@
+"""Settings of the centre. Every one is declared once, with its type, its default and a sentence of help.
+
+They are read from the environment as `BREAKWATER_<NAME>`; `manage.py settings_help` lists them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from core.env import Env, boolean, words
+from core.vault import load_or_make_key
+
+env = Env("BREAKWATER")
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+VAR_DIR = Path(
+    env("VAR", str(BASE_DIR / "var"), help="folder for everything that is written: database, packages, keys")
+)
+VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+BLOB_DIR = Path(env("BLOBS", str(VAR_DIR / "blobs"), help="folder of stored packages, charts and images, by digest"))
+BROKER_DIR = VAR_DIR / "broker"
+CA_DIR = VAR_DIR / "ca"
+
+DEBUG = env("DEBUG", False, cast=boolean, help="show tracebacks on pages; for development only")
+PUBLIC_URL = env(
+    "PUBLIC_URL", "http://127.0.0.1:8000", help="address under which people and edge nodes reach us"
+).rstrip("/")
+ALLOWED_HOSTS = env(
+    "ALLOWED_HOSTS",
+    sorted({"127.0.0.1", "localhost", "[::1]", urlsplit(PUBLIC_URL).hostname or "127.0.0.1"}),
+    cast=words,
+    help="host names that we answer to",
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SIMULATED_RUNTIME = env("SIMULATED", False, cast=boolean, help="say on every page that no real runtime is behind this")
+
+# The key file makes one secret per installation; a setting may give one for several web hosts.
+_key_file = Path(env("KEY_FILE", str(VAR_DIR / "keys" / "vault.key"), help="32 byte key that seals secrets at rest"))
+VAULT_KEY = load_or_make_key(_key_file)
+SECRET_KEY = env(
+    "SECRET_KEY", "", help="key of sessions; made once and kept beside the vault key when empty", secret=True
+)
+if not SECRET_KEY:
+    SECRET_KEY = load_or_make_key(_key_file.with_name("session.key")).hex()
+
+MAX_PACKAGE_BYTES = env(
+    "MAX_PACKAGE_BYTES", 5 * 1024**3, cast=int, help="largest package that may be uploaded, in bytes"
+)
+MAX_UNPACKED_BYTES = env(
+    "MAX_UNPACKED_BYTES", 10 * 1024**3, cast=int, help="largest sum of a package's unpacked members"
+)
+OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
+OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
+LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
+LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
+HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
+LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for `sqlite:///path` or `postgres://user:password@host:port/name?option=value`."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path) or str(VAR_DIR / "centre.sqlite3"),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA busy_timeout=20000;",
+            },
+        }
+    if parts.scheme in ("postgres", "postgresql"):
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path.lstrip("/")),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": unquote(parts.hostname or ""),
+            "PORT": str(parts.port or ""),
+            "CONN_MAX_AGE": None,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": dict(parse_qsl(parts.query)),
+        }
+    raise ValueError("give sqlite:///path or postgres://user:password@host:port/name")
+
+
+DATABASES = {
+    "default": env(
+        "DATABASE_URL",
+        database("sqlite://"),
+        cast=database,
+        help="sqlite:///path or postgres://user:password@host:port/name",
+        secret=True,
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "csp",
+    "core.accounts",
+    "core.audit",
+    "core.operations",
+    "appstore.packages",
+    "mecm.nodes",
+    "mecm.edge",
+    "mecm.deployments",
+    "mecm",
+    "frontend",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "core.accounts.middleware.ActorMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "mecm.urls"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "frontend.context.portal",
+            ]
+        },
+    }
+]
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/"
+SESSION_COOKIE_NAME = "breakwater_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+CSRF_COOKIE_NAME = "breakwater_csrf"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https")
+    if env("BEHIND_PROXY", False, cast=boolean, help="trust X-Forwarded-Proto of a TLS proxy in front of us")
+    else None
+)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "SAMEORIGIN"
+
+_SELF, _NONE = "'self'", "'none'"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [_SELF],
+        "script-src": [_SELF],
+        "style-src": [_SELF],
+        "img-src": [_SELF, "data:"],
+        "font-src": [_SELF],
+        "connect-src": [_SELF],
+        "object-src": [_NONE],
+        "base-uri": [_SELF],
+        "form-action": [_SELF],
+        "frame-ancestors": [_SELF],
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# A body over this size is only read by the streaming upload, never into memory.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024**2
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+
+REST_FRAMEWORK = {
+    # Authentication and pagination are those of core.http.ApiView; naming them here would import it in a circle.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.FormParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "core.http.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Breakwater API",
+    "DESCRIPTION": "The REST API of the Breakwater centre: packages, nodes, deployments, operations, accounts.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# The rows are the queue (core.operations): what a broker loses costs one sweep, never work.
+CELERY_BROKER_URL = env(
+    "BROKER_URL", "filesystem://", help="filesystem:// (embedded), redis://host:port/0 or amqp://host", secret=True
+)
+if CELERY_BROKER_URL == "filesystem://":
+    for _folder in ("in", "processed", "control"):
+        (BROKER_DIR / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # One folder for both: what is written by one process is read by the other.
+        "data_folder_in": str(BROKER_DIR / "in"),
+        "data_folder_out": str(BROKER_DIR / "in"),
+        "control_folder": str(BROKER_DIR / "control"),
+        "store_processed": False,
+        "polling_interval": 0.05,
+    }
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "breakwater"
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "sweep operations": {
+        "task": "operations.sweep",
+        "schedule": env("SWEEP_EVERY", 15, cast=int, help="seconds between sweeps"),
+    },
+    "watch direct nodes": {"task": "nodes.watch", "schedule": 30},
+    "collect garbage": {"task": "packages.collect_garbage", "schedule": 3600},
+}
+OPERATION_BELL = "mecm.celery.ring"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "docker": {"level": "WARNING"}},
+}
+
+env.finish()

@@ -1,0 +1,26 @@
+"""Where everything of the centre is found. The portal is mounted by name: this room does not import it."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from core.http import not_found
+
+api = [
+    path("", include("core.accounts.urls")),
+    path("", include("core.operations.urls")),
+    path("", include("core.audit.urls")),
+    path("", include("appstore.packages.urls")),
+    path("", include("mecm.nodes.urls")),
+    path("", include("mecm.deployments.urls")),
+    path("", include("mecm.edge.urls")),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("<path:unknown>", not_found),
+]
+
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("", include("frontend.urls")),
+]
