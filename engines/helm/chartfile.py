@@ -1,0 +1,87 @@
+"""Is this chart file safe to hand to Helm? Digest, and no way out of its folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from core.errors import Invalid
+
+LARGEST_ARCHIVE, UNPACKED, MOST_MEMBERS = 32 << 20, 64 << 20, 5000
+
+
+def check(chart: Path) -> str:
+    """Return the SHA-256 of a chart (`.tgz` or folder) whose members all stay inside it; `Invalid` otherwise."""
+    if chart.is_dir():
+        return _check_folder(chart)
+    try:
+        size = chart.stat().st_size
+        if size > LARGEST_ARCHIVE:
+            raise Invalid(f"The chart is larger than {LARGEST_ARCHIVE >> 20} MiB")
+        with chart.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        _check_members(chart)
+    except FileNotFoundError:
+        raise Invalid("The chart is not there") from None
+    except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError):
+        raise Invalid("The chart is no readable .tgz") from None
+    return digest
+
+
+def _check_members(chart: Path) -> None:
+    unpacked = 0
+    roots: set[str] = set()
+    seen: set[str] = set()
+    with gzip.open(chart) as plain, tarfile.open(fileobj=_Meter(plain), mode="r|") as archive:  # type: ignore[call-overload]
+        for number, member in enumerate(archive):
+            if number >= MOST_MEMBERS:
+                raise Invalid(f"The chart has more than {MOST_MEMBERS} members")
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
+                raise Invalid(f"The chart has a member outside of it: {member.name[:200]!r}")
+            if not (member.isreg() or member.isdir()):
+                raise Invalid(f"The chart has a member that is neither file nor folder: {member.name[:200]!r}")
+            if member.isreg():
+                if str(path) in seen:
+                    raise Invalid(f"The chart has two members of one name: {member.name[:200]!r}")
+                seen.add(str(path))
+            unpacked += member.size
+            if unpacked > UNPACKED:
+                raise Invalid(f"The chart unpacks to more than {UNPACKED >> 20} MiB")
+            roots.update(path.parts[:1])
+    if len(roots) != 1:
+        raise Invalid("The chart must hold exactly one folder at its top")
+
+
+class _Meter:
+    """Reads on, but never past the limit: a small file may unpack to very much."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream, self._left = stream, UNPACKED + (8 << 20)
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise Invalid(f"The chart unpacks to more than {UNPACKED >> 20} MiB")
+        return chunk
+
+
+def _check_folder(chart: Path) -> str:
+    digest, total = hashlib.sha256(), 0
+    root = chart.resolve()
+    for number, path in enumerate(sorted(chart.rglob("*"))):
+        if number >= MOST_MEMBERS:
+            raise Invalid(f"The chart has more than {MOST_MEMBERS} members")
+        if not path.resolve().is_relative_to(root):
+            raise Invalid(f"The chart has a link that leaves it: {path.relative_to(chart)}")
+        if path.is_file():
+            total += path.stat().st_size
+            if total > UNPACKED:
+                raise Invalid(f"The chart is larger than {UNPACKED >> 20} MiB")
+            body = path.read_bytes()
+            digest.update(f"{path.relative_to(chart).as_posix()}\0{len(body)}\0".encode() + body)
+    return digest.hexdigest()

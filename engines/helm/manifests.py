@@ -1,0 +1,104 @@
+"""From Helm's text to objects: YAML that others wrote, so bounded in every direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from core.errors import Invalid
+from engines.contract import Manifest
+
+LARGEST_TEXT, MOST_OBJECTS, MOST_NODES, DEEPEST = 8 << 20, 1000, 200_000, 60
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML as Kubernetes reads it: a date is text there."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_all(text: str, what: str = "The rendered chart") -> list[Any]:
+    """Return the documents of `text`; `Invalid` for anything too large, too deep or that is no YAML."""
+    if len(text) > LARGEST_TEXT:
+        raise Invalid(f"{what} is larger than {LARGEST_TEXT >> 20} MiB")
+    try:
+        _check_depth(text, what)
+        documents = list(_bounded(yaml.load_all(text, Loader=_Loader), what))
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise Invalid(f"{what} is no valid YAML: {_first_line(problem)}") from None
+    sizes: dict[int, int] = {}
+    if sum(_expanded(document, sizes, frozenset(), what) for document in documents) > MOST_NODES:
+        raise Invalid(f"{what} has more than {MOST_NODES} nodes; aliases count each time they are used")
+    return documents
+
+
+def manifests(text: str) -> tuple[Manifest, ...]:
+    """Return the Kubernetes objects in `text`, lists flattened, in order; `Invalid` names what is none."""
+    return tuple(_objects(load_all(text)))
+
+
+def _objects(documents: list[Any]) -> Iterator[Manifest]:
+    for document in documents:
+        if document is None:
+            continue
+        if not isinstance(document, Mapping):
+            raise Invalid("The chart renders something that is no Kubernetes object")
+        kind, version = document.get("kind"), document.get("apiVersion")
+        if not isinstance(kind, str) or not isinstance(version, str):
+            raise Invalid("The chart renders an object without kind or apiVersion")
+        if kind == "List":
+            yield from _objects(list(document.get("items") or []))
+            continue
+        metadata = document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        if not isinstance(name, str) or not name or len(name) > 253:
+            raise Invalid(f"The chart renders a {kind} without a usable name")
+        yield Manifest(kind=kind, name=name, api_version=version, body=document)
+
+
+def _bounded(documents: Iterator[Any], what: str) -> Iterator[Any]:
+    for number, document in enumerate(documents):
+        if number >= MOST_OBJECTS:
+            raise Invalid(f"{what} has more than {MOST_OBJECTS} documents")
+        yield document
+
+
+def _check_depth(text: str, what: str) -> None:
+    # Before anything is built: libyaml composes recursively, so depth must be known to be harmless.
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str) -> int:
+    """Return how many nodes a walk over `node` would meet; each shared node is counted once and remembered."""
+    if not isinstance(node, dict | list):
+        return 1
+    key = id(node)
+    if key in above:
+        raise Invalid(f"{what} contains itself")
+    if len(above) > DEEPEST:
+        raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
+    if key not in sizes:
+        inside = above | {key}
+        children = node.values() if isinstance(node, dict) else node
+        sizes[key] = 1 + sum(_expanded(child, sizes, inside, what) for child in children)
+    return sizes[key]
+
+
+def _first_line(problem: Exception) -> str:
+    # Never the text around the mistake: it may be a Secret.
+    mark = getattr(problem, "problem_mark", None)
+    where = f" in line {mark.line + 1}" if mark is not None else ""
+    return f"{getattr(problem, 'problem', None) or type(problem).__name__}{where}"

@@ -1,0 +1,190 @@
+"""Helm through helm-python-sdk: Helm 4 inside this process, no binary.
+
+The library starts Go threads when it is imported, and these do not survive a fork: every call in a forked child
+would hang. So it is imported by the call that needs it, and a child of a process that had it gets an error instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import BreakwaterError, Missing
+from engines.helm import chartfile
+from engines.helm.errors import translate
+from engines.helm.manifests import manifests
+from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
+
+_NOWHERE = "http://127.0.0.1:1"
+_LIBRARY = "helm_python"
+_inherited = False
+
+
+def _after_fork() -> None:
+    global _inherited
+    _inherited = _inherited or _LIBRARY in sys.modules
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class LoadedBeforeFork(BreakwaterError):
+    """Helm's library was loaded in the parent of this process, and would hang here."""
+
+    code, title = "helm-after-fork", "Helm cannot be used in this process"
+
+
+def library() -> Any:
+    """Return the SDK's module, loaded now if need be; `LoadedBeforeFork` where a call would hang."""
+    if _inherited:
+        raise LoadedBeforeFork(
+            "Helm's library was loaded before this process was forked; use it in the child only, a thread, or helm=cli"
+        )
+    return importlib.import_module(_LIBRARY)
+
+
+class SdkHelm(Helm):
+    """The adapter that needs nothing but the Python package."""
+
+    def version(self) -> str:
+        return f"Helm SDK {library().helm_sdk_version()}"
+
+    def render(self, chart: Path, values: Mapping[str, Any], *, name: str, namespace: str) -> Rendered:
+        check_names(name, namespace)
+        chartfile.check(chart)
+        sdk = library()
+        with _translated(sdk), sdk.Chart.load(chart) as loaded:
+            # An install reports a broken schema as a failed release; asked first, the answer is exact.
+            loaded.validate_schema(plain(values))
+            with sdk.Config(kube_apiserver=_NOWHERE, namespace=namespace) as config:
+                answer = config.install(loaded, name, plain(values), namespace=namespace, dry_run="client")
+        return Rendered(
+            manifests=manifests(str(answer.get("manifest", ""))),
+            chart_name=str(answer.get("chart_name", "")),
+            chart_version=str(answer.get("chart_version", "")),
+            app_version=str(answer.get("app_version", "")),
+        )
+
+    def install(
+        self,
+        cluster: Cluster,
+        chart: Path,
+        values: Mapping[str, Any],
+        *,
+        name: str,
+        namespace: str,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        timeout: int = 60,
+    ) -> HelmRelease:
+        check_names(name, namespace)
+        chartfile.check(chart)
+        with self._config(cluster, namespace) as (sdk, config), sdk.Chart.load(chart) as loaded:
+            loaded.validate_schema(plain(values))
+            answer = config.install(
+                loaded,
+                name,
+                plain(values),
+                namespace=namespace,
+                timeout=timeout,
+                create_namespace=True,
+                description=description or None,
+                labels=dict(labels or {}) or None,
+            )
+        return _release(answer)
+
+    def upgrade(
+        self,
+        cluster: Cluster,
+        chart: Path,
+        values: Mapping[str, Any],
+        *,
+        name: str,
+        namespace: str,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        timeout: int = 60,
+    ) -> HelmRelease:
+        check_names(name, namespace)
+        chartfile.check(chart)
+        with self._config(cluster, namespace) as (sdk, config), sdk.Chart.load(chart) as loaded:
+            loaded.validate_schema(plain(values))
+            answer = config.upgrade(
+                loaded,
+                name,
+                plain(values),
+                namespace=namespace,
+                timeout=timeout,
+                reset_values=True,
+                max_history=10,
+                description=description or None,
+                labels=dict(labels or {}) or None,
+            )
+        return _release(answer)
+
+    def rollback(self, cluster: Cluster, *, name: str, namespace: str, revision: int, timeout: int = 60) -> None:
+        check_names(name, namespace)
+        with self._config(cluster, namespace) as (_, config):
+            config.rollback(name, version=revision, timeout=timeout)
+
+    def uninstall(self, cluster: Cluster, *, name: str, namespace: str, timeout: int = 60) -> None:
+        check_names(name, namespace)
+        with self._config(cluster, namespace) as (_, config):
+            config.uninstall(name, timeout=timeout)
+
+    def history(self, cluster: Cluster, *, name: str, namespace: str) -> list[HelmRelease]:
+        check_names(name, namespace)
+        with self._config(cluster, namespace) as (_, config):
+            found = [_release(entry) for entry in config.history(name)]
+        if not found:
+            raise Missing(f"There is no release {name} in {namespace}")
+        return sorted(found, key=lambda release: release.revision)
+
+    def release(self, cluster: Cluster, *, name: str, namespace: str) -> HelmRelease:
+        check_names(name, namespace)
+        with self._config(cluster, namespace) as (_, config):
+            return _release(config.status(name))
+
+    def releases(self, cluster: Cluster, *, namespace: str = "") -> list[HelmRelease]:
+        with self._config(cluster, namespace or "default") as (_, config):
+            return [_release(entry) for entry in config.list(all_states=True, all_namespaces=not namespace)]
+
+    @contextlib.contextmanager
+    def _config(self, cluster: Cluster, namespace: str) -> Iterator[tuple[Any, Any]]:
+        sdk = library()
+        with _translated(sdk):
+            config = sdk.Config(
+                kubeconfig_content=cluster.kubeconfig,
+                kube_context=cluster.context or None,
+                namespace=namespace,
+            )
+            with config:
+                yield sdk, config
+
+
+def _release(entry: Mapping[str, Any]) -> HelmRelease:
+    return HelmRelease(
+        name=str(entry.get("name", "")),
+        namespace=str(entry.get("namespace", "")),
+        revision=int(entry.get("revision") or 0),
+        status=str(entry.get("status", "")),
+        chart_name=str(entry.get("chart_name", "")),
+        chart_version=str(entry.get("chart_version", "")),
+        description=str(entry.get("description", "") or ""),
+        updated_at=moment(entry.get("deployed_at") or entry.get("last_deployed") or entry.get("updated")),
+        manifest=str(entry.get("manifest", "") or ""),
+    )
+
+
+@contextlib.contextmanager
+def _translated(sdk: Any) -> Iterator[None]:
+    """Turn the SDK's errors into ours. Its classes are not quite consistent, so some texts are looked at."""
+    try:
+        yield
+    except sdk.HelmError as problem:
+        raise translate(type(problem).__name__, str(getattr(problem, "detail", problem))) from None
