@@ -1,0 +1,155 @@
+// Copies what the pages need from node_modules to frontend/static/vendor and writes its manifest of hashes.
+// Run `npm ci && node tools/vendor.mjs` and commit the result: neither running nor testing needs node.
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const require = createRequire(import.meta.url);
+const topojson = require("topojson-client");
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const modules = join(root, "node_modules");
+const target = join(root, "frontend", "static", "vendor");
+
+const FILES = {
+  "tabler/tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
+  "tabler/tabler-themes.min.css": "@tabler/core/dist/css/tabler-themes.min.css",
+  "tabler/tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
+  "inter/inter-latin.woff2": "@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
+  "inter/inter-latin-ext.woff2": "@fontsource-variable/inter/files/inter-latin-ext-wght-normal.woff2",
+  "inter/LICENSE": "@fontsource-variable/inter/LICENSE",
+  "leaflet/leaflet.js": "leaflet/dist/leaflet.js",
+  "leaflet/leaflet.css": "leaflet/dist/leaflet.css",
+  "leaflet/images": "leaflet/dist/images",
+  "leaflet/LICENSE": "leaflet/LICENSE",
+  "world/LICENSE": "world-atlas/LICENSE",
+};
+
+const ICONS = `
+  activity alert-circle alert-triangle api apps arrow-back-up arrow-right arrow-up ban bell box brand-docker building
+  check chevron-down chevron-left chevron-right circle circle-check circle-dashed circle-x clock cloud-upload copy cpu
+  database device-desktop dots download external-link eye-off file-text hash help-circle history info-circle key link
+  list-check list-details loader lock logout map-2 map-pin moon network package packages pencil photo player-stop plug
+  plus refresh rocket route search server server-2 settings shield-check shield-half shield-x sun switch-horizontal
+  tag terminal-2 trash upload user users versions world x
+`.trim().split(/\s+/);
+
+function write(name, content) {
+  const path = join(target, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+}
+
+/** Hashed file names need files that name no others which are not there: the comments that point to source maps go. */
+function withoutSourceMap(text) {
+  return text.replace(/\n?\/\*[#@] sourceMappingURL=[^*]*\*\/\s*$/gm, "\n").replace(/\n?\/\/[#@] sourceMappingURL=.*$/gm, "\n");
+}
+
+function copy(name, from) {
+  const source = join(modules, from);
+  if (statSync(source).isDirectory()) {
+    cpSync(source, join(target, name), { recursive: true });
+  } else if (/\.(css|js)$/.test(name)) {
+    write(name, withoutSourceMap(readFileSync(source, "utf8")));
+  } else {
+    write(name, readFileSync(source));
+  }
+}
+
+function sprite() {
+  const symbols = ICONS.map((icon) => {
+    const path = join(modules, "@tabler/icons/icons/outline", `${icon}.svg`);
+    if (!existsSync(path)) throw new Error(`there is no icon ${icon}`);
+    const inner = readFileSync(path, "utf8").replace(/<!--[\s\S]*?-->/g, "").replace(/^[\s\S]*?<svg[^>]*>/, "").replace(/<\/svg>\s*$/, "");
+    return `<symbol id="${icon}" viewBox="0 0 24 24">${inner.replace(/\s*\n\s*/g, "")}</symbol>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg">\n${symbols.join("\n")}\n</svg>\n`;
+}
+
+/** Rings of the atlas lie on a sphere; on a flat map one that crosses the antimeridian would smear a band across it. */
+function unwrapped(ring) {
+  let shift = 0;
+  return ring.map(([longitude, latitude], index) => {
+    if (index > 0) {
+      const step = longitude - ring[index - 1][0];
+      if (step > 180) shift -= 360;
+      if (step < -180) shift += 360;
+    }
+    return [longitude + shift, latitude];
+  });
+}
+
+/** Cut a ring at a meridian, keeping the side where `sign * (longitude - at) <= 0` (Sutherland and Hodgman). */
+function clipped(ring, at, sign) {
+  const inside = ([longitude]) => sign * (longitude - at) <= 0;
+  const out = [];
+  ring.forEach((point, index) => {
+    const previous = ring[(index + ring.length - 1) % ring.length];
+    if (inside(point) !== inside(previous)) {
+      const part = (at - previous[0]) / (point[0] - previous[0]);
+      out.push([at, previous[1] + part * (point[1] - previous[1])]);
+    }
+    if (inside(point)) out.push(point);
+  });
+  if (out.length > 0) out.push(out[0]);
+  return out.length > 3 ? out : null;
+}
+
+/** Bring the parts that hang over the edge back to the other side of the map. */
+function flat(polygon) {
+  const rings = polygon.map(unwrapped).map((ring) => {
+    const [first, last] = [ring[0], ring[ring.length - 1]];
+    // A ring round a pole does not close on a flat map: lead it along the pole's edge.
+    if (Math.abs(first[0] - last[0]) < 180) return ring;
+    const pole = first[1] < 0 ? -90 : 90;
+    return [...ring, [last[0], pole], [first[0], pole], first];
+  });
+  const parts = [];
+  for (const offset of [-360, 0, 360]) {
+    const moved = rings
+      .map((ring) => ring.map(([x, y]) => [x + offset, y]))
+      .map((ring) => clipped(ring, 180, 1)).filter(Boolean)
+      .map((ring) => clipped(ring, -180, -1)).filter(Boolean);
+    if (moved.length > 0) parts.push(moved);
+  }
+  return parts;
+}
+
+function world(scale, digits) {
+  const atlas = JSON.parse(readFileSync(join(modules, "world-atlas", `countries-${scale}.json`), "utf8"));
+  const round = (value) => Number(value.toFixed(digits));
+  const features = topojson.feature(atlas, atlas.objects.countries).features.filter((item) => item.geometry).map((item) => {
+    const polygons = item.geometry.type === "Polygon" ? [item.geometry.coordinates] : item.geometry.coordinates;
+    const coordinates = polygons.flatMap(flat)
+      .map((rings) => rings.map((ring) => ring.map(([x, y]) => [round(x), round(y)])
+        .filter(([x, y], index, all) => index === 0 || x !== all[index - 1][0] || y !== all[index - 1][1]))
+        .filter((ring) => ring.length > 3))
+      .filter((rings) => rings.length > 0);
+    return { type: "Feature", properties: { name: item.properties.name }, geometry: { type: "MultiPolygon", coordinates } };
+  });
+  return JSON.stringify({ type: "FeatureCollection", features });
+}
+
+function filesBelow(folder) {
+  return readdirSync(folder, { withFileTypes: true })
+    .flatMap((entry) => (entry.isDirectory() ? filesBelow(join(folder, entry.name)) : [join(folder, entry.name)]));
+}
+
+function manifest() {
+  const versions = Object.fromEntries(Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies)
+    .map((name) => [name, JSON.parse(readFileSync(join(modules, name, "package.json"), "utf8")).version]));
+  const files = Object.fromEntries(filesBelow(target).sort().map((path) =>
+    [relative(target, path), createHash("sha256").update(readFileSync(path)).digest("hex")]));
+  return JSON.stringify({ versions, files }, null, 2) + "\n";
+}
+
+rmSync(target, { recursive: true, force: true });
+for (const [name, from] of Object.entries(FILES)) copy(name, from);
+write("icons/icons.svg", sprite());
+write("icons/LICENSE", readFileSync(join(modules, "@tabler/icons/LICENSE")));
+write("world/countries-110m.json", world("110m", 2));
+write("world/countries-50m.json", world("50m", 2));
+write("manifest.json", manifest());
+console.log(`${filesBelow(target).length} files in ${relative(root, target)}`);
