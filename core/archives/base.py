@@ -222,11 +222,16 @@ class Archive(ABC):
             return
         if member.packed and member.size > self.limits.ratio_floor and member.size > self.limits.ratio * member.packed:
             self.problem(
-                "compression-bomb", name, f"says that {member.packed} bytes unpack to {member.size}", "Ship real content"
+                "compression-bomb",
+                name,
+                f"says that {member.packed} bytes unpack to {member.size}",
+                "Ship real content",
             )
             return
-        self.members[name] = member if name == member.name else Member(
-            name, member.size, member.packed, member.offset, member.method, member.crc, member.data
+        self.members[name] = (
+            member
+            if name == member.name
+            else Member(name, member.size, member.packed, member.offset, member.method, member.crc, member.data)
         )
 
     def finish(self) -> None:
@@ -239,7 +244,9 @@ class Archive(ABC):
         key = fold(name)
         first = self._keys.get(key)
         if first is not None and not (folder and first == name and name in self.folders):
-            what = "is there twice" if first == name else f"differs from {printable(first)} only in case or Unicode form"
+            what = (
+                "is there twice" if first == name else f"differs from {printable(first)} only in case or Unicode form"
+            )
             self.problem("duplicate-member", name, what, "Keep one of them")
             return False
         self._keys[key] = name

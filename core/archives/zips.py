@@ -222,7 +222,11 @@ class ZipArchive(Archive):
         if _FULL32 in (packed, full) and len(wide) >= 16:
             full, packed = struct.unpack_from("<2Q", wide)
         streamed = bool(entry.flags & _STREAMED)
-        for what, there, here in (("size", full, entry.size), ("packed size", packed, entry.packed), ("CRC", crc, entry.crc)):
+        for what, there, here in (
+            ("size", full, entry.size),
+            ("packed size", packed, entry.packed),
+            ("CRC", crc, entry.crc),
+        ):
             if there != here and not (streamed and there == 0):
                 differs.append(what)
         data = entry.offset + 30 + names + extras
@@ -230,7 +234,9 @@ class ZipArchive(Archive):
             differs.append("end")
         if differs:
             self.problem(
-                "header-mismatch", entry.name, f"Local header and directory differ in {', '.join(differs)}",
+                "header-mismatch",
+                entry.name,
+                f"Local header and directory differ in {', '.join(differs)}",
                 "Write the zip with an ordinary tool",
             )
             return 0
