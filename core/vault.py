@@ -38,7 +38,7 @@ class Vault:
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, body, purpose.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise Invalid("A sealed secret cannot be opened with this key; was the key file replaced?") from None
 
 

@@ -25,6 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     settings.OPERATION_BELL = ""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        # A file, as in production: threads of a test see each other's rows and wait for each other's locks.
+        database.setdefault("TEST", {})["NAME"] = str(Path(_scratch.name) / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

@@ -102,6 +102,7 @@ def me(view: ApiView) -> dict[str, Any]:
     }
 
 
+@method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class SessionView(ApiView):
     """Sign in, see who one is, sign out."""
 
@@ -115,7 +116,6 @@ class SessionView(ApiView):
         return Response(me(self))
 
     @extend_schema(request=SignIn, responses={200: Me})
-    @method_decorator(sensitive_post_parameters("password"))
     def post(self, request: Request) -> Response:
         """Sign in with name and password; the answer sets the session cookie."""
         wanted = SignIn(data=request.data)

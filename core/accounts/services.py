@@ -18,7 +18,7 @@ from django.utils import timezone
 from core.accounts.access import Actor, unknown_scopes
 from core.accounts.models import ApiToken, LoginAttempt, Membership, Organisation, Role, User
 from core.audit import services as audit
-from core.errors import Conflict, Invalid, Throttled, Unauthenticated
+from core.errors import Conflict, Denied, Invalid, Throttled, Unauthenticated
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
 
@@ -101,7 +101,10 @@ def issue_token(
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid("The end of a token must lie in the future", field="expires_at")
     if actor.token is not None:
-        scopes = sorted(set(scopes or actor.token.scopes) & set(actor.token.scopes)) if actor.token.scopes else scopes
+        beyond = set(scopes or []) - set(actor.token.scopes)
+        if actor.token.scopes and beyond:
+            raise Denied(f"The token that asks does not hold {', '.join(sorted(beyond))} itself.", field="scopes")
+        scopes = scopes or actor.token.scopes
         organisation = actor.token.organisation or organisation
     if organisation is not None and organisation.id not in actor.roles:
         raise Invalid("You are no member of that organisation", field="organisation")
