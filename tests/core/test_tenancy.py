@@ -1,0 +1,112 @@
+"""Every endpoint with another tenant's ids answers 404. The list of endpoints is read from the URL table itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from core.accounts.models import ApiToken, Membership
+from core.operations import services as operations
+
+pytestmark = pytest.mark.django_db
+
+#: Endpoints that are not opened by a person's session, and what guards them instead.
+OTHER_GUARDS = {
+    "edge/blobs/<str:sha256>": "a node's own signature; tests/mecm/edge",
+    "edge/blobs/<sha256>": "a node's own signature; tests/mecm/edge",
+    "<path:unknown>": "always 404",
+}
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def endpoints(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    """Yield every path with parameters below api/v1/."""
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        path = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from endpoints(entry.url_patterns, path)
+        elif path.startswith("api/v1/") and "<" in path:
+            short = path.removeprefix("api/v1/")
+            if short not in OTHER_GUARDS:
+                yield short, entry
+
+
+ENDPOINTS = dict(endpoints())
+
+
+@pytest.fixture
+def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
+    """One object of each kind that belongs to `acme`, by the first word of its path."""
+    from appstore.packages.models import Package
+    from mecm.deployments.models import Deployment
+    from mecm.nodes.models import Node
+
+    package = Package.objects.create(
+        organisation=organisation, uploaded_by=admin, filename="a.csar", sha256="0" * 64, size=1, state="draft"
+    )
+    node = Node.objects.create(organisation=organisation, name="berth-7", latitude=60.1, longitude=24.9, engine="memory")
+    deployment = Deployment.objects.create(
+        organisation=organisation, node=node, package=package, name="hello", namespace="t-acme"
+    )
+    return {
+        "operations": operations.request("test.note", "thing:1", organisation=organisation).pk,
+        "organisations": organisation.pk,
+        "tokens": ApiToken.objects.create(user=admin, name="t", hint="bwk_", sha256="1" * 64).pk,
+        "packages": package.pk,
+        "nodes": node.pk,
+        "deployments": deployment.pk,
+        "membership": Membership.objects.get(user=admin).pk,
+    }
+
+
+def address(path: str, pattern: URLPattern, ids: dict[str, Any]) -> str:
+    """Fill the parameters of a path with ids of `ids`."""
+    kind = path.split("/")[0]
+    filled = path
+    for index, (name, converter) in enumerate(pattern.pattern.converters.items()):
+        value = ids[kind] if index == 0 else ids.get(name, 1)
+        for spelling in (f"<{converter.__class__.__name__.removesuffix('Converter').lower()}:{name}>", f"<{name}>"):
+            filled = filled.replace(spelling, str(value))
+    assert "<" not in filled, f"teach this test about {path}"
+    return "/api/v1/" + filled
+
+
+def implemented(pattern: URLPattern) -> list[str]:
+    """Return the methods that a view takes; a plain function is asked with GET."""
+    view = getattr(pattern.callback, "view_class", None) or getattr(pattern.callback, "cls", None)
+    if view is None:
+        return ["get"]
+    return [method for method in METHODS if hasattr(view, method)]
+
+
+def test_the_url_table_was_read() -> None:
+    assert len(ENDPOINTS) > 15
+
+
+@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+def test_an_object_of_another_tenant_does_not_exist(path: str, foreign: dict[str, Any], stranger_api: Any) -> None:
+    url = address(path, ENDPOINTS[path], foreign)
+    for method in implemented(ENDPOINTS[path]):
+        answer = getattr(stranger_api, method)(url, {}, **({} if method == "get" else {"format": "json"}))
+        assert answer.status_code == 404, f"{method.upper()} {path} answered {answer.status_code}"
+        assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+def test_nobody_signed_in_is_told_to_sign_in(path: str, foreign: dict[str, Any], client: Any) -> None:
+    url = address(path, ENDPOINTS[path], foreign)
+    for method in implemented(ENDPOINTS[path]):
+        assert getattr(client, method)(url).status_code in (401, 403), f"{method.upper()} {path}"
+
+
+@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+def test_an_invented_id_is_missing_for_its_owner_too(path: str, foreign: dict[str, Any], api: Any) -> None:
+    invented = {key: uuid4() if isinstance(value, UUID) else 10**9 for key, value in foreign.items()}
+    url = address(path, ENDPOINTS[path], invented)
+    for method in implemented(ENDPOINTS[path]):
+        answer = getattr(api, method)(url, {}, **({} if method == "get" else {"format": "json"}))
+        assert answer.status_code == 404, f"{method.upper()} {path} answered {answer.status_code}"
