@@ -8,3 +8,7 @@ class PackagesConfig(AppConfig):
 
     name = "appstore.packages"
     label = "packages"
+
+    def ready(self) -> None:
+        """Make the handlers of long work known."""
+        from appstore.packages import handlers  # noqa: F401  (models are loaded only now)
