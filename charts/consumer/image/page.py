@@ -11,7 +11,8 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 1.5rem a
 h1 { font-size: 1.35rem; margin: 0 0 .2rem } h2 { font-size: 1rem; margin: 1.6rem 0 .4rem }
 .badge { border: 1px solid currentColor; border-radius: 1rem; padding: .05rem .6rem; font-size: .85rem }
 .good { color: var(--good) } .bad { color: var(--bad) } .dim { color: var(--dim) }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line) }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line) }
 svg { width: 100%; max-height: 22rem; border: 1px solid var(--line); border-radius: .5rem }
 """
 

@@ -1,0 +1,35 @@
+# Breakwater. `make run` is all that is needed on a fresh Debian or Ubuntu machine.
+
+VENV ?= .venv
+export VENV
+PY := $(VENV)/bin/python
+# Tests take this many processes; they need little memory but some patience on one core.
+JOBS ?= 2
+PACKAGES := core engines upf_adapter appstore mecm mep frontend
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check samples clean runtime dev
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: runtime ## start everything on this machine: centre, worker, one edge node, demo content (Ctrl-C ends it)
+	@exec $(PY) manage.py up
+
+samples: runtime ## build the sample images and packages into var/samples
+	@$(PY) tools/samples.py
+
+test: dev ## run the tests, from SQLite
+	@VENV=$(VENV) JOBS=$(JOBS) tools/test.sh
+
+check: dev ## lint, types, doors between the rooms, missing migrations
+	@VENV=$(VENV) tools/check.sh $(PACKAGES)
+
+clean: ## remove what was built or written: the environment, var/, caches
+	@tools/clean.sh
+
+runtime:
+	@tools/bootstrap.sh runtime
+
+dev:
+	@tools/bootstrap.sh dev
