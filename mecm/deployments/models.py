@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from core.accounts import access
+from mecm.nodes.models import DNS_LABEL
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -60,7 +61,7 @@ class Deployment(models.Model):
     organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="deployments")
     node = models.ForeignKey("nodes.Node", on_delete=models.PROTECT, related_name="deployments")
     package = models.ForeignKey("packages.Package", on_delete=models.PROTECT, related_name="deployments")
-    name = models.CharField(max_length=53, help_text="the Helm release name")
+    name = models.CharField(max_length=53, validators=[DNS_LABEL], help_text="the Helm release name")
     namespace = models.CharField(max_length=63)
     values = models.JSONField(default=dict, blank=True)
     generation = models.PositiveIntegerField(default=1)
@@ -141,9 +142,7 @@ class DeploymentRevision(models.Model):
     action = models.CharField(max_length=10, choices=Action.choices)
     package = models.ForeignKey("packages.Package", on_delete=models.PROTECT, related_name="+")
     values = models.JSONField(default=dict, blank=True)
-    restores = models.PositiveIntegerField(
-        null=True, blank=True, help_text="the generation that a rollback went back to"
-    )
+    restores = models.PositiveIntegerField(null=True, blank=True, help_text="the generation gone back to")
     outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.OPEN, blank=True)
     message = models.TextField(blank=True)
     requested_by = models.ForeignKey(

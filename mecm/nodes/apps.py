@@ -8,3 +8,7 @@ class NodesConfig(AppConfig):
 
     name = "mecm.nodes"
     label = "nodes"
+
+    def ready(self) -> None:
+        """Make the handlers known."""
+        from mecm.nodes import handlers  # noqa: F401 - models are only loaded now

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q, Sum, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from core.accounts import access
@@ -39,6 +40,30 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Nodes that were seen within the time that we trust."""
         return self.filter(last_seen_at__gte=timezone.now() - silence_limit())
 
+    def in_state(self, state: str) -> NodeQuerySet:
+        """Nodes in one of the computed states; none for a word that is no state."""
+        if state == Node.State.NEW:
+            return self.filter(last_seen_at=None, enrolled_at=None)
+        if state == Node.State.ENROLLED:
+            return self.filter(last_seen_at=None, enrolled_at__isnull=False)
+        if state == Node.State.ONLINE:
+            return self.online()
+        return self.stale() if state == Node.State.OFFLINE else self.none()
+
+    def with_load(self) -> NodeQuerySet:
+        """Nodes with `deployed` and with what their deployments ask for in all (`cpu_taken` and so on)."""
+        held = ~Q(deployments__state="removed")
+
+        def taken(column: str) -> Coalesce:
+            return Coalesce(Sum(f"deployments__{column}", filter=held), Value(0), output_field=models.BigIntegerField())
+
+        return self.annotate(
+            deployed=Count("deployments", filter=held),
+            cpu_taken=taken("cpu_millis"),
+            memory_taken=taken("memory_bytes"),
+            storage_taken=taken("storage_bytes"),
+        )
+
     def direct(self) -> NodeQuerySet:
         """Nodes on which a worker of the centre is the applier."""
         return self.filter(link=Node.Link.DIRECT)
@@ -46,7 +71,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
 def silence_limit() -> timedelta:
     """Return how long a node may be silent before it counts as offline."""
-    return timedelta(seconds=settings.NODE_OFFLINE_AFTER)
+    return timedelta(seconds=settings.HEARTBEAT_LIMIT)
 
 
 class Node(models.Model):
@@ -82,9 +107,7 @@ class Node(models.Model):
     cpu_millis = models.PositiveBigIntegerField(default=0)
     memory_bytes = models.PositiveBigIntegerField(default=0)
     storage_bytes = models.PositiveBigIntegerField(default=0)
-    capacity_fixed = models.BooleanField(
-        default=False, help_text="an operator's figures stand against what is reported"
-    )
+    capacity_fixed = models.BooleanField(default=False, help_text="an operator's figures win over reported ones")
     facts = models.JSONField(default=dict, blank=True, help_text="what the node last said of itself")
 
     kubeconfig = models.BinaryField(null=True, blank=True, editable=False, help_text="sealed; never leaves the server")

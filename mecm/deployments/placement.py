@@ -1,0 +1,190 @@
+"""Where an application fits, and why not elsewhere. Decisions only: no database, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engines.contract import Compute
+
+#: What people call the architectures that packages and runtimes name differently.
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64v8": "arm64", "armv8": "arm64"}
+
+_NOTHING = Compute()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one release of an application needs.
+
+    `refused` says what in the chart the node's engine cannot run. An empty architecture means "any".
+    """
+
+    name: str
+    namespace: str
+    compute: Compute = _NOTHING
+    architectures: frozenset[str] = frozenset()
+    app_class: str = "container"
+    services: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    uses_mep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A release that holds a place on the node already."""
+
+    name: str
+    namespace: str
+    compute: Compute = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is known of a node. A capacity of 0 is "not known"; `services` is None when the MEP has told nothing."""
+
+    name: str
+    engine: str
+    capacity: Compute = _NOTHING
+    state: str = "online"
+    architecture: str = ""
+    reachable: bool = True
+    services: frozenset[str] | None = None
+    has_mep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a release cannot be placed on a node (or, as a remark, what its owner should know)."""
+
+    code: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the reason as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The verdict on one node: it fits when there is no reason against it."""
+
+    reasons: tuple[Reason, ...] = ()
+    remarks: tuple[Reason, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the release may be placed there."""
+        return not self.reasons
+
+
+def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocation]) -> Placement:
+    """Return whether the release fits on the node beside what is there, with every reason why not at once."""
+    present = list(present)
+    reasons: list[Reason] = []
+    if any((each.namespace, each.name) == (requirement.namespace, requirement.name) for each in present):
+        reasons.append(Reason("name-taken", f"there is a release named {requirement.name} on {node.name} already"))
+    if requirement.app_class.lower() not in ("", "container"):
+        reasons.append(
+            Reason("app-class", f"is an application of class {requirement.app_class}; {node.name} runs containers")
+        )
+    wanted = {architecture(each) for each in requirement.architectures} - {""}
+    if wanted and node.architecture and architecture(node.architecture) not in wanted:
+        reasons.append(
+            Reason(
+                "architecture", f"needs {' or '.join(sorted(wanted))}, {node.name} is {architecture(node.architecture)}"
+            )
+        )
+    if not node.reachable:
+        reasons.append(Reason("unreachable", f"{node.name} has no kubeconfig, so its cluster cannot be reached"))
+    if requirement.uses_mep and not node.has_mep:
+        reasons.append(Reason("no-mep", f"names services or rules, and no MEP was set for {node.name}"))
+    reasons += [Reason("cannot-run", message) for message in requirement.refused]
+    reasons += _short(requirement.compute, node.capacity, present)
+    return Placement(tuple(reasons), tuple(_remarks(requirement, node)))
+
+
+def free(capacity: Compute, present: Iterable[Allocation]) -> Compute:
+    """Return what is left of a capacity; never below zero."""
+    taken = total(each.compute for each in present)
+    return Compute(
+        cpu_millis=max(0, capacity.cpu_millis - taken.cpu_millis),
+        memory_bytes=max(0, capacity.memory_bytes - taken.memory_bytes),
+        storage_bytes=max(0, capacity.storage_bytes - taken.storage_bytes),
+    )
+
+
+def total(computes: Iterable[Compute]) -> Compute:
+    """Return the sum."""
+    cpu = memory = storage = 0
+    for each in computes:
+        cpu, memory, storage = cpu + each.cpu_millis, memory + each.memory_bytes, storage + each.storage_bytes
+    return Compute(cpu, memory, storage)
+
+
+def architecture(name: str) -> str:
+    """Return the name of an architecture as Go and OCI images spell it."""
+    plain = name.strip().lower()
+    return _ARCHITECTURES.get(plain, plain)
+
+
+def _short(needed: Compute, capacity: Compute, present: list[Allocation]) -> list[Reason]:
+    left = free(capacity, present)
+    rows = [
+        ("cpu", needed.cpu_millis, left.cpu_millis, capacity.cpu_millis, _cores, "CPU"),
+        ("memory", needed.memory_bytes, left.memory_bytes, capacity.memory_bytes, _size, "memory"),
+        ("storage", needed.storage_bytes, left.storage_bytes, capacity.storage_bytes, _size, "storage"),
+    ]
+    return [
+        Reason(code, f"does not fit: needs {say(need)} {noun}, {say(remaining)} free")
+        for code, need, remaining, has, say, noun in rows
+        if has and need > remaining
+    ]
+
+
+def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
+    for remark in requirement.remarks:
+        yield Reason("chart", remark)
+    if node.state != "online":
+        yield Reason("not-online", f"{node.name} is {node.state}; it will start the application when it is back")
+    unknown = [
+        noun
+        for noun, need, has in (
+            ("CPU", requirement.compute.cpu_millis, node.capacity.cpu_millis),
+            ("memory", requirement.compute.memory_bytes, node.capacity.memory_bytes),
+            ("storage", requirement.compute.storage_bytes, node.capacity.storage_bytes),
+        )
+        if need and not has
+    ]
+    if unknown:
+        yield Reason("capacity-unknown", f"{node.name} has not said how much {' and '.join(unknown)} it has")
+    if not node.has_mep:
+        yield Reason("no-mep", f"no MEP was set for {node.name}, so the application gets no identity there")
+        return
+    if requirement.services and node.services is None:
+        yield Reason("services-unknown", f"the MEP of {node.name} has not told which services it has")
+    absent = requirement.services - node.services if node.services is not None else ()
+    for service in sorted(absent):
+        yield Reason("service-absent", f"needs the service {service}, which no application on {node.name} offers now")
+
+
+def _cores(millis: int) -> str:
+    return f"{millis / 1000:g}"
+
+
+def _size(octets: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if octets >= factor:
+            return f"{octets / factor:.4g} {unit}"
+    return f"{octets} B"
+
+
+def as_document(placement: Placement) -> dict[str, Any]:
+    """Return the verdict as JSON values."""
+    return {
+        "fits": placement.fits,
+        "reasons": [each.as_dict() for each in placement.reasons],
+        "remarks": [each.as_dict() for each in placement.remarks],
+    }

@@ -1,0 +1,73 @@
+"""Placement with the facts of the database: one release against one node or many, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from engines.contract import Compute
+from mecm.deployments.models import Deployment
+from mecm.deployments.placement import Allocation, NodeFacts, Placement, Requirement, place
+from mecm.edge.models import ReportedObject
+from mecm.nodes.models import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def verdicts(
+    nodes: Iterable[Node], requirement_for: Callable[[Node], Requirement], *, besides: UUID | None = None
+) -> list[tuple[Node, Placement]]:
+    """Return for each node whether what `requirement_for` names fits there; `besides` is a deployment not to count."""
+    nodes = list(nodes)
+    ids = [node.pk for node in nodes]
+    taken = allocations(ids, besides=besides)
+    offered = services(ids)
+    return [
+        (node, place(requirement_for(node), facts(node, offered.get(node.pk)), taken.get(node.pk, ())))
+        for node in nodes
+    ]
+
+
+def allocations(node_ids: list[UUID], *, besides: UUID | None = None) -> dict[UUID, list[Allocation]]:
+    """Return what holds a place on each node, in one query."""
+    found: dict[UUID, list[Allocation]] = defaultdict(list)
+    rows = Deployment.objects.present().filter(node_id__in=node_ids)
+    if besides is not None:
+        rows = rows.exclude(pk=besides)
+    for node_id, name, namespace, cpu, memory, storage in rows.values_list(
+        "node_id", "name", "namespace", "cpu_millis", "memory_bytes", "storage_bytes"
+    ):
+        found[node_id].append(Allocation(name, namespace, Compute(cpu, memory, storage)))
+    return found
+
+
+def services(node_ids: list[UUID]) -> dict[UUID, frozenset[str]]:
+    """Return the names of the active services on each node whose MEP has reported, in one query."""
+    rows = ReportedObject.objects.filter(node_id__in=node_ids, kind="mep", key="state")
+    return {node_id: frozenset(_active(status)) for node_id, status in rows.values_list("node_id", "status")}
+
+
+def facts(node: Node, offered: frozenset[str] | None) -> NodeFacts:
+    """Return what placement needs to know of a node."""
+    direct = node.link == Node.Link.DIRECT
+    return NodeFacts(
+        name=node.name,
+        engine=node.engine,
+        capacity=Compute(node.cpu_millis, node.memory_bytes, node.storage_bytes),
+        state=node.state,
+        architecture=str(node.facts.get("architecture", "")),
+        reachable=not direct or node.engine != "kubernetes" or bool(node.kubeconfig),
+        services=offered,
+        has_mep=not direct or bool(node.mep_url),
+    )
+
+
+def _active(status: Any) -> Iterable[str]:
+    listed = status.get("services") if isinstance(status, Mapping) else None
+    for service in listed if isinstance(listed, list) else []:
+        known = isinstance(service, Mapping) and isinstance(service.get("serName"), str)
+        if known and service.get("state", "ACTIVE") == "ACTIVE":
+            yield service["serName"]

@@ -1,0 +1,157 @@
+"""What a package with given values asks of a node: its chart rendered once, and what the descriptor says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import engines
+from core.errors import Conflict, Invalid
+from core.findings import Level
+from engines.applier import AppSpec, Blob, MepAccess, values_for
+from engines.contract import Compute, EngineSettings, Plan
+from engines.peek import peek
+from mecm.deployments.placement import Requirement
+
+if TYPE_CHECKING:
+    from appstore.packages.models import Package
+
+#: The most that a figure of compute is counted as: what is more fits nowhere, and the database's integers end.
+_MOST = 2**50
+_KEEP = 256
+
+#: Stands for the identity that the MEP gives at the real install, so that the same templates are rendered.
+_EXAMPLE = MepAccess(client_id="client", client_secret="secret", ca_cert="PEM")  # noqa: S106
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A chart rendered with values for one engine."""
+
+    compute: Compute
+    refused: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+class _Recent:
+    """The last renderings of this process: asking for a plan on a thousand nodes renders once per engine."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str, str], Rendered] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, str, str]) -> Rendered | None:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def put(self, key: tuple[str, str, str], rendered: Rendered) -> None:
+        with self._lock:
+            self._known[key] = rendered
+            while len(self._known) > _KEEP:
+                self._known.popitem(last=False)
+
+
+_recent = _Recent()
+
+
+def of(package: Package, values: Mapping[str, Any], *, engine: str, name: str, namespace: str) -> Requirement:
+    """Return what the release would need on a node with that engine.
+
+    `Invalid` when the values break the chart's schema or Helm cannot render it. What the engine cannot run is not
+    an error but part of the answer, so that it can be told beside the other reasons.
+    """
+    described: Mapping[str, Any] = package.descriptor or {}
+    rendered = render(package, values, engine=engine)
+    asked = described.get("compute") if isinstance(described.get("compute"), Mapping) else package.compute
+    fallback = _compute(asked or {})
+    architectures = {str((asked or {}).get("architecture") or "")}
+    architectures |= {
+        str(image.get("architecture") or "") for image in described.get("images") or [] if isinstance(image, Mapping)
+    }
+    services = {
+        str(each.get("serName", "")) for each in described.get("appServiceRequired") or [] if isinstance(each, Mapping)
+    }
+    return Requirement(
+        name=name,
+        namespace=namespace,
+        # The chart is what runs; the descriptor speaks where the chart is silent.
+        compute=Compute(
+            cpu_millis=rendered.compute.cpu_millis or fallback.cpu_millis,
+            memory_bytes=rendered.compute.memory_bytes or fallback.memory_bytes,
+            storage_bytes=rendered.compute.storage_bytes or fallback.storage_bytes,
+        ),
+        architectures=frozenset(architectures - {""}),
+        app_class=str(described.get("appClass") or "container"),
+        services=frozenset(services - {""}),
+        refused=rendered.refused,
+        remarks=rendered.remarks,
+        uses_mep=any(described.get(member) for member in _MEP_MEMBERS),
+    )
+
+
+_MEP_MEMBERS = ("appServiceRequired", "appServiceOptional", "appServiceProduced", "appTrafficRule", "appDNSRule")
+
+
+def render(package: Package, values: Mapping[str, Any], *, engine: str) -> Rendered:
+    """Return the chart rendered for `engine`; the same chart and values are rendered once."""
+    if not package.chart_sha256:
+        raise Conflict(f"{package.name} carries no Helm chart, so there is nothing to run.")
+    key = (package.chart_sha256, engine, digest(values))
+    known = _recent.get(key)
+    if known is None:
+        known = _render(package.chart_sha256, values, engine)
+        _recent.put(key, known)
+    return known
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return a name for these values, the same for the same content."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _render(chart_sha256: str, values: Mapping[str, Any], engine: str) -> Rendered:
+    from appstore.packages import blobs  # the store's folder is a setting; deciding needs none
+
+    chart = blobs.path_of(chart_sha256)
+    if not chart.exists():
+        raise Conflict("The chart of this package is no longer in the store.")
+    app = AppSpec(app_instance_id="plan", name="plan", namespace="plan", chart=Blob(chart_sha256, 0), values=values)
+    runtime = engines.registry.get(engine)(EngineSettings(name="plan"))
+    try:
+        plan = runtime.plan(chart, values_for(app, _EXAMPLE, peek(chart)), name="plan", namespace="plan")
+    except Invalid as error:
+        error.context.setdefault("field", "values")
+        raise
+    finally:
+        runtime.close()
+    return _summary(plan)
+
+
+def _summary(plan: Plan) -> Rendered:
+    return Rendered(
+        compute=_compute(
+            {
+                "cpu_millis": plan.compute.cpu_millis,
+                "memory_bytes": plan.compute.memory_bytes,
+                "storage_bytes": plan.compute.storage_bytes,
+            }
+        ),
+        refused=tuple(f"{each.place}: {each.message}" for each in plan.findings if each.level is Level.ERROR),
+        remarks=tuple(f"{each.place}: {each.message}" for each in plan.findings if each.level is Level.WARNING),
+    )
+
+
+def _compute(figures: Mapping[str, Any]) -> Compute:
+    def figure(name: str) -> int:
+        value = figures.get(name)
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        return int(min(value, _MOST)) if usable else 0
+
+    return Compute(figure("cpu_millis"), figure("memory_bytes"), figure("storage_bytes"))

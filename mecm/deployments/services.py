@@ -1,0 +1,362 @@
+"""Verbs of deployments. Each changes the wish in one transaction and hands it to the node's applier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from appstore.packages.models import Package
+from core.accounts.access import Actor
+from core.accounts.models import Organisation
+from core.audit import services as audit
+from core.errors import Conflict, Invalid, Missing, Stale
+from core.operations import services as operations
+from mecm.deployments import observation, plan, requirements, specs
+from mecm.deployments import values as given
+from mecm.deployments.models import Deployment, DeploymentRevision
+from mecm.edge import services as edge
+from mecm.nodes.models import DNS_LABEL, Node
+
+if TYPE_CHECKING:
+    from mecm.deployments.placement import Placement, Requirement
+
+Action, Outcome = DeploymentRevision.Action, DeploymentRevision.Outcome
+State, Wish = Deployment.State, Deployment.Wish
+
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the next generation shall be."""
+
+    package: Package
+    values: dict[str, Any]
+    restores: int | None = None
+
+
+def request(
+    *,
+    actor: Actor,
+    organisation: Organisation,
+    node: Node,
+    package: Package,
+    name: str,
+    values: Mapping[str, Any] | None = None,
+) -> Deployment:
+    """Write down that `package` should run on `node` as release `name`; the node's applier makes it so.
+
+    `Invalid` when the values do not suit the chart; `Conflict` with every reason when it cannot be placed there.
+    """
+    actor.require("deployments.write", organisation)
+    actor.require("deployments.write", node.organisation_id)
+    wanted = _Wanted(package, given.check(values or {}))
+    _deployable(package)
+    namespace = namespace_of(organisation)
+    deployment = Deployment(
+        organisation=organisation,
+        node=node,
+        package=package,
+        name=_name(name),
+        namespace=namespace,
+        values=wanted.values,
+        requested_by=actor.user,
+    )
+    # Rendering takes a while, so it is done before any row is locked.
+    needed = requirements.of(package, wanted.values, engine=node.engine, name=name, namespace=namespace)
+    with transaction.atomic():
+        deployment.node = _lock(node)
+        _insist(plan.verdicts([deployment.node], lambda _: needed))
+        _hold_place(deployment, needed)
+        try:
+            with transaction.atomic():
+                deployment.save(force_insert=True)
+        except IntegrityError:
+            raise Conflict(f"There is a release named {name} on {node.name} already.", field="name") from None
+        _record(deployment, Action.INSTALL, actor)
+        _hand_over(deployment, actor)
+    return deployment
+
+
+def upgrade(
+    deployment: Deployment,
+    *,
+    actor: Actor,
+    package: Package | None = None,
+    values: Mapping[str, Any] | None = None,
+    expected: int | None = None,
+) -> Deployment:
+    """Wish for another package, or other values (they replace the present ones), or both.
+
+    The same wish again changes nothing, unless the present one failed: then it is tried again. With `expected`,
+    `Stale` when the deployment has another generation by now.
+    """
+    checked = given.check(values) if values is not None else None
+
+    def choose(present: Deployment) -> _Wanted | None:
+        wanted = _Wanted(package or present.package, checked if checked is not None else present.values)
+        if wanted.package.pk != present.package_id:
+            _deployable(wanted.package)
+            _same_application(present.package, wanted.package)
+        same = wanted.package.pk == present.package_id and wanted.values == present.values
+        return None if same and present.state != State.FAILED else wanted
+
+    return _revise(deployment, Action.UPGRADE, choose, actor=actor, expected=expected)
+
+
+def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, expected: int | None = None) -> Deployment:
+    """Wish for what generation `to` was, as a new generation; by default the last one that was ready and differs."""
+
+    def choose(present: Deployment) -> _Wanted:
+        target = _earlier(present, to)
+        if target.package_id != present.package_id:
+            _deployable(target.package)
+        return _Wanted(target.package, target.values, restores=target.generation)
+
+    return _revise(deployment, Action.ROLLBACK, choose, actor=actor, expected=expected)
+
+
+@transaction.atomic
+def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
+    """Wish that the deployment goes; twice is once. Its row stays as history and its name becomes free at the end."""
+    actor.require("deployments.write", deployment.organisation_id)
+    _lock(deployment.node)
+    deployment = _locked(deployment.pk)
+    if deployment.wish == Wish.ABSENT:
+        return deployment
+    deployment.generation += 1
+    deployment.wish, deployment.state = Wish.ABSENT, State.REMOVING
+    deployment.reason = deployment.message = ""
+    deployment.save()
+    _record(deployment, Action.REMOVE, actor)
+    if deployment.node.last_seen_at is None:
+        # The node never was there, so nothing runs and nobody will ever report that it is gone.
+        edge.delete(deployment.node, "app", str(deployment.pk))
+        observe(deployment.pk, deployment.generation, {"state": "absent"})
+        deployment.refresh_from_db()
+        return deployment
+    _hand_over(deployment, actor)
+    return deployment
+
+
+def observe(
+    deployment_id: UUID | str, observed_generation: int, status: Mapping[str, Any], *, node_id: UUID | None = None
+) -> bool:
+    """Take in what an applier reports; False when it says nothing about the present wish.
+
+    `node_id` is who says so: a node speaks only about what is on it. The write names the generation that was
+    judged, so a wish that changes meanwhile wins.
+    """
+    row = Deployment.objects.filter(pk=deployment_id)
+    if node_id is not None:
+        row = row.filter(node_id=node_id)
+    known = row.values("wish", "generation", "observed_generation", "state").first()
+    if known is None:
+        return False
+    verdict = observation.judge(observation.Known(**known), observed_generation, status)
+    if verdict is None:
+        return False
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "state": verdict.state,
+        "observed_generation": verdict.observed_generation,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "revision": verdict.revision,
+        "workloads": verdict.workloads,
+        "endpoints": verdict.endpoints,
+        "reported_at": now,
+        "updated_at": now,
+    }
+    if verdict.state == State.REMOVED:
+        changes |= {"removed_at": now, "cpu_millis": 0, "memory_bytes": 0, "storage_bytes": 0}
+    with transaction.atomic():
+        judged = row.filter(generation=known["generation"], observed_generation=known["observed_generation"])
+        if not judged.exclude(state=State.REMOVED).update(**changes):
+            return False
+        if verdict.outcome:
+            _settle(deployment_id, known["generation"], verdict)
+    return True
+
+
+def verdicts(
+    nodes: list[Node], package: Package, *, organisation: Organisation, name: str, values: Mapping[str, Any] | None
+) -> list[tuple[Node, Placement]]:
+    """Return for each node whether the package would fit there and why not; touches nothing."""
+    checked = given.check(values or {})
+    namespace, name = namespace_of(organisation), _name(name)
+    _deployable(package)
+
+    def needed(node: Node) -> Requirement:
+        return requirements.of(package, checked, engine=node.engine, name=name, namespace=namespace)
+
+    return plan.verdicts(nodes, needed)
+
+
+def namespace_of(organisation: Organisation) -> str:
+    """Return the namespace of a tenant, the same on every node."""
+    return f"t-{organisation.slug}"
+
+
+def _revise(
+    deployment: Deployment,
+    action: str,
+    choose: Callable[[Deployment], _Wanted | None],
+    *,
+    actor: Actor,
+    expected: int | None,
+) -> Deployment:
+    """Make the next generation of what `choose` wants; it is asked again when somebody else was faster."""
+    actor.require("deployments.write", deployment.organisation_id)
+    for _ in range(_TRIES):
+        present = Deployment.objects.select_related("node", "package").get(pk=deployment.pk)
+        if expected is not None and present.generation != expected:
+            raise Stale(
+                f"The deployment is at generation {present.generation} by now, not {expected}.",
+                generation=present.generation,
+            )
+        if present.wish == Wish.ABSENT:
+            raise Conflict(f"{present.name} is being removed or gone; deploy it anew.")
+        wanted = choose(present)
+        if wanted is None:
+            return present
+        needed = requirements.of(
+            wanted.package,
+            wanted.values,
+            engine=present.node.engine,
+            name=present.name,
+            namespace=present.namespace,
+        )
+        with transaction.atomic():
+            node = _lock(present.node)
+            current = _locked(present.pk)
+            if current.generation != present.generation:
+                continue
+            _insist(plan.verdicts([node], lambda _, needed=needed: needed, besides=current.pk))
+            current.node, current.package, current.values = node, wanted.package, wanted.values
+            current.generation += 1
+            current.state, current.reason, current.message = State.PENDING, "", ""
+            _hold_place(current, needed)
+            current.save()
+            _record(current, action, actor, restores=wanted.restores)
+            _hand_over(current, actor)
+        return current
+    raise Conflict("The deployment changes too often at the moment; try again.")
+
+
+def _lock(node: Node) -> Node:
+    """Hold the node's row until the transaction ends: places on it are given one at a time."""
+    locked = Node.objects.select_for_update().filter(pk=node.pk).first()
+    if locked is None:
+        raise Missing("The node was removed meanwhile.")
+    return locked
+
+
+def _locked(pk: UUID) -> Deployment:
+    Deployment.objects.select_for_update().get(pk=pk)
+    return Deployment.objects.select_related("node", "package").get(pk=pk)
+
+
+def _insist(verdict: list[tuple[Node, Placement]]) -> None:
+    for node, placement in verdict:
+        if not placement.fits:
+            told = "; ".join(reason.message for reason in placement.reasons)
+            raise Conflict(f"{node.name}: {told}", reasons=[reason.as_dict() for reason in placement.reasons])
+
+
+def _hold_place(deployment: Deployment, needed: Requirement) -> None:
+    deployment.cpu_millis = needed.compute.cpu_millis
+    deployment.memory_bytes = needed.compute.memory_bytes
+    deployment.storage_bytes = needed.compute.storage_bytes
+
+
+def _hand_over(deployment: Deployment, actor: Actor) -> None:
+    """Give the present wish to the applier, in the caller's transaction."""
+    key = str(deployment.pk)
+    if deployment.node.link == Node.Link.DIRECT:
+        ask_applier(deployment, actor=actor)
+        return
+    # A tombstone carries the generation of the last wish before it: so that the node's "gone" is about this
+    # generation and not about the one before, the wish is first raised to it.
+    edge.put(deployment.node, "app", key, generation=deployment.generation, spec=specs.of(deployment))
+    if deployment.wish == Wish.ABSENT:
+        edge.delete(deployment.node, "app", key)
+
+
+def ask_applier(deployment: Deployment, *, actor: Actor | None = None, run_after: Any = None) -> None:
+    """Ask a worker to make a deployment on a direct node as it is wished now."""
+    operations.request(
+        "deployment.apply",
+        f"deployment:{deployment.pk}",
+        organisation=deployment.organisation_id,
+        actor=actor,
+        run_after=run_after,
+        deployment=str(deployment.pk),
+    )
+
+
+def _record(deployment: Deployment, action: str, actor: Actor, *, restores: int | None = None) -> None:
+    DeploymentRevision.objects.create(
+        deployment=deployment,
+        generation=deployment.generation,
+        action=action,
+        package=deployment.package,
+        values=deployment.values,
+        restores=restores,
+        requested_by=actor.user,
+    )
+    facts = {"node": str(deployment.node_id), "package": str(deployment.package_id)}
+    audit.record(actor, f"deployment.{action}", deployment, generation=deployment.generation, **facts)
+
+
+def _settle(deployment_id: UUID | str, generation: int, verdict: observation.Verdict) -> None:
+    revision = DeploymentRevision.objects.filter(deployment_id=deployment_id, generation=generation)
+    # What was ready once has been reached; a later failure is news about the workloads, not about the wish.
+    revision.exclude(outcome__in=[Outcome.READY, verdict.outcome]).update(
+        outcome=verdict.outcome, message=verdict.message, settled_at=timezone.now()
+    )
+
+
+def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
+    earlier = present.revisions.select_related("package").filter(generation__lt=present.generation)
+    earlier = earlier.exclude(action=Action.REMOVE).order_by("-generation")
+    if to is not None:
+        found = earlier.filter(generation=to).first()
+        if found is None:
+            raise Missing(f"{present.name} has no earlier generation {to}.")
+        return found
+    for revision in earlier.filter(outcome=Outcome.READY):
+        if revision.package_id != present.package_id or revision.values != present.values:
+            return revision
+    raise Conflict("There is no earlier generation that was ready and differs from the present one.")
+
+
+def _deployable(package: Package) -> None:
+    if package.state != Package.State.PUBLISHED:
+        raise Conflict(f"{package.name or package.filename} is {package.state}; only a published package is deployed.")
+
+
+def _same_application(present: Package, wanted: Package) -> None:
+    if (present.name, present.provider) != (wanted.name, wanted.provider):
+        raise Conflict(
+            f"{wanted.name} of {wanted.provider} is another application than {present.name} of {present.provider}; "
+            "deploy it beside, under a name of its own."
+        )
+
+
+def _name(name: str) -> str:
+    try:
+        DNS_LABEL(name)
+    except ValidationError as problem:
+        raise Invalid(
+            f"name {problem.messages[0]}", errors=[{"field": "name", "detail": problem.messages[0]}]
+        ) from None
+    if len(name) > 53:  # Helm's limit for release names
+        raise Invalid("name must be at most 53 characters", errors=[{"field": "name", "detail": "is too long"}])
+    return name
