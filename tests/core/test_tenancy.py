@@ -16,8 +16,7 @@ pytestmark = pytest.mark.django_db
 
 #: Endpoints that are not opened by a person's session, and what guards them instead.
 OTHER_GUARDS = {
-    "edge/blobs/<str:sha256>": "a node's own signature; tests/mecm/edge",
-    "edge/blobs/<sha256>": "a node's own signature; tests/mecm/edge",
+    "^edge/blobs/(?P<sha256>[0-9a-f]{64})$": "a node's own signature; tests/mecm/edge",
     "<path:unknown>": "always 404",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -48,7 +47,9 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     package = Package.objects.create(
         organisation=organisation, uploaded_by=admin, filename="a.csar", sha256="0" * 64, size=1, state="draft"
     )
-    node = Node.objects.create(organisation=organisation, name="berth-7", latitude=60.1, longitude=24.9, engine="memory")
+    node = Node.objects.create(
+        organisation=organisation, name="berth-7", latitude=60.1, longitude=24.9, engine="memory"
+    )
     deployment = Deployment.objects.create(
         organisation=organisation, node=node, package=package, name="hello", namespace="t-acme"
     )
