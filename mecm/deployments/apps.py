@@ -8,3 +8,7 @@ class DeploymentsConfig(AppConfig):
 
     name = "mecm.deployments"
     label = "deployments"
+
+    def ready(self) -> None:
+        """Make the handlers known."""
+        from mecm.deployments import handlers  # noqa: F401 - models are only loaded now

@@ -1,3 +1,16 @@
 """Paths of this topic."""
 
-urlpatterns: list = []
+from django.urls import path
+
+from mecm.deployments import api
+
+urlpatterns = [
+    path("deployments", api.DeploymentsView.as_view(), name="deployments"),
+    path("deployments/plan", api.PlanView.as_view(), name="deployments-plan"),
+    path("deployments/<uuid:pk>", api.DeploymentView.as_view(), name="deployment"),
+    path("deployments/<uuid:pk>/rollback", api.RollbackView.as_view(), name="deployment-rollback"),
+    path("deployments/<uuid:pk>/revisions", api.RevisionsView.as_view(), name="deployment-revisions"),
+    path("deployments/<uuid:pk>/events", api.EventsView.as_view(), name="deployment-events"),
+    path("deployments/<uuid:pk>/logs", api.LogsView.as_view(), name="deployment-logs"),
+    path("deployments/<uuid:pk>/stream", api.StreamView.as_view(), name="deployment-stream"),
+]

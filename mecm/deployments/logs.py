@@ -1,0 +1,99 @@
+"""What the containers of a deployment write and what happened to them, wherever they run."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from typing import TYPE_CHECKING, Any
+
+from core.errors import TimedOut
+from mecm.edge import services as edge
+from mecm.edge.models import DesiredObject, ReportedObject
+from mecm.nodes import reach
+from mecm.nodes.models import Node
+
+if TYPE_CHECKING:
+    from mecm.deployments.models import Deployment
+
+#: For so many seconds an agent sends log lines after somebody last looked.
+WATCH = 30
+#: A page that polls each second must not write a wish each second: it is renewed when this much is left.
+_RENEW_BELOW = 15
+_DIRECT_TIMEOUT = 8.0
+TAIL = 500
+
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="direct-logs")
+
+
+def lines(deployment: Deployment, *, tail: int = 200) -> dict[str, Any]:
+    """Return the last lines, oldest first.
+
+    A direct node is asked now. An agent is asked to send lines for the next half a minute, and the answer is what it
+    sent last: the first answer is often empty, the next one is not.
+    """
+    tail = max(1, min(TAIL, tail))
+    if deployment.node.link == Node.Link.DIRECT:
+        return _direct_lines(deployment, tail)
+    until = _keep_watching(deployment)
+    row = ReportedObject.objects.filter(node=deployment.node_id, kind="appLog", key=str(deployment.pk)).first()
+    told = row.status.get("lines") if row is not None and isinstance(row.status, dict) else None
+    found = told if isinstance(told, list) else []
+    return {"lines": found[-tail:], "reported_at": row.reported_at if row else None, "watching_until": until}
+
+
+def events(deployment: Deployment) -> dict[str, Any]:
+    """Return what happened to the deployment, newest first, as last reported."""
+    row = ReportedObject.objects.filter(node=deployment.node_id, kind="appEvents", key=str(deployment.pk)).first()
+    told = row.status.get("events") if row is not None and isinstance(row.status, dict) else None
+    return {
+        "events": told[:200] if isinstance(told, list) else [],
+        "reported_at": row.reported_at if row else None,
+    }
+
+
+def end_watches(now: float | None = None) -> int:
+    """Take back the wishes for log lines that nobody looks at any more."""
+    now = time.time() if now is None else now
+    ended = 0
+    for wanted in DesiredObject.objects.live().filter(kind="logWatch").select_related("node"):
+        if _until(wanted) < now - WATCH:
+            edge.delete(wanted.node, "logWatch", wanted.key)
+            ended += 1
+    return ended
+
+
+def _keep_watching(deployment: Deployment) -> float:
+    now = time.time()
+    key = str(deployment.pk)
+    present = DesiredObject.objects.live().filter(node=deployment.node_id, kind="logWatch", key=key).first()
+    if present is not None and _until(present) > now + _RENEW_BELOW:
+        return _until(present)
+    until = float(int(now) + WATCH)
+    edge.put(deployment.node, "logWatch", key, generation=1, spec={"until": until})
+    return until
+
+
+def _until(wanted: DesiredObject) -> float:
+    until = wanted.spec.get("until", 0)
+    return float(until) if isinstance(until, int | float) else 0.0
+
+
+def _direct_lines(deployment: Deployment, tail: int) -> dict[str, Any]:
+    engine = reach.engine_for(deployment.node)
+    asked = _threads.submit(engine.logs, deployment.name, deployment.namespace, tail=tail)
+    try:
+        found = asked.result(timeout=_DIRECT_TIMEOUT)
+    except Late:
+        asked.cancel()
+        raise TimedOut(f"{deployment.node} did not send its logs within {_DIRECT_TIMEOUT:g} s") from None
+    told = [
+        {
+            "at": line.at.isoformat() if line.at else None,
+            "pod": line.pod,
+            "container": line.container,
+            "text": line.text,
+        }
+        for line in found
+    ]
+    return {"lines": told, "reported_at": None, "watching_until": None}

@@ -1,0 +1,207 @@
+"""A MEP reached over its management interface (Mm5): how a worker of the centre gives an app its identity.
+
+The direct applier's `MepPort`. Every answer of the MEP is checked before it is used, and every trouble becomes an
+error of ours that says whether waiting helps. Neither the token nor a client secret is ever part of a message.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
+from engines.applier import AppSpec, MepAccess
+
+#: Seconds for one request in all: a worker must not hang on a MEP that does not answer.
+TIMEOUT = 10.0
+_LARGEST = 8 * 1024 * 1024
+
+
+class Mm5:
+    """A client of one MEP's management API. `transport` stands in for the network in tests."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ca: str = "",
+        name: str = "the MEP",
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.name = name
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            verify=_trust(ca),
+            timeout=httpx.Timeout(TIMEOUT, connect=5.0),
+            transport=transport,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Mm5:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def provision(self, app: AppSpec) -> MepAccess:
+        """Make the app instance known with its rules; the same credentials each time."""
+        body = {
+            "appName": app.app_name or app.name,
+            "appProvider": app.app_provider,
+            "appDId": app.app_d_id,
+            "appSoftVersion": app.app_soft_version,
+            "appDVersion": app.app_d_version,
+            "namespace": app.namespace,
+            "appServiceRequired": list(app.services_required),
+            "appServiceOptional": list(app.services_optional),
+            "appServiceProduced": list(app.services_produced),
+            "appTrafficRule": list(app.traffic_rules),
+            "appDNSRule": list(app.dns_rules),
+        }
+        told = self._ask("PUT", _instance(app.app_instance_id), json=body)
+        url = self._text(told, "url")
+        return MepAccess(
+            client_id=self._text(told, "clientId"),
+            client_secret=self._text(told, "clientSecret"),
+            url=url,
+            token_url=self._text(told, "tokenUrl"),
+            ca_cert=self._text(told, "caCert", ""),
+        )
+
+    def terminate(self, app_instance_id: str, timeout: float) -> None:
+        """Announce the termination to the app; unknown already is fine."""
+        body = {"operationAction": "TERMINATING", "gracefulTerminationTimeout": timeout}
+        self._ask("POST", f"{_instance(app_instance_id)}/terminate", json=body, absent_is_fine=True)
+
+    def terminated(self, app_instance_id: str) -> bool:
+        """Return whether nobody needs to wait for the app any more."""
+        told = self._ask("GET", _instance(app_instance_id), absent_is_fine=True)
+        return told is None or told.get("terminationOver") is True
+
+    def discard(self, app_instance_id: str) -> None:
+        """Forget the app instance with everything it owned; gone already is fine."""
+        self._ask("DELETE", _instance(app_instance_id), absent_is_fine=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return the MEP's snapshot of itself."""
+        return dict(self._ask("GET", "/mm5/v1/state") or {})
+
+    def _ask(
+        self, method: str, path: str, *, json: Any = None, absent_is_fine: bool = False
+    ) -> Mapping[str, Any] | None:
+        with self._translated():
+            request = self._client.build_request(method, path, json=json)
+            response = self._client.send(request, stream=True)
+            try:
+                body = self._read(response)
+            finally:
+                response.close()
+        status = response.status_code
+        if status == 404 and absent_is_fine:
+            return None
+        self._refuse(status, body)
+        if status == 204 or not body:
+            return {}
+        try:
+            told = httpx.Response(200, content=body).json()
+        except (ValueError, RecursionError):
+            raise Rejected(f"{self.name} answered with something that is no JSON") from None
+        if not isinstance(told, Mapping):
+            raise Rejected(f"{self.name} answered with something that is no object")
+        return told
+
+    def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _LARGEST:
+                raise Rejected(f"{self.name} answered with more than {_LARGEST} bytes")
+        return bytes(body)
+
+    def _refuse(self, status: int, body: bytes) -> None:
+        if status < 300:
+            return
+        if status in (401, 403):
+            raise Rejected(f"{self.name} does not accept our token; set it anew with PUT /nodes/<id>/mep")
+        if status == 404:
+            raise Missing(f"{self.name} does not know what we asked for")
+        if status == 400:
+            raise Invalid(f"{self.name} refused what the package asks for: {_detail(body)}")
+        if status in (408, 504):
+            raise TimedOut(f"{self.name} took too long")
+        if status == 429 or status >= 500:
+            raise Unavailable(f"{self.name} answered {status}")
+        raise Rejected(f"{self.name} answered {status}: {_detail(body)}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise TimedOut(f"{self.name} did not answer within {TIMEOUT:g} s") from None
+        except httpx.TransportError as problem:
+            if isinstance(problem.__context__, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(problem):
+                raise Rejected(f"{self.name} shows a certificate that its CA did not sign") from None
+            raise Unavailable(f"{self.name} cannot be reached") from None
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise Rejected(f"{self.name} answered with something that is no HTTP") from None
+
+    def _text(self, told: Mapping[str, Any] | None, member: str, default: str | None = None) -> str:
+        value = (told or {}).get(member, default)
+        if not isinstance(value, str) or (not value and default is None):
+            raise Rejected(f"{self.name} answered without {member}")
+        return value
+
+
+class NoMep:
+    """Stands where a node has no MEP: applications run there, without identity and rules."""
+
+    def provision(self, app: AppSpec) -> MepAccess:
+        """Return access to nothing."""
+        return MepAccess(client_id="", client_secret="", url="", token_url="")
+
+    def terminate(self, app_instance_id: str, timeout: float) -> None:
+        """Nobody listens."""
+
+    def terminated(self, app_instance_id: str) -> bool:
+        """Nobody needs to wait."""
+        return True
+
+    def discard(self, app_instance_id: str) -> None:
+        """Nothing is there."""
+
+
+def _trust(ca: str) -> ssl.SSLContext | bool:
+    """Trust the node's own authority and no other; without one, the system's."""
+    if not ca:
+        return True
+    try:
+        return ssl.create_default_context(cadata=ca)
+    except ssl.SSLError:
+        raise Invalid("The certificates of the MEP's authority cannot be used") from None
+
+
+def _instance(app_instance_id: str) -> str:
+    return f"/mm5/v1/app_instances/{quote(app_instance_id, safe='')}"
+
+
+def _detail(body: bytes) -> str:
+    """Return the `detail` of a problem document, shortened; a stranger's text is never passed on whole."""
+    try:
+        told = httpx.Response(200, content=body).json()
+    except (ValueError, RecursionError):
+        return "no reason given"
+    detail = told.get("detail") if isinstance(told, Mapping) else None
+    return detail[:300] if isinstance(detail, str) and detail else "no reason given"

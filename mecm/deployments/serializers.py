@@ -1,0 +1,161 @@
+"""The shapes of deployments in our API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from mecm.deployments.models import Deployment, DeploymentRevision
+
+
+class NodeRef(serializers.Serializer[Any]):
+    """A node, named."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    state = serializers.CharField()
+    engine = serializers.CharField()
+    link = serializers.CharField()
+
+
+class PackageRef(serializers.Serializer[Any]):
+    """A package, named."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    version = serializers.CharField()
+    provider = serializers.CharField()
+
+
+class DeploymentIn(serializers.Serializer[Any]):
+    """A new deployment."""
+
+    package = serializers.UUIDField()
+    node = serializers.UUIDField()
+    name = serializers.CharField(max_length=53, help_text="the release name, a DNS label")
+    values = serializers.JSONField(required=False, default=dict, help_text="values of the chart")
+    organisation = serializers.CharField(max_length=60, required=False, help_text="slug or id")
+
+
+class DeploymentChange(serializers.Serializer[Any]):
+    """What an upgrade changes; `values` replace the present ones."""
+
+    package = serializers.UUIDField(required=False)
+    values = serializers.JSONField(required=False)
+
+
+class RollbackIn(serializers.Serializer[Any]):
+    """Which generation to go back to; by default the last one that was ready and differs."""
+
+    revision = serializers.IntegerField(min_value=1, max_value=2**31 - 1, required=False, allow_null=True)
+
+
+class PlanIn(serializers.Serializer[Any]):
+    """A question: where would this fit?"""
+
+    package = serializers.UUIDField()
+    nodes = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=200)
+    name = serializers.CharField(max_length=53, required=False, default="plan")
+    values = serializers.JSONField(required=False, default=dict)
+    organisation = serializers.CharField(max_length=60, required=False, help_text="slug or id")
+
+
+class ReasonOut(serializers.Serializer[Any]):
+    """One reason, for people and for programs."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class VerdictOut(serializers.Serializer[Any]):
+    """Whether it fits on one node."""
+
+    node = NodeRef()
+    fits = serializers.BooleanField()
+    reasons = ReasonOut(many=True)
+    remarks = ReasonOut(many=True)
+
+
+class PlanOut(serializers.Serializer[Any]):
+    """Where it fits, and why not elsewhere."""
+
+    fits = serializers.IntegerField(help_text="on how many of the nodes it fits")
+    results = VerdictOut(many=True)
+
+
+class DeploymentBrief(serializers.ModelSerializer[Deployment]):
+    """A deployment in a list."""
+
+    organisation = serializers.SlugRelatedField("slug", read_only=True)
+    node = NodeRef()
+    package = PackageRef()
+
+    class Meta:
+        model = Deployment
+        fields = [
+            "id",
+            "organisation",
+            "node",
+            "package",
+            "name",
+            "namespace",
+            "generation",
+            "observed_generation",
+            "wish",
+            "state",
+            "reason",
+            "message",
+            "app_instance_id",
+            "cpu_millis",
+            "memory_bytes",
+            "storage_bytes",
+            "created_at",
+            "updated_at",
+            "reported_at",
+            "removed_at",
+        ]
+
+
+class DeploymentOut(DeploymentBrief):
+    """A deployment with all that was observed."""
+
+    class Meta(DeploymentBrief.Meta):
+        fields = [*DeploymentBrief.Meta.fields, "values", "revision", "workloads", "endpoints"]
+
+
+class RevisionOut(serializers.ModelSerializer[DeploymentRevision]):
+    """One generation of a deployment."""
+
+    package = PackageRef()
+    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
+
+    class Meta:
+        model = DeploymentRevision
+        fields = [
+            "generation",
+            "action",
+            "package",
+            "values",
+            "restores",
+            "outcome",
+            "message",
+            "requested_by",
+            "created_at",
+            "settled_at",
+        ]
+
+
+class EventsOut(serializers.Serializer[Any]):
+    """What happened to a deployment, newest first."""
+
+    events = serializers.ListField(child=serializers.DictField())
+    reported_at = serializers.DateTimeField(allow_null=True)
+
+
+class LogsOut(serializers.Serializer[Any]):
+    """What its containers wrote, oldest first; an agent goes on sending until `watching_until` (epoch seconds)."""
+
+    lines = serializers.ListField(child=serializers.DictField())
+    reported_at = serializers.DateTimeField(allow_null=True)
+    watching_until = serializers.FloatField(allow_null=True)
