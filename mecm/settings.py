@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from core.env import Env, boolean, words
 from core.vault import load_or_make_key
+from mecm.runtime.env import declare
 
 env = Env("BREAKWATER")
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -24,8 +25,10 @@ BROKER_DIR = VAR_DIR / "broker"
 CA_DIR = VAR_DIR / "ca"
 
 DEBUG = env("DEBUG", False, cast=boolean, help="show tracebacks on pages; for development only")
+WEB_BIND = env("WEB_BIND", "127.0.0.1", help="address that the web server of `manage.py up` listens on")
+WEB_PORT = env("WEB_PORT", 8000, cast=int, help="TCP port of the web server of `manage.py up`")
 PUBLIC_URL = env(
-    "PUBLIC_URL", "http://127.0.0.1:8000", help="address under which people and edge nodes reach us"
+    "PUBLIC_URL", f"http://127.0.0.1:{WEB_PORT}", help="address under which people and edge nodes reach us"
 ).rstrip("/")
 ALLOWED_HOSTS = env(
     "ALLOWED_HOSTS",
@@ -271,4 +274,5 @@ LOGGING = {
     "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "docker": {"level": "WARNING"}},
 }
 
+globals().update(declare(env))  # what only `manage.py up` asks for
 env.finish()
