@@ -1,0 +1,63 @@
+"""What the agent tells the centre: only what changed, through the outbox."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from core.errors import BreakwaterError
+from core.frames import spec_digest
+from engines.contract import Engine
+from mep.agent import VERSION, store
+
+logger = logging.getLogger("breakwater.agent")
+
+
+class Reporter:
+    """Posts reports that differ from the last one about the same thing, and pokes whoever sends them."""
+
+    def __init__(self) -> None:
+        self.poke: Callable[[], None] = lambda: None
+        self._last: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def say(self, kind: str, key: str, generation: int, status: Mapping[str, Any], *, ttl: float | None = None) -> bool:
+        """Report `status`; False when nothing changed since the last report."""
+        digest = spec_digest({"generation": generation, "status": status})
+        with self._lock:
+            if self._last.get((kind, key)) == digest:
+                return False
+            store.post(kind, key, generation, status, ttl=ttl)
+            self._last[(kind, key)] = digest
+        self.poke()
+        return True
+
+    def forget(self, kind: str, key: str) -> None:
+        """Report the next status of this thing even if it is as before."""
+        with self._lock:
+            self._last.pop((kind, key), None)
+
+
+def about_node(engine: Engine, engine_name: str) -> dict[str, Any]:
+    """Return what the node says of itself."""
+    status: dict[str, Any] = {
+        "engine": engine_name,
+        "engine_version": "",
+        "agent_version": VERSION,
+        "simulated": engine_name == "memory",
+        "capacity": {},
+        "problem": None,
+    }
+    try:
+        status["engine_version"] = engine.ping()
+        capacity = engine.capacity()
+        status["capacity"] = {
+            "cpu_millis": capacity.cpu_millis,
+            "memory_bytes": capacity.memory_bytes,
+            "storage_bytes": capacity.storage_bytes,
+        }
+    except BreakwaterError as problem:
+        status["problem"] = problem.problem()
+    return status
