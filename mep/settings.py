@@ -44,34 +44,49 @@ def servers(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-# --- the process -------------------------------------------------------------------------------------------------------
-VAR: Path = env("VAR", BASE_DIR / "var" / "mep", cast=Path, help="folder of the node's state: database, keys, certificates")
+# --- the process ---
+VAR: Path = env(
+    "VAR", BASE_DIR / "var" / "mep", cast=Path, help="folder of the node's state: database, keys, certificates"
+)
 DB: Path = env("DB", VAR / "mep.sqlite3", cast=Path, help="the node's SQLite database")
 DEBUG = False
 LOG_LEVEL: str = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
-# --- Mp1 -----------------------------------------------------------------------------------------------------------------
+# --- Mp1 ---
 MP1_BIND: str = env("MP1_BIND", "0.0.0.0", help="address that Mp1 listens on")  # noqa: S104 - apps live on other networks
 MP1_PORT: int = env("MP1_PORT", 8443, cast=int, help="TCP port of Mp1 (HTTPS)")
 SERVER_NAMES: list[str] = env(
-    "SERVER_NAMES", [], cast=words, help="more names and addresses for the server certificate (mep, localhost, 127.0.0.1 are in)"
+    "SERVER_NAMES",
+    [],
+    cast=words,
+    help="more names and addresses for the server certificate (mep, localhost, 127.0.0.1 are in)",
 )
 API_ROOT: str = env(
-    "API_ROOT", f"https://mep:{MP1_PORT}", help="address of this MEP as apps know it; used in links where no request tells it"
+    "API_ROOT",
+    f"https://mep:{MP1_PORT}",
+    help="address of this MEP as apps know it; used in links where no request tells it",
 ).rstrip("/")
-PREFIX: str = env("PREFIX", "", help="path before the APIs besides the plain one and /mep, for example /edge7").strip("/")
+PREFIX: str = env("PREFIX", "", help="path before the APIs besides the plain one and /mep, for example /edge7").strip(
+    "/"
+)
 MAX_BODY_BYTES: int = env("MAX_BODY_BYTES", 1 << 20, cast=int, help="largest request body that Mp1 reads")
 MM5_TOKEN: str = env("MM5_TOKEN", "", help="bearer token of the management API; empty switches it off", secret=True)
 TRANSPORTS: str = env("TRANSPORTS", "", help="JSON file with the TransportInfo objects that this platform offers")
-MAX_SERVICES_PER_APP: int = env("MAX_SERVICES_PER_APP", 100, cast=int, help="services that one app instance may register")
-MAX_SUBSCRIPTIONS_PER_APP: int = env("MAX_SUBSCRIPTIONS_PER_APP", 100, cast=int, help="subscriptions that one app instance may hold")
+MAX_SERVICES_PER_APP: int = env(
+    "MAX_SERVICES_PER_APP", 100, cast=int, help="services that one app instance may register"
+)
+MAX_SUBSCRIPTIONS_PER_APP: int = env(
+    "MAX_SUBSCRIPTIONS_PER_APP", 100, cast=int, help="subscriptions that one app instance may hold"
+)
 
-# --- OAuth2 ----------------------------------------------------------------------------------------------------------------
+# --- OAuth2 ---
 TOKEN_LIFETIME: int = env("TOKEN_LIFETIME", 3600, cast=int, help="seconds that an access token is valid")
 KEY_LIFETIME: int = env("KEY_LIFETIME", 7 * 86400, cast=int, help="seconds after which a new signing key takes over")
 
-# --- liveness, notifications ---------------------------------------------------------------------------------------------------
-LIVENESS_DEFAULT: int = env("LIVENESS_DEFAULT", 30, cast=int, help="heartbeat interval for services that let us choose (s)")
+# --- liveness, notifications ---
+LIVENESS_DEFAULT: int = env(
+    "LIVENESS_DEFAULT", 30, cast=int, help="heartbeat interval for services that let us choose (s)"
+)
 LIVENESS_MIN: int = env("LIVENESS_MIN", 1, cast=int, help="shortest heartbeat interval that is granted (s)")
 LIVENESS_MAX: int = env("LIVENESS_MAX", 3600, cast=int, help="longest heartbeat interval that is granted (s)")
 LIVENESS_GRACE: float = env("LIVENESS_GRACE", 1.0, cast=float, help="seconds that a heartbeat may be late")
@@ -82,19 +97,31 @@ CALLBACK_NETWORKS = env(
     help="networks that notifications may be sent to; add `loopback` to allow the node itself",
 )
 CALLBACK_TIMEOUT: float = env("CALLBACK_TIMEOUT", 5.0, cast=float, help="seconds that one delivery may take")
-NOTIFICATION_LIFETIME: int = env("NOTIFICATION_LIFETIME", 3600, cast=int, help="seconds after which an undelivered notification is given up")
-GRACEFUL_TIMEOUT: int = env("GRACEFUL_TIMEOUT", 10, cast=int, help="seconds for a graceful termination when nobody says")
+NOTIFICATION_LIFETIME: int = env(
+    "NOTIFICATION_LIFETIME", 3600, cast=int, help="seconds after which an undelivered notification is given up"
+)
+GRACEFUL_TIMEOUT: int = env(
+    "GRACEFUL_TIMEOUT", 10, cast=int, help="seconds for a graceful termination when nobody says"
+)
 
-# --- user plane and DNS ----------------------------------------------------------------------------------------------------------
+# --- user plane and DNS ---
 UPF: str = env("UPF", "memory", help="short name of the UPF adapter")
-DNS_BIND: list[str] = env("DNS_BIND", ["127.0.0.1", "::1"], cast=words, help="addresses that the DNS responder listens on")
+DNS_BIND: list[str] = env(
+    "DNS_BIND", ["127.0.0.1", "::1"], cast=words, help="addresses that the DNS responder listens on"
+)
 DNS_PORT: int = env("DNS_PORT", 5354, cast=int, help="UDP and TCP port of the DNS responder")
-DNS_UPSTREAMS = env("DNS_UPSTREAMS", (), cast=servers, help="resolvers for names without a rule; none: such names are refused")
-DNS_NETWORKS = env("DNS_NETWORKS", networks("loopback,private"), cast=networks, help="networks that the responder answers")
+DNS_UPSTREAMS = env(
+    "DNS_UPSTREAMS", (), cast=servers, help="resolvers for names without a rule; none: such names are refused"
+)
+DNS_NETWORKS = env(
+    "DNS_NETWORKS", networks("loopback,private"), cast=networks, help="networks that the responder answers"
+)
 DNS_TTL: int = env("DNS_TTL", 30, cast=int, help="seconds that an answer may be cached when its rule has no ttl")
-DNS_TIMEOUT: float = env("DNS_TIMEOUT", 2.0, cast=float, help="seconds after which an unanswered forwarded query is SERVFAIL")
+DNS_TIMEOUT: float = env(
+    "DNS_TIMEOUT", 2.0, cast=float, help="seconds after which an unanswered forwarded query is SERVFAIL"
+)
 
-# --- operations (long work as rows, here without a broker) -------------------------------------------------------------------------
+# --- operations (long work as rows, here without a broker) ---
 OPERATION_LEASE: int = env("OPERATION_LEASE", 120, cast=int, help="seconds that one worker may hold an operation")
 OPERATION_KEEP_DAYS: int = env("OPERATION_KEEP_DAYS", 30, cast=int, help="days that finished operations are kept")
 OPERATION_BELL = ""
@@ -108,7 +135,7 @@ if find_spec("mep.agent.env"):
 env.finish()
 VAR.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-# --- Django ------------------------------------------------------------------------------------------------------------------------
+# --- Django ---
 # Nothing of Django is signed here: no sessions, no cookies, no forms. The key only has to be unguessable.
 SECRET_KEY = os.urandom(32).hex()
 INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent"]

@@ -24,6 +24,9 @@ class Counter(models.Model):
     name = models.CharField(primary_key=True, max_length=20)
     value = models.BigIntegerField(default=0)
 
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
+
     @staticmethod
     def bump(name: str) -> int:
         """Raise the counter `name` and return its new value."""
@@ -140,7 +143,9 @@ class Rule(models.Model):
     app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="%(class)ss")
     rule_id = models.CharField(max_length=255)
     state = models.CharField(max_length=8, choices=RuleState.choices(), default=RuleState.INACTIVE)
-    chosen = models.BooleanField(default=False, help_text="the app itself set the state, so getting ready does not change it")
+    chosen = models.BooleanField(
+        default=False, help_text="the app itself set the state, so getting ready does not change it"
+    )
     revision = models.BigIntegerField(default=0)
 
     class Meta:
@@ -185,17 +190,20 @@ class SigningKey(models.Model):
     private = models.BinaryField(help_text="PKCS#8 PEM, sealed")
     public = models.JSONField(help_text="the public JWK")
     created_at = models.FloatField()
-    retired_at = models.FloatField(null=True, help_text="epoch seconds since which it signs no more")
-    verify_until = models.FloatField(null=True, help_text="epoch seconds at which its last token has expired")
+    signing = models.BooleanField(default=True, help_text="the one key that new tokens are signed with")
+    verify_until = models.FloatField(
+        null=True, help_text="epoch seconds at which the last token of a retired key has expired"
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["retired_at"],
-                condition=models.Q(retired_at__isnull=True),
-                nulls_distinct=False,
-                name="one_key_signs_at_a_time",
-            )
+                fields=["signing"], condition=models.Q(signing=True), name="one_key_signs_at_a_time"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(signing=True) ^ models.Q(verify_until__isnull=False),
+                name="a_retired_key_ends_some_day",
+            ),
         ]
 
     def __str__(self) -> str:

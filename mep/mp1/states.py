@@ -180,10 +180,9 @@ def change_between(before: object, after: object, state_before: str, state_after
 def rule_state(app: AppState, present: RuleState, *, chosen: bool) -> RuleState:
     """Return the state of a rule when its app gets into `app`.
 
-    Ready makes it active unless the app chose otherwise; an app that is gone or was never ready has no active rules.
+    Ready makes it active unless the app chose otherwise; an app that is not ready yet has only the rules that it
+    activated itself, one that is gone has none.
     """
-    if app is AppState.READY:
-        return present if chosen else RuleState.ACTIVE
-    if app is AppState.TERMINATING:
+    if app is AppState.TERMINATING or (chosen and app in (AppState.READY, AppState.PROVISIONED)):
         return present
-    return RuleState.INACTIVE
+    return RuleState.ACTIVE if app is AppState.READY else RuleState.INACTIVE

@@ -1,0 +1,140 @@
+"""`mec_service_mgmt/v1`, MEC 011 V3.1.1 clause 8.2: services, transports, subscriptions, liveness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.urls import path
+
+from core.errors import Missing
+from mep.mp1 import catalogue, subscriptions
+from mep.mp1.discovery import Offer, Query, list_etag, render
+from mep.mp1.http import Call, Endpoint, answer, empty, tagged
+from mep.mp1.models import App, Service, Subscription
+from mep.mp1.subscriptions import SERVICE_API
+
+KIND = Subscription.AVAILABILITY
+
+
+def discover(call: Call) -> HttpResponse:
+    """GET /services"""
+    _ = call.app
+    return _listing(call, None)
+
+
+def discover_one(call: Call, service_id: str) -> HttpResponse:
+    """GET /services/{serviceId}"""
+    service = Service.objects.filter(pk=service_id).first()
+    if service is None:
+        raise Missing(f"There is no service {service_id!r}")
+    return _one(call, service)
+
+
+def transports(call: Call) -> HttpResponse:
+    """GET /transports"""
+    return answer(catalogue.transports())
+
+
+def own_services(call: Call, app: str) -> HttpResponse:
+    """GET /applications/{appInstanceId}/services"""
+    return _listing(call, call.own(app))
+
+
+def register(call: Call, app: str) -> HttpResponse:
+    """POST /applications/{appInstanceId}/services"""
+    owner = call.own(app)
+    call.no_query()
+    service = catalogue.register(owner, call.json)
+    body = _body(service, call.root)
+    return answer(body, 201, ETag=catalogue.etag(service), Location=body["_links"]["self"]["href"])
+
+
+def own_service(call: Call, app: str, service_id: str) -> HttpResponse:
+    """GET /applications/{appInstanceId}/services/{serviceId}"""
+    return _one(call, catalogue.find(call.own(app), service_id))
+
+
+def update(call: Call, app: str, service_id: str) -> HttpResponse:
+    """PUT /applications/{appInstanceId}/services/{serviceId}"""
+    return _one(call, catalogue.update(call.own(app), service_id, call.json, call.if_match))
+
+
+def remove(call: Call, app: str, service_id: str) -> HttpResponse:
+    """DELETE /applications/{appInstanceId}/services/{serviceId}"""
+    catalogue.remove(call.own(app), service_id)
+    return empty()
+
+
+def liveness(call: Call, app: str, service_id: str) -> HttpResponse:
+    """GET on the liveness resource (8.2.10)"""
+    return answer(_liveness(catalogue.alive(call.own(app), service_id)))
+
+
+def beat(call: Call, app: str, service_id: str) -> HttpResponse:
+    """PATCH on the liveness resource; PUT too, as older clients send it"""
+    return answer(_liveness(catalogue.beat(call.own(app), service_id, call.json)))
+
+
+def _listing(call: Call, owner: App | None) -> HttpResponse:
+    query = Query.read(call.request.META.get("QUERY_STRING", ""))
+    rows = Service.objects.all() if owner is None else Service.objects.filter(app=owner)
+    body = render((offer for row in rows if query.wants(offer := Offer.of(row))), call.root)
+    return tagged(call, body, list_etag(body))
+
+
+def _one(call: Call, service: Service) -> HttpResponse:
+    return tagged(call, _body(service, call.root), catalogue.etag(service))
+
+
+def _body(service: Service, root: str) -> dict[str, Any]:
+    return {**catalogue.info(service), "_links": Offer.of(service).links(root)}
+
+
+def _liveness(service: Service) -> dict[str, Any]:
+    at = service.beat_at or 0.0
+    return {
+        "state": service.state,
+        "timeStamp": {"seconds": int(at), "nanoSeconds": int(at % 1 * 1_000_000_000)},
+        "interval": service.interval,
+    }
+
+
+# --- subscriptions, the same for both APIs -----------------------------------------------------------------------------
+
+
+def subscription_views(kind: str, api: str) -> dict[str, Any]:
+    """Return the views of the subscriptions of one kind."""
+
+    def links(call: Call, app: str) -> HttpResponse:
+        rows = call.own(app).subscriptions.filter(kind=kind)
+        found = [{"href": subscriptions.href(row), "subscriptionType": row.kind, "rel": row.kind} for row in rows]
+        own = f"{call.root}{api}/applications/{app}/subscriptions"
+        return answer({"_links": {"self": {"href": own}, "subscriptions": found}})
+
+    def subscribe(call: Call, app: str) -> HttpResponse:
+        made = subscriptions.subscribe(call.own(app), kind, call.json, call.root)
+        return answer(subscriptions.body(made), 201, Location=subscriptions.href(made))
+
+    def read(call: Call, app: str, subscription_id: str) -> HttpResponse:
+        return answer(subscriptions.body(subscriptions.find(call.own(app), kind, subscription_id)))
+
+    def end(call: Call, app: str, subscription_id: str) -> HttpResponse:
+        subscriptions.unsubscribe(call.own(app), kind, subscription_id)
+        return empty()
+
+    return {"many": Endpoint(get=links, post=subscribe), "one": Endpoint(get=read, delete=end)}
+
+
+_subscriptions = subscription_views(KIND, SERVICE_API)
+_own = "applications/<str:app>"
+urlpatterns = [
+    path("services", Endpoint(get=discover, query=True)),
+    path("services/<str:service_id>", Endpoint(get=discover_one)),
+    path("transports", Endpoint(get=transports)),
+    path(f"{_own}/services", Endpoint(get=own_services, post=register, query=True)),
+    path(f"{_own}/services/<str:service_id>", Endpoint(get=own_service, put=update, delete=remove)),
+    path(f"{_own}/services/<str:service_id>/liveness", Endpoint(get=liveness, patch=beat, put=beat)),
+    path(f"{_own}/subscriptions", _subscriptions["many"]),
+    path(f"{_own}/subscriptions/<str:subscription_id>", _subscriptions["one"]),
+]

@@ -1,0 +1,195 @@
+"""`GET .../services` without Django: answers from memory, as new as the database.
+
+Every request asks SQLite for `PRAGMA data_version` (4 microseconds), which moves with every commit of any
+process; only then the counters are read, and only what they say has changed is built anew. What this path
+cannot answer with 200 or 304 it leaves to the ordinary view, which so says every refusal.
+Runs in the event loop's thread alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+from django.conf import settings
+
+from core.errors import BreakwaterError
+from mep.mp1 import http, links, tokens
+from mep.mp1.discovery import Offer, Query, list_etag, render
+from mep.mp1.models import Service
+from mep.mp1.states import AppState, may_use_tokens
+from mep.mp1.subscriptions import SERVICE_API
+
+log = logging.getLogger(__name__)
+Quick = tuple[int, list[tuple[bytes, bytes]], bytes]
+_COLUMNS = (
+    "id", "app_id", "name", "version", "state", "category", "transport", "serializer", "scope", "consumed_local_only",
+    "interval", "revision", "created_at",
+)  # fmt: skip
+_LIMIT = 2048
+
+
+class Ready:
+    """A list that was asked for before: its bytes, and which names it is about (None: any change may matter)."""
+
+    __slots__ = ("body", "headers", "names", "not_modified", "tag")
+
+    def __init__(self, body: bytes, names: frozenset[str] | None) -> None:
+        self.body, self.names = body, names
+        self.tag = list_etag(body)
+        tag = (b"etag", self.tag.encode())
+        self.headers = [
+            (b"content-type", http.JSON.encode()), (b"content-length", str(len(body)).encode()), tag
+        ]  # fmt: skip
+        self.not_modified = [tag]
+
+
+class FastPath:
+    """The snapshot of the catalogue in this process, its answers, and the tokens it has seen."""
+
+    def __init__(self, database: Path | str) -> None:
+        self.database = database
+        prefixes = dict.fromkeys(["", "/mep", f"/{settings.PREFIX}" if settings.PREFIX else ""])
+        self.paths = {f"{prefix}{SERVICE_API}/services": prefix for prefix in prefixes}
+        self.verifier = tokens.Verifier(self._public_keys)
+        self._connection: sqlite3.Connection | None = None
+        self._version = -1
+        self._counters: dict[str, int] = {}
+        self._offers: dict[str, Offer] = {}
+        self._by_name: dict[str, dict[str, Offer]] = {}
+        self._ready: dict[tuple[bytes, str, bytes], Ready] = {}
+        self._holders: dict[bytes, float] = {}
+
+    def answer(self, scope: Mapping[str, Any]) -> Quick | None:
+        """Return status, headers and body; None when the ordinary view has to answer."""
+        prefix = self.paths.get(scope["path"])
+        if prefix is None:
+            return None
+        try:
+            return self._answer(scope, prefix)
+        except (sqlite3.Error, BreakwaterError, ValueError) as problem:
+            # The view meets the same trouble and finds the words for it.
+            log.debug("left to the view: %s", problem)
+            if isinstance(problem, sqlite3.Error):
+                self.close()
+            return None
+
+    def close(self) -> None:
+        """Let go of the database; the next request opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._version = None, -1
+
+    def _answer(self, scope: Mapping[str, Any], prefix: str) -> Quick | None:
+        host = authorization = if_none_match = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"host":
+                host = value
+            elif name == b"if-none-match":
+                if_none_match = value
+        query: bytes = scope["query_string"]
+        if len(query) + len(scope["path"]) > http.LONGEST_TARGET:
+            return None
+        self._catch_up()
+        if self._holders.get(authorization, 0.0) <= time.time() and not self._admit(authorization):
+            return None
+        key = (host, prefix, query)
+        ready = self._ready.get(key)
+        if ready is None:
+            ready = self._build(host.decode("latin-1"), prefix, query)
+            if len(self._ready) >= _LIMIT:
+                self._ready.clear()
+            self._ready[key] = ready
+        if if_none_match and http.fresh(if_none_match.decode("latin-1"), ready.tag):
+            return 304, ready.not_modified, b""
+        return 200, ready.headers, ready.body
+
+    def _build(self, host: str, prefix: str, query: bytes) -> Ready:
+        wanted = Query.read(query.decode("latin-1"))
+        root = links.root(host, prefix)
+        if wanted.names:
+            near = [offer for name in wanted.names for offer in self._by_name.get(name, {}).values()]
+        else:
+            near = list(self._offers.values())
+        return Ready(render(filter(wanted.wants, near), root), wanted.names or None)
+
+    # --- who asks ----------------------------------------------------------------------------------------------------
+
+    def _admit(self, authorization: bytes) -> bool:
+        claims = self.verifier.claims(tokens.bearer(authorization.decode("latin-1")))
+        row = self._database().execute("SELECT state FROM mp1_app WHERE id = ?", [claims.app]).fetchone()
+        if row is None or not may_use_tokens(AppState(row[0])):
+            return False
+        if len(self._holders) >= _LIMIT:
+            self._holders.clear()
+        self._holders[authorization] = claims.expires
+        return True
+
+    def _public_keys(self) -> dict[str, Any]:
+        rows = self._database().execute("SELECT public FROM mp1_signingkey").fetchall()
+        return {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in (json.loads(text) for (text,) in rows)}
+
+    # --- what there is -------------------------------------------------------------------------------------------------
+
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            uri = f"{Path(self.database).absolute().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0)
+        return self._connection
+
+    def _catch_up(self) -> None:
+        database = self._database()
+        (version,) = database.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return
+        # One read transaction, so that counters and rows belong together.
+        database.execute("BEGIN")
+        try:
+            counters = dict(database.execute("SELECT name, value FROM mp1_counter"))
+            if counters.get("apps") != self._counters.get("apps") or counters.get("keys") != self._counters.get("keys"):
+                self._holders.clear()
+                self.verifier.forget()
+            if counters.get("services") != self._counters.get("services"):
+                self._update(database, counters)
+        finally:
+            database.execute("COMMIT")
+        self._counters, self._version = counters, version
+
+    def _update(self, database: sqlite3.Connection, counters: Mapping[str, int]) -> None:
+        known = self._counters.get("services", 0)
+        sql = f"SELECT {', '.join(_COLUMNS)} FROM mp1_service WHERE revision > ?"  # noqa: S608 - our own column names
+        touched: set[str] = set()
+        for row in database.execute(sql, [known]):
+            values = dict(zip(_COLUMNS, row, strict=True))
+            values["category"] = json.loads(values["category"]) if values["category"] else None
+            values["transport"] = json.loads(values["transport"])
+            values["consumed_local_only"] = bool(values["consumed_local_only"])
+            offer = Offer.of(Service(**values))
+            touched |= self._drop(offer.id) | {offer.name}
+            self._offers[offer.id] = offer
+            self._by_name.setdefault(offer.name, {})[offer.id] = offer
+        if counters.get("removals") != self._counters.get("removals"):
+            present = {row[0] for row in database.execute("SELECT id FROM mp1_service")}
+            for gone in self._offers.keys() - present:
+                touched |= self._drop(gone)
+        stale = [key for key, ready in self._ready.items() if ready.names is None or ready.names & touched]
+        for key in stale:
+            del self._ready[key]
+
+    def _drop(self, service_id: str) -> set[str]:
+        offer = self._offers.pop(service_id, None)
+        if offer is None:
+            return set()
+        namesakes = self._by_name[offer.name]
+        del namesakes[service_id]
+        if not namesakes:
+            del self._by_name[offer.name]
+        return {offer.name}

@@ -1,0 +1,226 @@
+"""HTTP in and out, shared by every API of the MEP: who asks, what they sent, problem+json for every refusal."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+
+from core.errors import BreakwaterError, Denied, Invalid, Missing, TooLarge
+from mep.mp1 import links, tokens
+from mep.mp1.models import App
+from mep.mp1.subscriptions import SERVICE_API, SUPPORT_API
+
+log = logging.getLogger(__name__)
+#: RFC 9110 4.1 asks for 8000 at least; MEC 011 lists 414 for what is longer.
+LONGEST_TARGET = 8192
+#: Where the URI of a request ends to be the API root.
+APIS = (SERVICE_API + "/", SUPPORT_API + "/")
+JSON, PROBLEM = "application/json", "application/problem+json"
+
+
+class Call:
+    """One request: reading it raises our errors."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    @cached_property
+    def app(self) -> App:
+        """The app instance that asks."""
+        return tokens.holder(tokens.bearer(self.request.headers.get("Authorization", "")))
+
+    def own(self, app_instance_id: str) -> App:
+        """Return the asking app when the path is its own; nobody learns whether another app exists."""
+        if self.app.pk != app_instance_id:
+            raise Denied("This access token belongs to another app instance; an app sees only its own resources")
+        return self.app
+
+    @cached_property
+    def json(self) -> Any:
+        """The body. Any content type will do as long as it is JSON."""
+        try:
+            return json.loads(self.request.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise Invalid("The body is not JSON") from None
+
+    @property
+    def if_match(self) -> str | None:
+        """The If-Match header."""
+        return self.request.headers.get("If-Match")
+
+    @property
+    def root(self) -> str:
+        """The API root under which the asker knows us, for links."""
+        path = self.request.path
+        cut = next((at for api in APIS if (at := path.find(api)) >= 0), 0)
+        return links.root(self.request.META.get("HTTP_HOST", ""), path[:cut])
+
+    def no_query(self) -> None:
+        """Raise `Invalid` when there is any query parameter: the resource knows none (MEC 009 6.15)."""
+        if self.request.META.get("QUERY_STRING"):
+            names = ", ".join(sorted(self.request.GET))[:200]
+            raise Invalid(f"Unknown query parameter: {names or self.request.META['QUERY_STRING'][:200]}")
+
+
+Handler = Callable[..., HttpResponse]
+
+
+class Endpoint:
+    """A view of one resource: a handler per method, 405 for the rest, problem+json for every error."""
+
+    def __init__(self, *, query: bool = False, **handlers: Handler) -> None:
+        self.handlers = {name.upper(): handler for name, handler in handlers.items()}
+        if "GET" in self.handlers:
+            self.handlers.setdefault("HEAD", self.handlers["GET"])
+        self.query = query
+        self.__name__ = self.__class__.__name__
+
+    def __call__(self, request: HttpRequest, **path: str) -> HttpResponse:
+        handler = self.handlers.get(request.method or "")
+        if handler is None:
+            return _not_allowed(request.method or "", self.handlers)
+        try:
+            call = Call(request)
+            if len(request.get_full_path()) > LONGEST_TARGET:
+                raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
+            if not self.query:
+                _ = self._who(call)
+                call.no_query()
+            return handler(call, **path)
+        except BreakwaterError as error:
+            return refused(error)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return problem(500, "Something went wrong on our side", "The MEP failed; its log says why", "internal")
+
+    #: Whether callers must show an access token of an app; the token and management endpoints ask for other things.
+    needs_app = True
+
+    def _who(self, call: Call) -> App | None:
+        return call.app if self.needs_app else None
+
+
+class Open(Endpoint):
+    """A resource that settles itself who may ask."""
+
+    needs_app = False
+
+
+class TooLong(Invalid):
+    """The request target is longer than this server reads."""
+
+    code, title, status = "target-too-long", "The request target is too long", 414
+
+
+def answer(body: Any, status: int = 200, **headers: str) -> HttpResponse:
+    """Return JSON; underscores in header names become dashes."""
+    return _sized(encode(body), status, JSON, **headers)
+
+
+def _sized(content: bytes, status: int, content_type: str, **headers: str) -> HttpResponse:
+    response = HttpResponse(content, status=status, content_type=content_type)
+    response["Content-Length"] = str(len(content))
+    for name, value in headers.items():
+        response[name.replace("_", "-")] = value
+    return response
+
+
+def tagged(call: Call, body: Any, etag: str, status: int = 200, **headers: str) -> HttpResponse:
+    """Return JSON (or bytes that are JSON already) with its ETag, or 304 when the asker has that version."""
+    if (
+        status == 200
+        and call.request.method in ("GET", "HEAD")
+        and fresh(call.request.headers.get("If-None-Match"), etag)
+    ):
+        response = HttpResponse(status=304)
+        response["ETag"] = etag
+        return response
+    content = body if isinstance(body, bytes) else encode(body)
+    return _sized(content, status, JSON, ETag=etag, **headers)
+
+
+def fresh(if_none_match: str | None, etag: str) -> bool:
+    """Return whether an If-None-Match header (RFC 9110 13.1.2) covers the version tagged `etag`."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or "*" in tags
+
+
+def empty() -> HttpResponse:
+    """Return 204."""
+    response = HttpResponse(status=204)
+    del response["Content-Type"]
+    return response
+
+
+def encode(body: Any) -> bytes:
+    """Return the JSON of `body`."""
+    return msgspec.json.encode(body)
+
+
+def refused(error: BreakwaterError) -> HttpResponse:
+    """Return the problem document of an error; 401 carries the challenge of RFC 6750 3."""
+    if error.status >= 500:
+        log.error("refused with %s: %s", error.status, error.detail)
+    response = _sized(encode(error.problem()), error.status, PROBLEM)
+    if error.status == 401:
+        response["WWW-Authenticate"] = challenge(error)
+    if error.status == 429 and "retry_after" in error.context:
+        response["Retry-After"] = str(error.context["retry_after"])
+    return response
+
+
+def challenge(error: BreakwaterError) -> str:
+    """Return the WWW-Authenticate header for a missing or bad bearer token."""
+    code = getattr(error, "error", "")
+    if not code:
+        return 'Bearer realm="mp1"'
+    said = error.detail.replace("\\", "").replace('"', "'")
+    said = "".join(letter if 32 <= ord(letter) < 127 else "?" for letter in said)
+    return f'Bearer realm="mp1", error="{code}", error_description="{said}"'
+
+
+def problem(status: int, title: str, detail: str, code: str) -> HttpResponse:
+    """Return a problem document for what has no error class."""
+    body = {
+        "type": f"urn:breakwater:problem:{code}", "title": title, "status": status, "detail": detail, "code": code,
+        "retryable": False,
+    }  # fmt: skip
+    return _sized(encode(body), status, PROBLEM)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler404: there is no such resource."""
+    return refused(Missing(f"There is no resource {request.path[:200]}"))
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler400: the request cannot be read."""
+    return refused(Invalid("The request cannot be read"))
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Django's handler500."""
+    return problem(500, "Something went wrong on our side", "The MEP failed; its log says why", "internal")
+
+
+def too_large(limit: int) -> BreakwaterError:
+    """Return the error for a body above `limit` bytes."""
+    return TooLarge(f"The body is larger than {limit} bytes")
+
+
+def _not_allowed(method: str, known: Iterable[str]) -> HttpResponse:
+    response = problem(405, "Method not allowed", f"{method[:20]} is not possible here", "method-not-allowed")
+    response["Allow"] = ", ".join(known)
+    return response
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")  # RFC 8259 6: NaN and Infinity are not permitted

@@ -1,0 +1,43 @@
+"""`manage.py mp1`: the MEP's APIs over HTTPS, with the loop that watches deadlines and delivers notifications."""
+
+import logging
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from mep.mp1 import database, tls
+from mep.mp1.watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Serve Mp1 (ETSI MEC 011) over HTTPS; makes the database and the certificates when they are missing"
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        database.prepare()
+        files = tls.ensure()
+        context = tls.context(files)
+        config = uvicorn.Config(
+            "mep.asgi:application",
+            host=settings.MP1_BIND,
+            port=settings.MP1_PORT,
+            ssl_context_factory=lambda *_: context,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+        )
+        # A context may be given a new certificate while it serves: handshakes from then on use it.
+        watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
+        watch.start()
+        log.info("Mp1 on https://%s:%s as %s", settings.MP1_BIND, settings.MP1_PORT, ", ".join(tls.names()))
+        try:
+            uvicorn.Server(config).run()
+        finally:
+            watch.stop()

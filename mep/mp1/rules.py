@@ -1,0 +1,191 @@
+"""Traffic and DNS rules: they come with the app's descriptor, the app may only activate, deactivate and update them.
+
+MEC 011 7.2.7 to 7.2.10. Which ones are in force is written down here; `steering` and `mep.dns` make it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from django.db import transaction
+
+from core.errors import Denied, Invalid, Missing, Stale
+from mep.mp1 import wire
+from mep.mp1.models import App, Counter, DnsRule, TrafficRule
+from mep.mp1.states import AppState, Enforcement, RuleState, rule_state
+
+AnyRule = TypeVar("AnyRule", TrafficRule, DnsRule)
+
+
+def read_all(
+    traffic_rules: Iterable[Mapping[str, Any]], dns_rules: Iterable[Mapping[str, Any]]
+) -> tuple[dict[str, wire.TrafficRule], dict[str, wire.DnsRule]]:
+    """Return the rules of a descriptor by id; one `Invalid` lists every mistake in any of them."""
+    problems: list[dict[str, str]] = []
+    traffic: dict[str, wire.TrafficRule] = {}
+    dns: dict[str, wire.DnsRule] = {}
+    readings: list[tuple[str, str, Iterable[Any], dict[str, Any], Any]] = [
+        ("appTrafficRule", "trafficRuleId", traffic_rules, traffic, wire.traffic_rule),
+        ("appDNSRule", "dnsRuleId", dns_rules, dns, wire.dns_rule),
+    ]
+    for member, key, raws, into, read in readings:
+        for at, raw in enumerate(raws):
+            place = f"{member}[{at}]"
+            rule_id = raw.get(key) if isinstance(raw, Mapping) else None
+            try:
+                if not isinstance(rule_id, str) or not 0 < len(rule_id) <= 255 or "/" in rule_id:
+                    raise Invalid(f"{key} must be a text of 1 to 255 characters without /")
+                if rule_id in into:
+                    raise Invalid(f"the {key} {rule_id!r} is used twice")
+                into[rule_id] = read(dict(raw))
+            except Invalid as problem:
+                problems.append({"field": place, "detail": problem.detail})
+    if problems:
+        told = "; ".join(f"{each['field']}: {each['detail']}" for each in problems)
+        raise Invalid(f"The rules of the descriptor are not usable: {told}", errors=problems)
+    return traffic, dns
+
+
+def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.DnsRule]) -> None:
+    """Make the app have exactly these rules; what stays the same keeps its state."""
+    ready = AppState(app.state)
+    _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
+    _replace(app, DnsRule, {key: dns_members(rule) for key, rule in dns.items()}, ready)
+
+
+def follow(app: App) -> None:
+    """Bring the app's rules into the state that follows from the app's own."""
+    for kind in (TrafficRule, DnsRule):
+        for rule in kind.objects.filter(app=app):  # type: ignore[attr-defined]
+            after = rule_state(AppState(app.state), RuleState(rule.state), chosen=rule.chosen)
+            gone = app.state in (AppState.TERMINATED, AppState.STOPPED)
+            if after != rule.state or (gone and rule.chosen):
+                rule.state, rule.chosen = after, rule.chosen and not gone
+                _save(rule)
+
+
+def find(kind: type[AnyRule], app: App, rule_id: str) -> AnyRule:
+    """Return one rule of the app; `Missing` when it has none of that id."""
+    rule = kind.objects.filter(app=app, rule_id=rule_id).first()
+    if rule is None:
+        raise Missing(f"This app instance has no rule {rule_id!r}")
+    return rule
+
+
+@transaction.atomic
+def put_traffic(app: App, rule_id: str, raw: Any, if_match: str | None) -> TrafficRule:
+    """Update a traffic rule as its app wishes; `Stale` when it changed meanwhile."""
+    wanted = wire.traffic_rule(raw)
+    rule = find(TrafficRule, app, rule_id)
+    return _put(app, rule, {"body": traffic_members(wanted)}, wanted.state, if_match)
+
+
+@transaction.atomic
+def put_dns(app: App, rule_id: str, raw: Any, if_match: str | None) -> DnsRule:
+    """Update a DNS rule; its domain name stays: only names that the management allowed are answered (7.2.9)."""
+    wanted = wire.dns_rule(raw)
+    rule = find(DnsRule, app, rule_id)
+    if wanted.domain_name != rule.domain_name:
+        raise Denied(f"The domain name of this rule is {rule.domain_name} and only the management may change it")
+    return _put(app, rule, dns_members(wanted), wanted.state, if_match)
+
+
+def etag(rule: TrafficRule | DnsRule) -> str:
+    """Return the strong entity tag of the rule's present version."""
+    return f'"{rule.revision}"'
+
+
+def traffic_members(rule: wire.TrafficRule) -> dict[str, Any]:
+    """Return the members of a traffic rule that are stored as its body."""
+    members = wire.without_nulls(msgspec.to_builtins(rule))
+    members.pop("state", None)
+    return members  # type: ignore[no-any-return]
+
+
+def dns_members(rule: wire.DnsRule) -> dict[str, Any]:
+    """Return the columns of a DNS rule."""
+    return {
+        "domain_name": rule.domain_name,
+        "family": rule.ip_address_type,
+        "address": rule.ip_address,
+        "ttl": rule.ttl,
+    }
+
+
+def traffic_body(rule: TrafficRule) -> dict[str, Any]:
+    """Return the TrafficRule of MEC 011 7.1.5.2; one destination is one object, as the OpenAPI files say."""
+    body = dict(rule.body)
+    destinations = body.get("dstInterface")
+    if isinstance(destinations, list) and len(destinations) == 1:
+        body["dstInterface"] = destinations[0]
+    return {"trafficRuleId": rule.rule_id, **body, "state": rule.state}
+
+
+def dns_body(rule: DnsRule) -> dict[str, Any]:
+    """Return the DnsRule of MEC 011 7.1.5.3."""
+    body: dict[str, Any] = {
+        "dnsRuleId": rule.rule_id,
+        "domainName": rule.domain_name,
+        "ipAddressType": rule.family,
+        "ipAddress": rule.address,
+    }
+    if rule.ttl is not None:
+        body["ttl"] = rule.ttl
+    return {**body, "state": rule.state}
+
+
+def _replace(app: App, kind: type[AnyRule], wanted: dict[str, dict[str, Any]], state: AppState) -> None:
+    present = {rule.rule_id: rule for rule in kind.objects.filter(app=app)}
+    gone = [rule.pk for key, rule in present.items() if key not in wanted]
+    if gone:
+        kind.objects.filter(pk__in=gone).delete()
+        Counter.bump(_counter(kind))
+    for key, members in wanted.items():
+        rule = present.get(key) or kind(app=app, rule_id=key)
+        after = rule_state(state, RuleState(rule.state), chosen=rule.chosen)
+        if rule.pk and after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
+            continue
+        for name, value in members.items():
+            setattr(rule, name, value)
+        rule.state = after
+        _save(rule)
+
+
+def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | None, if_match: str | None) -> AnyRule:
+    if not matches(if_match, etag(rule)):
+        raise Stale("The rule has changed since that ETag; read it again")
+    after = state or RuleState(rule.state)
+    if after is RuleState.ACTIVE and app.state not in (AppState.READY, AppState.PROVISIONED):
+        raise Denied(f"The app instance is {app.state.lower()}; its rules cannot be activated")
+    if after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
+        if state is not None and not rule.chosen:
+            rule.chosen = True
+            rule.save(update_fields=["chosen"])
+        return rule
+    for name, value in members.items():
+        setattr(rule, name, value)
+    rule.chosen = rule.chosen or state is not None
+    rule.state = after
+    _save(rule)
+    return rule
+
+
+def matches(if_match: str | None, present: str) -> bool:
+    """Return whether an If-Match header (RFC 9110 13.1.1) allows a change of the version tagged `present`."""
+    if if_match is None or if_match.strip() == "*":
+        return True
+    return present in (tag.strip() for tag in if_match.split(","))
+
+
+def _save(rule: TrafficRule | DnsRule) -> None:
+    # The counter gives the revision, so that an id used again never repeats an ETag.
+    rule.revision = Counter.bump(_counter(type(rule)))
+    if isinstance(rule, TrafficRule):
+        rule.enforcement, rule.reason = Enforcement.PENDING, ""
+    rule.save()
+
+
+def _counter(kind: type[TrafficRule] | type[DnsRule]) -> str:
+    return "traffic" if kind is TrafficRule else "dns"
