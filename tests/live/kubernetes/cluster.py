@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""A real Kubernetes cluster of one node, for tests, on one machine and from nothing but registries.
+
+    cluster.py up | down | status | kubeconfig | build | load IMAGE.tar | forward NODE_PORT [PORT] | expose PORT [NODE_PORT]
+
+Run as root. The servers are built once (`binaries.py`) and live in namespaces of their own, without a route
+to anywhere: the host reaches the API server at 127.0.0.1 through a relay, and nothing else. All state is in
+one folder. `down` kills the first process of those namespaces, and the kernel clears away the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[3]
+if str(_ROOT) not in sys.path:  # run as a script
+    sys.path.insert(0, str(_ROOT))
+
+from tests.live.kubernetes import binaries, files  # noqa: E402
+from tests.live.kubernetes.api import Api  # noqa: E402
+from tests.live.kubernetes.netns import Address, Border  # noqa: E402
+
+#: Programs that Debian has: containerd (and runc), containernetworking-plugins, iproute2, iptables, util-linux, openssl.
+NEEDED = ("containerd", "ctr", "runc", "ip", "iptables", "unshare", "nsenter", "openssl", "mount")
+PACKAGES = "containerd runc containernetworking-plugins iproute2 iptables conntrack openssl"
+
+
+class Cluster:
+    """The one test cluster of this machine, whoever started it."""
+
+    def __init__(self, state: Path | None = None, port: int | None = None) -> None:
+        self.state = state or Path(os.environ.get("BREAKWATER_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))
+        self.port = port or int(os.environ.get("BREAKWATER_CLUSTER_PORT", "16443"))
+        self._border: Border | None = None
+
+    # --- up and down
+
+    def obstacle(self) -> str:
+        """Return why a cluster cannot be brought up here; empty when it can."""
+        if os.geteuid() != 0:
+            return "a test cluster needs root"
+        lacking = [name for name in NEEDED if not shutil.which(name)]
+        if lacking or not Path("/usr/lib/cni/ptp").exists():
+            return f"a test cluster needs {', '.join(lacking) or 'CNI plugins'} (apt-get install {PACKAGES})"
+        if binaries.missing() and not binaries.go():
+            return "a test cluster needs Go 1.25 or newer to build the Kubernetes servers once"
+        return ""
+
+    def up(self, say: Callable[[str], None] = lambda text: None) -> None:
+        """Bring the cluster up until its node is Ready; up already is fine."""
+        if self.running() and self.ready():
+            return
+        if why := self.obstacle():
+            raise SystemExit(why)
+        if binaries.missing():
+            say(f"building Kubernetes {binaries.KUBERNETES}, once, about six minutes on two cores ...")
+            say(f"built in {binaries.build():.0f} s into {binaries.folder()}")
+        self.down()
+        started = time.monotonic()
+        self._write_files()
+        self._start()
+        try:
+            self._wait("API server", self._api_answers, 60)
+            say(f"API server after {time.monotonic() - started:.1f} s")
+            self._load(files.pause_image())
+            self._wait("node", self.ready, 90)
+        except BaseException:
+            say(self.log_tails())
+            self.down()
+            raise
+        say(f"node Ready after {time.monotonic() - started:.1f} s")
+
+    def down(self) -> None:
+        """End every process of the cluster and take away all that it left; not up is fine."""
+        if self._border:
+            self._border.close()
+            self._border = None
+        for name in ("relay", "servers"):
+            _end(self.state / f"{name}.pid")
+        _remove_control_groups()
+        shutil.rmtree(self.state, ignore_errors=True)
+        for path in ("/tmp/hostpath_pv", "/var/lib/cni"):  # the empty folders that it mounted over
+            with contextlib.suppress(OSError):
+                Path(path).rmdir()
+
+    def running(self) -> bool:
+        """Say whether the first process of the cluster lives."""
+        return _alive(self.state / "servers.pid")
+
+    def ready(self) -> bool:
+        """Say whether the node is Ready and a pod could be created."""
+        with contextlib.suppress(OSError):
+            api = Api(self.state / "pki", self.port)
+            node = api.get(f"/api/v1/nodes/{files.NODE}")
+            conditions = node["status"].get("conditions", []) if node else []
+            is_ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+            return is_ready and api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+        return False
+
+    # --- use
+
+    def kubeconfig(self) -> str:
+        """Return the administrator's kubeconfig; it names 127.0.0.1 only."""
+        return (self.state / "kubeconfig").read_text()
+
+    def load_image(self, archive: Path) -> None:
+        """Put the images of a docker-archive on the node."""
+        self._load(archive.read_bytes())
+
+    def forward(self, node_port: int, port: int = 0) -> str:
+        """Make a NodePort reachable from the host while this process lives; return its `http://` address."""
+        host, port = self.border().inward((files.NODE_IP, node_port), ("127.0.0.1", port))
+        return f"http://{host}:{port}"
+
+    def expose(self, port: int, node_port: int = 0) -> Address:
+        """Make a port of the host's 127.0.0.1 reachable for pods, at the node's address and by the name `mep`."""
+        return self.border().outward(("127.0.0.1", port), (files.NODE_IP, node_port or port))
+
+    def http_get(self, node_port: int, path: str = "/", timeout: float = 5.0) -> tuple[int, bytes]:
+        """Ask a NodePort; return status and body."""
+        connection = http.client.HTTPConnection(files.NODE_IP, node_port, timeout=timeout)
+        connection.sock = self.border().connect((files.NODE_IP, node_port), timeout)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def border(self) -> Border:
+        """Return this process's way into the cluster's network."""
+        if self._border is None:
+            self._border = Border(Path(f"/proc/{self._first_process()}/ns/net"))
+        return self._border
+
+    def log_tails(self, lines: int = 12) -> str:
+        """Return the last lines of every server's log."""
+        parts = []
+        for log in sorted((self.state / "logs").glob("*.log")):
+            parts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
+        return "\n".join(parts)
+
+    def memory(self) -> dict[str, int]:
+        """Return the resident bytes of each server."""
+        used: dict[str, int] = {}
+        namespace = Path(f"/proc/{self._first_process()}/ns/pid").readlink()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (process / "ns/pid").readlink() == namespace:
+                    name = (process / "comm").read_text().strip()
+                    pages = int((process / "statm").read_text().split()[1])
+                    used[name] = used.get(name, 0) + pages * os.sysconf("SC_PAGE_SIZE")
+        return used
+
+    # --- how
+
+    def _write_files(self) -> None:
+        self.state.mkdir(mode=0o700)
+        for name in ("logs/pods", "cni-results", "volumes", "volume-plugins", "kubelet"):
+            (self.state / name).mkdir(parents=True)
+        for path in ("/tmp/hostpath_pv", "/var/lib/cni"):
+            Path(path).mkdir(exist_ok=True)
+        files.write_keys(self.state / "pki")
+        (self.state / "kubeconfig").touch(mode=0o600)
+        (self.state / "kubeconfig").write_text(files.kubeconfig(self.state / "pki", self.port))
+        files.write_configuration(self.state)
+        for groups in _hierarchies():
+            (groups / files.CGROUP).mkdir(exist_ok=True)
+
+    def _start(self) -> None:
+        here = [sys.executable, "-m"]
+        self._detach("servers", [
+            "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc",
+            *here, "tests.live.kubernetes.inside", str(self.state), str(binaries.folder()), str(self.port),
+        ])  # fmt: skip
+        self._wait("first process", lambda: self._first_process() != 0, 10)
+        self._detach(
+            "relay", [*here, "tests.live.kubernetes.cluster", "relay", str(self._first_process()), str(self.port)]
+        )
+
+    def _detach(self, name: str, command: list[str]) -> None:
+        with (self.state / "logs" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (self.state / f"{name}.pid").write_text(f"{process.pid} {_born(process.pid)}")
+
+    def _first_process(self) -> int:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((self.state / "servers.pid").read_text().split()[0])
+            return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+        return 0
+
+    def _api_answers(self) -> bool:
+        if not self.running():
+            raise SystemExit("the cluster's first process has ended")
+        with contextlib.suppress(OSError):
+            return Api(self.state / "pki", self.port).ready()
+        return False
+
+    def _load(self, archive: bytes) -> None:
+        inside = ["nsenter", "-t", str(self._first_process()), "-m", "-n", "--"]
+        command = [*inside, "ctr", "-a", f"{self.state}/containerd.sock", "-n", "k8s.io", "images", "import", "-"]
+        done = subprocess.run(command, input=archive, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the image could not be imported: {done.stderr.decode()[-500:]}")
+
+    def _wait(self, what: str, holds: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not holds():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the {what} was not there within {timeout:g} s")
+            time.sleep(0.1)
+
+
+# --- processes and control groups
+
+
+def _born(pid: int) -> str:
+    """Return when a process began, so that a number given out again is not taken for it."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
+
+
+def _alive(pid_file: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        pid, born = pid_file.read_text().split()
+        return _born(int(pid)) == born
+    return False
+
+
+def _end(pid_file: Path) -> None:
+    if not _alive(pid_file):
+        return
+    pid = int(pid_file.read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while _alive(pid_file) and time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.02)
+
+
+def _hierarchies() -> list[Path]:
+    """Return the roots of the control group hierarchies: one, or with cgroup v1 one for each controller."""
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        return [root]
+    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+def _remove_control_groups() -> None:
+    deadline = time.monotonic() + 20
+    for hierarchy in _hierarchies():
+        group = hierarchy / files.CGROUP
+        while group.exists():
+            for folder, _, _ in os.walk(group, topdown=False):
+                with contextlib.suppress(OSError):  # a process in it has not quite ended
+                    Path(folder).rmdir()
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{group} cannot be removed")
+            if group.exists():
+                time.sleep(0.05)
+
+
+# --- commands
+
+
+def main(arguments: list[str]) -> None:
+    command, *rest = arguments or ["help"]
+    cluster = Cluster()
+    if command == "relay":  # one that `up` started
+        border = Border(Path(f"/proc/{rest[0]}/ns/net"))
+        border.inward(("127.0.0.1", int(rest[1])), ("127.0.0.1", int(rest[1])))
+        signal.pause()
+    elif command == "build":
+        print(f"built in {binaries.build():.0f} s; {binaries.folder()}")
+    elif command == "up":
+        cluster.up(lambda text: print(text, flush=True))
+        print(f"KUBECONFIG={cluster.state}/kubeconfig")
+    elif command == "down":
+        cluster.down()
+    elif command == "kubeconfig":
+        print(cluster.kubeconfig())
+    elif command == "load":
+        cluster.load_image(Path(rest[0]))
+    elif command == "status":
+        if not cluster.running():
+            raise SystemExit(cluster.obstacle() or "down")
+        used = cluster.memory()
+        print("ready" if cluster.ready() else "not ready")
+        for name, size in sorted(used.items(), key=lambda item: -item[1]):
+            print(f"{size / 2**20:8.1f} MiB  {name}")
+        print(f"{sum(used.values()) / 2**20:8.1f} MiB  in all")
+    elif command == "forward":
+        print(cluster.forward(int(rest[0]), int(rest[1]) if rest[1:] else 0), flush=True)
+        signal.pause()
+    elif command == "expose":
+        print("{}:{}".format(*cluster.expose(int(rest[0]), int(rest[1]) if rest[1:] else 0)), flush=True)
+        signal.pause()
+    else:
+        raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main(sys.argv[1:])
