@@ -274,5 +274,5 @@ LOGGING = {
     "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "docker": {"level": "WARNING"}},
 }
 
-globals().update(declare(env))  # what only `manage.py up` asks for
+UP = declare(env)
 env.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, url: str, *, timeout: float = 5.0) -> Any:
-    """Return the JSON that the engine at the socket answers to a GET; OSError or ValueError when it does not."""
+def ask(path: str, url: str, *, method: str = "GET", timeout: float = 5.0) -> Any:
+    """Return the JSON that the engine at the socket answers; OSError or ValueError when it does not."""
     connection = _UnixConnection(path, timeout)
     try:
-        connection.request("GET", url)
+        connection.request(method, url)
         answer = connection.getresponse()
         content = answer.read()
-        if answer.status != 200:
+        if answer.status >= 400:
             raise OSError(f"{url} answered {answer.status}")
-        return json.loads(content)
+        return json.loads(content) if content else None
     except http.client.HTTPException as problem:
         raise OSError(str(problem)) from problem
     finally:
@@ -76,3 +78,20 @@ def usual_places() -> list[str]:
         "/run/podman/podman.sock",
     ]
     return [place for place in places if Path(place).exists()]
+
+
+def remove_all(path: str, label: str) -> int:
+    """Remove every container and network that carries `label`; return how many there were.
+
+    The engine of the edge node does this in good order; here is what is left when its process was killed.
+    """
+    wanted = quote(json.dumps({"label": [label]}))
+    held = [each["Id"] for each in ask(path, f"/containers/json?all=1&filters={wanted}")]
+    for container in held:
+        with contextlib.suppress(OSError):
+            ask(path, f"/containers/{container}?force=1&v=1", method="DELETE", timeout=30)
+    networks = [each["Id"] for each in ask(path, f"/networks?filters={wanted}")]
+    for network in networks:
+        with contextlib.suppress(OSError):
+            ask(path, f"/networks/{network}", method="DELETE", timeout=30)
+    return len(held) + len(networks)

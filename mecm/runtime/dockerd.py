@@ -73,7 +73,7 @@ class PrivateDocker:
     def prepare(self) -> None:
         """Clear what a killed daemon left, and note how the machine's network is before ours."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._end_stray()
+        self.end()
         _run(_as_root(["mkdir", "-p", str(self.exec_root)]))
         if os.geteuid() != 0:
             _run(_as_root(["chown", f"{os.getuid()}:{os.getgid()}", str(self.exec_root)]))
@@ -92,7 +92,7 @@ class PrivateDocker:
 
     def clean_up(self) -> None:
         """Remove what the daemon, ended by now, leaves on the machine: its sockets, mounts and firewall chains."""
-        self._end_stray()
+        self.end()
         for mount in _mounts_under(self.exec_root, self.folder / "data"):
             _quiet(_as_root(["umount", "-l", mount]))
         _quiet(_as_root(["rm", "-rf", str(self.exec_root)]))
@@ -105,8 +105,8 @@ class PrivateDocker:
         """Remove images and layers too; only root may, they belong to the containers' users."""
         _quiet(_as_root(["rm", "-rf", str(self.folder)]))
 
-    def _end_stray(self) -> None:
-        """End a daemon of this folder that outlived the one who started it."""
+    def end(self) -> None:
+        """End the daemon of this folder, also one that outlived whoever started it."""
         try:
             pid = int(self._pid_file.read_text())
         except (OSError, ValueError):

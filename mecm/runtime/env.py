@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from core.env import Env, boolean
 
 ENGINES = ("auto", "docker", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """What only the one command asks for."""
+
+    node_engine: str
+    docker_socket: str
+    private_docker: bool
+    docker_pool: str
+    node_name: str
+    node_place: tuple[float, float]
+    demo: bool
+    #: Ports of the local edge node, by the edge's own names of these settings.
+    edge_ports: dict[str, int]
 
 
 def engine(text: str) -> str:
@@ -16,30 +31,34 @@ def engine(text: str) -> str:
     return text
 
 
-def declare(env: Env) -> dict[str, Any]:
-    """Return the settings of the command, by their Django names."""
-    mep = Env("MEP")  # the edge's own settings file finishes these; here we only need to know the ports
-    return {
-        "NODE_ENGINE": env(
+def place(text: str) -> tuple[float, float]:
+    """Read `latitude,longitude`."""
+    latitude, longitude = text.split(",")
+    return float(latitude), float(longitude)
+
+
+def declare(env: Env) -> UpSettings:
+    """Read the settings of the command."""
+    mep = Env("MEP")  # the edge's own settings file judges these; here we only need to know the ports
+    return UpSettings(
+        node_engine=env(
             "NODE_ENGINE", "auto", cast=engine, help="engine of the local node: auto, docker or memory (simulated)"
         ),
-        "DOCKER_SOCKET": env(
+        docker_socket=env(
             "DOCKER_SOCKET", "", help="socket of a running Docker or podman; empty looks at the usual places"
         ),
-        "PRIVATE_DOCKER": env(
+        private_docker=env(
             "PRIVATE_DOCKER",
             True,
             cast=boolean,
             help="start a Docker daemon of our own where none runs and we are root",
         ),
-        "DOCKER_POOL": env("DOCKER_POOL", "10.89.0.0/16", help="networks that the private Docker daemon may give away"),
-        "NODE_NAME": env("NODE_NAME", "local", help="name of the edge node on this machine"),
-        "NODE_PLACE": env("NODE_PLACE", "60.1699,24.9384", help="where the local node is: latitude,longitude"),
-        "DEMO": env(
-            "DEMO", True, cast=boolean, help="fill an empty database with accounts, a node and sample packages"
-        ),
-        "EDGE_PORTS": {
+        docker_pool=env("DOCKER_POOL", "10.89.0.0/16", help="networks that the private Docker daemon may give away"),
+        node_name=env("NODE_NAME", "local", help="name of the edge node on this machine"),
+        node_place=env("NODE_PLACE", (60.1699, 24.9384), cast=place, help="latitude,longitude of the local node"),
+        demo=env("DEMO", True, cast=boolean, help="fill an empty database with accounts, a node and sample packages"),
+        edge_ports={
             "MEP_MP1_PORT": mep("MP1_PORT", 8443, cast=int, help="TCP port of Mp1 on the local node"),
             "MEP_DNS_PORT": mep("DNS_PORT", 5354, cast=int, help="UDP and TCP port of the local node's DNS responder"),
         },
-    }
+    )

@@ -26,8 +26,7 @@ STABLE = 60.0
 class Child:
     """A program that shall run: how to start it, and how it is doing.
 
-    `healthy` is asked now and then; after `patience` seconds of No the child is restarted. `quiet` children are not
-    told about on the terminal.
+    `healthy` is asked again and again; after `patience` seconds of No the child is restarted.
     """
 
     name: str
@@ -107,7 +106,9 @@ class Supervisor:
         chosen = [child for child in self.children.values() if not names or child.name in names]
         for child in chosen:
             if child.runs and child.process:
-                child.process.send_signal(signal.SIGTERM)
+                # A child started through sudo is not ours to signal; whoever started it ends it.
+                with contextlib.suppress(PermissionError):
+                    child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + max((child.stop_within for child in chosen), default=0)
         for child in chosen:
             if child.process:

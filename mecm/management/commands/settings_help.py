@@ -13,7 +13,7 @@ class Command(BaseCommand):
     """Prints the declared settings of the centre."""
 
     help = "List every setting of the centre: name, default, meaning."
-    requires_system_checks: list[str] = []  # noqa: RUF012  (settings can be read when nothing else works)
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         for item in sorted(settings.env.declared, key=lambda declared: declared.name):
