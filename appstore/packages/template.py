@@ -147,6 +147,9 @@ def _mec_app(appd: AppDescriptor) -> dict[str, Any]:
     }
     if appd.max_latency_ms:
         properties["app_latency"] = {"max_latency": appd.max_latency_ms}
+    properties["terminate_app_instance_op_config"] = {
+        "min_graceful_termination_timeout": appd.graceful_termination_timeout
+    }
     return {key: value for key, value in properties.items() if value not in ([], "")}
 
 
@@ -242,6 +245,11 @@ def _types() -> dict[str, Any]:
                 "properties": {
                     "mec_version": {"type": "list", "required": True, "entry_schema": {"type": "string"}},
                     **mec,
+                    "terminate_app_instance_op_config": {
+                        "type": "map",
+                        "required": False,
+                        "entry_schema": {"type": "integer"},
+                    },
                     "app_latency": {"type": "map", "required": False, "entry_schema": {"type": "integer"}},
                 },
             },

@@ -49,10 +49,10 @@ def _services(appd: AppDescriptor) -> Iterator[Finding]:
         if service.ser_name in required:
             message = f"{service.ser_name} is required and optional at once"
             yield Finding(Level.WARNING, "appd-duplicate", "services_optional", message, "Keep it as required")
-    for service in appd.services_produced:
-        if len(service.ser_name) > 32:
-            # MEC 016 bounds names at 32 characters; MEC 011 does not, so devices may not see the service.
-            yield Finding(Level.INFO, "service-name-long", "services_produced", f"{service.ser_name[:40]}… is long")
+    for produced in appd.services_produced:
+        if len(produced.ser_name) > 128:
+            message = f"{produced.ser_name[:40]}… is longer than 128 characters"
+            yield Finding(Level.ERROR, "appd-too-long", "services_produced", message, "Shorten it")
 
 
 def _references(appd: AppDescriptor) -> Iterator[Finding]:

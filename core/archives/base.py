@@ -38,6 +38,8 @@ class Limits:
     #: Archives inside archives are held in memory, so they are small and not nested deeper than this.
     nested_bytes: int = 64 << 20
     nested_depth: int = 2
+    #: How often all of it may be read: once to check digests, once to store, once in reserve.
+    passes: int = 3
 
 
 class Damaged(Invalid):
@@ -62,7 +64,7 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.left = limits.total_bytes
+        self.left = limits.total_bytes * limits.passes
 
     def take(self, amount: int, place: str) -> None:
         """Count `amount` unpacked bytes; `Damaged` when there were too many."""
@@ -70,7 +72,7 @@ class Budget:
         if self.left < 0:
             raise Damaged(
                 "archive-too-large",
-                f"The archive unpacks to more than {self.limits.total_bytes} bytes; reading stopped there",
+                f"The archive unpacks to more than the {self.limits.total_bytes} bytes that are read of it",
                 place,
             )
 
@@ -101,6 +103,7 @@ class Archive(ABC):
         self.findings: list[Finding] = []
         self._keys: dict[str, str] = {}
         self._count = 0
+        self._digests: dict[tuple[str, str], str] = {}
 
     @abstractmethod
     def raw_chunks(self, member: Member) -> Iterator[bytes]:
@@ -148,11 +151,14 @@ class Archive(ABC):
         return b"".join(self.chunks(name))
 
     def sha256(self, name: str, algorithm: str = "sha256") -> str:
-        """Return the hex digest of a member, streamed."""
-        digest = hashlib.new(algorithm)
-        for chunk in self.chunks(name):
-            digest.update(chunk)
-        return digest.hexdigest()
+        """Return the hex digest of a member, streamed once."""
+        known = self._digests.get((name, algorithm))
+        if known is None:
+            digest = hashlib.new(algorithm)
+            for chunk in self.chunks(name):
+                digest.update(chunk)
+            known = self._digests[name, algorithm] = digest.hexdigest()
+        return known
 
     def copy_member(self, name: str, target: Path, *, sha256: str = "") -> tuple[str, int]:
         """Write a member to `target` at once or not at all and return its digest and size.

@@ -73,7 +73,9 @@ class ZipArchive(Archive):
         found = tail.rfind(_EOCD)
         # A comment may hold the signature too: take the last record whose comment ends where the file ends.
         at = found
-        while at >= 0 and (len(tail) < at + 22 or at + 22 + struct.unpack_from("<H", tail, at + 20)[0] != len(tail)):
+        while at >= 0 and (
+            len(tail) < at + 22 or at + 22 + int(struct.unpack_from("<H", tail, at + 20)[0]) != len(tail)
+        ):
             at = tail.rfind(_EOCD, 0, at)
         if at < 0 and found >= 0 and len(tail) >= found + 22:
             at = found
@@ -229,7 +231,7 @@ class ZipArchive(Archive):
         ):
             if there != here and not (streamed and there == 0):
                 differs.append(what)
-        data = entry.offset + 30 + names + extras
+        data: int = entry.offset + 30 + names + extras
         if data + entry.packed > self._length:
             differs.append("end")
         if differs:

@@ -1,0 +1,186 @@
+"""The manifest (`.mf`) of a CSAR, NFV-SOL 004 V3.3.1 clause 4.3: metadata, a digest for each file, a signature."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from appstore.packages.documents import read_text
+from core.archives import Archive, Damaged
+from core.archives.base import printable
+from core.findings import Finding, Level
+
+_ALGORITHMS = {"sha256": "sha256", "sha384": "sha384", "sha512": "sha512"}
+_BEGIN, _END = re.compile(r"^-----BEGIN (CMS|PKCS7)-----$"), re.compile(r"^-----END (CMS|PKCS7)-----$")
+_MOST_ENTRIES = 8192
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the manifest says about one file."""
+
+    source: str
+    algorithm: str = ""
+    digest: str = ""
+
+
+@dataclass(slots=True)
+class Manifest:
+    """A manifest as it was read."""
+
+    place: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    #: The signature without its first and last line; empty when there is none.
+    cms: str = ""
+    #: What EdgeGallery signs, and what SOL 004 signs.
+    sources_text: str = ""
+    signed_text: str = ""
+
+    def get(self, *names: str) -> str:
+        """Return the first of these metadata that has a value."""
+        return next((self.metadata[name] for name in names if self.metadata.get(name)), "")
+
+
+def read_manifest(content: bytes, place: str, findings: list[Finding]) -> Manifest:
+    """Read a manifest; every odd line is a finding, and reading goes on."""
+    manifest = Manifest(place)
+    text = read_text(content, place)
+    body, manifest.cms = _split(text, place, findings)
+    manifest.signed_text = body
+    at = re.search(r"(?mi)^[ \t]*Source\s*:", body)
+    manifest.sources_text = body[at.start() :] if at else ""
+    section, entry = "", None
+    for number, raw in enumerate(body.splitlines(), 1):
+        line = raw.strip()
+        key, colon, value = line.partition(":")
+        key, value = key.strip(), value.strip()
+        if not line or line.startswith("#"):
+            continue
+        if not colon:
+            findings.append(_odd(place, f"line {number} is not `name: value`"))
+        elif key.lower() == "metadata" and not value:
+            section = "metadata"
+        elif key.lower() == "source":
+            section, entry = "source", Entry(value)
+            if len(manifest.entries) < _MOST_ENTRIES:
+                manifest.entries.append(entry)
+        elif section == "source" and entry and key.lower() in ("algorithm", "hash"):
+            if key.lower() == "hash":
+                entry.digest = entry.digest or value.lower()
+            else:
+                entry.algorithm = entry.algorithm or value
+        elif section == "source" and key.lower() in ("signature", "certificate"):
+            continue  # SOL 004, 5.2: single files may be signed beside; the manifest's own signature counts here
+        elif raw[:1] in " \t" or key.lower() in ("non_mano_artifact_sets", "onap_ansible_playbooks"):
+            section = "metadata" if section == "metadata" and raw[:1] in " \t" else "other"
+            if section == "metadata":
+                _note(manifest, key, value, findings)
+        elif section in ("metadata", ""):
+            section = "metadata"
+            _note(manifest, key, value, findings)
+        elif section != "other":
+            findings.append(_odd(place, f"line {number} names {printable(key)[:60]}, which belongs to nothing"))
+    return manifest
+
+
+def _note(manifest: Manifest, key: str, value: str, findings: list[Finding]) -> None:
+    if key in manifest.metadata:
+        message = f"{printable(key)[:60]} is given twice; the first counts"
+        findings.append(Finding(Level.ERROR, "manifest-duplicate", manifest.place, message, "Keep one of them"))
+        return
+    manifest.metadata[key] = value
+
+
+def _odd(place: str, message: str) -> Finding:
+    return Finding(Level.WARNING, "manifest-odd-line", place, message, "Remove the line")
+
+
+def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str]:
+    """Return the text before the CMS block, and the block."""
+    lines = text.splitlines(keepends=True)
+    begin = next((n for n, line in enumerate(lines) if _BEGIN.match(line.strip())), None)
+    if begin is None:
+        return text, ""
+    end = next((n for n, line in enumerate(lines) if n > begin and _END.match(line.strip())), None)
+    if end is None:
+        findings.append(
+            Finding(Level.ERROR, "signature-invalid", place, "The signature has no end line", "Sign the package again")
+        )
+        return "".join(lines[:begin]), "".join(lines[begin + 1 :])
+    if any(line.strip() for line in lines[end + 1 :]):
+        findings.append(
+            Finding(
+                Level.ERROR,
+                "manifest-after-signature",
+                place,
+                "There is text after the signature, which nobody signed",
+                "Put it before the signature and sign again",
+            )
+        )
+    return "".join(lines[:begin]), "".join(lines[begin + 1 : end])
+
+
+def check_digests(
+    manifest: Manifest,
+    archive: Archive,
+    root: str,
+    *,
+    exempt: set[str],
+    unlisted: Callable[[str], Level],
+) -> Iterator[Finding]:
+    """Compare every digest with the file it is about, both ways.
+
+    `root` is the folder of the package in the archive, `exempt` the members that need no digest (the manifest
+    itself), `unlisted` says how bad a file without one is.
+    """
+    place, listed = manifest.place, set()
+    for entry in manifest.entries:
+        name = entry.source.removeprefix("./")
+        if re.match(r"^[a-z][a-z0-9+.-]*://", name):
+            yield Finding(
+                Level.INFO, "manifest-external", place, f"{printable(name)[:120]} lies outside of the package"
+            )
+            continue
+        if name in listed:
+            yield Finding(Level.ERROR, "manifest-duplicate", name, "The manifest lists it twice", "Keep one of them")
+            continue
+        listed.add(name)
+        member = root + name
+        if member not in archive:
+            yield Finding(
+                Level.ERROR, "manifest-source-missing", printable(name), "The manifest lists it, but it is not there",
+                "Add the file or drop its entry",
+            )  # fmt: skip
+            continue
+        yield from _check_one(entry, archive, member, name)
+    for member in archive.names():
+        name = member.removeprefix(root)
+        if name not in listed and member not in exempt:
+            yield Finding(
+                unlisted(name), "manifest-unlisted", name, "The manifest has no digest for it",
+                "List every file with its SHA-256",
+            )  # fmt: skip
+
+
+def _check_one(entry: Entry, archive: Archive, member: str, name: str) -> Iterator[Finding]:
+    algorithm = _ALGORITHMS.get(entry.algorithm.lower().replace("-", "").replace("_", ""))
+    if algorithm is None:
+        told = printable(entry.algorithm)[:40] or "none"
+        message = f"Its digest algorithm is {told}; SHA-256, SHA-384 and SHA-512 are taken"
+        yield Finding(Level.ERROR, "manifest-algorithm", name, message, "Use SHA-256")
+        return
+    if not entry.digest:
+        yield Finding(Level.ERROR, "manifest-hash-missing", name, "The manifest gives it no hash", "Add its SHA-256")
+        return
+    try:
+        digest = archive.sha256(member, algorithm)
+    except Damaged as problem:
+        yield Finding(Level.ERROR, problem.finding, name, problem.detail, "Build the package again")
+        return
+    if digest != entry.digest:
+        message = f"The manifest says {printable(entry.digest)[:128]}, but the file has {digest}"
+        yield Finding(
+            Level.ERROR, "manifest-hash-mismatch", name, message, "Build the package again after the last change"
+        )
