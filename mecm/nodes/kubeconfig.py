@@ -13,7 +13,7 @@ import yaml
 
 from core.errors import Invalid, TooLarge
 
-LARGEST = 256 * 1024
+LARGEST, DEEPEST = 256 * 1024, 20
 
 #: Members that would make our worker run a program or read a file of ours, and why each is refused.
 _USER_MEMBERS = {
@@ -85,16 +85,28 @@ def _parse(text: str) -> Mapping[str, Any]:
     if len(text.encode()) > LARGEST:
         raise TooLarge(f"A kubeconfig of more than {LARGEST // 1024} KiB is not taken")
     try:
-        # An alias that repeats itself grows without bound, and no kubeconfig needs one.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise Invalid("A kubeconfig with YAML aliases is not taken")
-        document = yaml.safe_load(text)
+        _walk(text)
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         # The parser's message quotes the file, which holds secrets.
         raise Invalid("This is no readable YAML") from None
     if not isinstance(document, Mapping) or document.get("kind", "Config") != "Config":
         raise Invalid("This is no kubeconfig: a YAML mapping of kind Config is wanted")
     return document
+
+
+def _walk(text: str) -> None:
+    """Refuse, before anything is built, what grows or goes deep: no kubeconfig needs either."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise Invalid("A kubeconfig with YAML aliases is not taken")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise Invalid(f"A kubeconfig that is nested deeper than {DEEPEST} levels is not taken")
 
 
 def _named(document: Mapping[str, Any], table: str, name: Any, member: str, problems: list[dict[str, str]]) -> Any:
