@@ -196,7 +196,8 @@ class EngineSettings:
 
     `state_dir` is a folder of the engine's own (release history, files of ConfigMaps).
     `kubeconfig` is the text of a kubeconfig, kept in memory and never logged. `internal_networks` gives
-    containers of the docker engine no route out of the node.
+    containers of the docker engine no route out of the node. `restart_backoff` is the pause before the second restart
+    of a container in seconds, doubled each time (where the engine itself restarts).
     """
 
     name: str = "local"
@@ -207,6 +208,7 @@ class EngineSettings:
     helm: str = "sdk"
     progress_deadline: float = 300.0
     internal_networks: bool = True
+    restart_backoff: float = 10.0
 
 
 class Engine(ABC):
@@ -246,7 +248,10 @@ class Engine(ABC):
 
     @abstractmethod
     def remove(self, name: str, namespace: str) -> None:
-        """Remove the release with everything it owned; gone already is fine."""
+        """Let the release go with everything it owned; gone already is fine.
+
+        May return while containers still say goodbye: `status` is `State.ABSENT` only when nothing is left.
+        """
 
     @abstractmethod
     def status(self, name: str, namespace: str) -> ReleaseStatus:

@@ -1,0 +1,242 @@
+"""The Docker Engine API (dockerd, or podman's compatible socket), its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+import urllib3.exceptions
+
+from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
+from engines.docker import pause
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+
+
+class ImageMissing(Missing):
+    """The runtime has no such image; nothing is ever pulled."""
+
+    code, title = "image-missing", "The image is not on the node"
+
+
+class Daemon:
+    """A thin client: one method per thing that the engine does."""
+
+    def __init__(self, socket: str, timeout: float = 60.0) -> None:
+        self.url = f"unix://{socket or DEFAULT_SOCKET}" if "://" not in socket else socket
+        self.timeout = timeout
+        self._client: docker.APIClient | None = None
+        self._lock = threading.Lock()
+        self.podman = False
+        self.architecture = ""
+
+    @property
+    def api(self) -> docker.APIClient:
+        """Return the connected client; the first use asks the daemon who it is."""
+        with self._lock:
+            if self._client is None:
+                with talking():
+                    client = docker.APIClient(
+                        base_url=self.url, version="auto", timeout=int(self.timeout), num_pools=32
+                    )
+                    about = client.version()
+                    parts = [str(part.get("Name", "")) for part in about.get("Components") or []]
+                    self.podman = any("podman" in part.lower() for part in parts)
+                    self.architecture = str(about.get("Arch", ""))
+                self._client = client
+            return self._client
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def version(self) -> str:
+        with talking():
+            about = self.api.version()
+        return f"{'Podman' if self.podman else 'Docker Engine'} {about.get('Version', '?')}"
+
+    def info(self) -> dict[str, Any]:
+        with talking():
+            return dict(self.api.info())
+
+    # Containers
+
+    def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return every container, running or not, that carries these labels."""
+        with talking():
+            wanted = [f"{key}={value}" for key, value in labels.items()]
+            return list(self.api.containers(all=True, filters={"label": wanted}))
+
+    def create(self, *, name: str, image: str, host: Mapping[str, Any], **more: Any) -> str:
+        """Make a container and return its id; the one of this name that is there already is as good."""
+        api = self.api
+        try:
+            with talking(image=image):
+                made = api.create_container(image=image, name=name, host_config=api.create_host_config(**host), **more)
+            return str(made["Id"])
+        except Conflict:
+            return str(self.inspect(name)["Id"])
+
+    def start(self, container: str) -> None:
+        with talking():
+            self.api.start(container)
+
+    def stop(self, container: str, grace: int) -> None:
+        with talking(), contextlib.suppress(docker.errors.NotFound):
+            self.api.stop(container, timeout=grace)
+
+    def remove(self, container: str) -> None:
+        """Kill and remove a container; gone already is fine, and so is being on its way."""
+        with talking():
+            try:
+                self.api.remove_container(container, force=True, v=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as problem:
+                if problem.status_code != 409 or "already in progress" not in str(problem.explanation):
+                    raise
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        with talking():
+            return dict(self.api.inspect_container(container))
+
+    def logs(self, container: str, tail: int) -> tuple[bytes, bytes]:
+        """Return the last lines of standard output and standard error, each with its time."""
+        with talking():
+            both = [
+                self.api.logs(container, stdout=out, stderr=not out, timestamps=True, tail=tail)
+                for out in (True, False)
+            ]
+        return both[0], both[1]
+
+    def run(self, container: str, command: tuple[str, ...]) -> int:
+        """Run a command in a container and return its exit code."""
+        with talking():
+            made = self.api.exec_create(container, list(command), stdout=True, stderr=True)
+            for _ in self.api.exec_start(made["Id"], stream=True):
+                pass
+            return int(self.api.exec_inspect(made["Id"]).get("ExitCode") or 0)
+
+    def folders(self, container: str, modes: Mapping[str, tuple[int, int]]) -> None:
+        """Set mode and group of folders (relative to the root) in a container that was made."""
+        if not modes:
+            return
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for path, (mode, group) in modes.items():
+                info = tarfile.TarInfo(path)
+                info.type, info.mode, info.gid = tarfile.DIRTYPE, mode, group
+                tar.addfile(info)
+        with talking():
+            self.api.put_archive(container, "/", out.getvalue())
+
+    # Networks and volumes
+
+    def networks(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        with talking():
+            return list(self.api.networks(filters={"label": [f"{key}={value}" for key, value in labels.items()]}))
+
+    def make_network(self, name: str, labels: Mapping[str, str], *, internal: bool) -> dict[str, Any]:
+        with talking():
+            made = self.api.create_network(
+                name, driver="bridge", internal=internal, labels=dict(labels), check_duplicate=True
+            )
+            return dict(self.api.inspect_network(made["Id"]))
+
+    def network(self, name: str) -> dict[str, Any]:
+        with talking():
+            return dict(self.api.inspect_network(name))
+
+    def remove_network(self, network: str) -> None:
+        with talking(), contextlib.suppress(docker.errors.NotFound):
+            self.api.remove_network(network)
+
+    def make_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None) -> None:
+        """Make a volume; the one of this name that is there already is kept."""
+        with talking():
+            self.api.create_volume(name, driver="local", driver_opts=dict(options or {}) or None, labels=dict(labels))
+
+    def volumes(self, labels: Mapping[str, str]) -> list[str]:
+        with talking():
+            found = self.api.volumes(filters={"label": [f"{key}={value}" for key, value in labels.items()]})
+        return [str(each["Name"]) for each in found.get("Volumes") or []]
+
+    def remove_volume(self, name: str) -> None:
+        with talking(), contextlib.suppress(docker.errors.NotFound):
+            self.api.remove_volume(name, force=True)
+
+    # Images
+
+    def load(self, archive: Path) -> list[str]:
+        """Load a docker-archive from disk, streaming, and return the names in it."""
+        try:
+            with archive.open("rb") as stream:
+                return self._load(stream)
+        except FileNotFoundError:
+            raise Invalid("The image archive is not there") from None
+
+    def _load(self, stream: Any) -> list[str]:
+        names = []
+        with talking():
+            for message in self.api.load_image(stream):
+                if "error" in message:
+                    raise Invalid(f"The runtime cannot load the image: {str(message['error'])[:300]}")
+                line = str(message.get("stream", ""))
+                if line.startswith("Loaded image") and ": " in line:
+                    names.append(line.split(": ", 1)[1].strip())
+        return names
+
+    def have_pause(self) -> None:
+        """Load the pause image when it is not there."""
+        with talking():
+            try:
+                self.api.inspect_image(pause.IMAGE)
+            except docker.errors.ImageNotFound:
+                self._load(io.BytesIO(pause.archive(self.architecture or "amd64")))
+
+    def image_user(self, image: str) -> str:
+        """Return the user that an image runs as."""
+        with talking(image=image):
+            return str((self.api.inspect_image(image).get("Config") or {}).get("User") or "")
+
+
+@contextlib.contextmanager
+def talking(image: str = "") -> Iterator[None]:
+    """Translate whatever goes wrong between us and the daemon."""
+    try:
+        yield
+    except docker.errors.APIError as problem:
+        raise _translated(problem, image) from None
+    except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+        raise TimedOut("The container runtime did not answer in time") from None
+    except (
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        docker.errors.DockerException,
+        OSError,
+    ) as problem:
+        raise Unavailable(f"The container runtime does not answer: {str(problem)[:200]}") from None
+
+
+def _translated(problem: docker.errors.APIError, image: str) -> BreakwaterError:
+    sentence = " ".join(str(problem.explanation or problem).split())[:500]
+    status = problem.status_code or 0
+    if status == 404 and image and ("image" in sentence.lower() or "manifest" in sentence.lower()):
+        return ImageMissing(f"The image {image} is not on the node", image=image)
+    if status == 404:
+        return Missing(f"The container runtime knows no such thing: {sentence}")
+    if status == 409:
+        return Conflict(f"The container runtime refuses this now: {sentence}")
+    if status == 400:
+        return Invalid(f"The container runtime does not take this: {sentence}")
+    return Rejected(f"The container runtime failed: {sentence}")

@@ -1,0 +1,51 @@
+"""What this engine does with each kind of object; whatever it cannot run is refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from core.findings import Finding, Level
+from engines.contract import Manifest
+from engines.docker.translate import RUNS
+from engines.planning import CLUSTER_SCOPED, mapping
+
+CARRIES = frozenset([*RUNS, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim"])
+
+#: Without effect here, and harmless so: there is no Kubernetes API that a service account could ask.
+NEEDLESS = frozenset(["ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget"])
+
+#: Without effect here, which the author should know.
+WITHOUT_EFFECT = {
+    "Ingress": "nothing serves an Ingress here; use a Service of type NodePort or a traffic rule of the app",
+    "NetworkPolicy": "the tenant's network is closed to the outside, but apps of one tenant see each other",
+    "HorizontalPodAutoscaler": "the number of pods stays as the chart says",
+    "ResourceQuota": "limits are set on each container only",
+    "LimitRange": "limits are set on each container only",
+}
+
+
+def kind_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Finding]:
+    """Tell which objects cannot run here, and which are without effect."""
+    for manifest in manifests:
+        place = f"{manifest.kind}/{manifest.name}"
+        own = mapping(manifest.body.get("metadata")).get("namespace")
+        if own and own != namespace and manifest.kind not in CLUSTER_SCOPED:
+            yield Finding(
+                Level.WARNING,
+                "other-namespace",
+                place,
+                f"asks for the namespace {str(own)[:80]!r} and runs in the tenant's, {namespace!r}",
+                "leave metadata.namespace out",
+            )
+        if manifest.kind in NEEDLESS:
+            yield Finding(Level.INFO, "kind-needless", place, f"{manifest.kind} has no effect here")
+        elif manifest.kind in WITHOUT_EFFECT:
+            yield Finding(Level.WARNING, "kind-without-effect", place, WITHOUT_EFFECT[manifest.kind])
+        elif manifest.kind not in CARRIES and manifest.kind not in CLUSTER_SCOPED:
+            yield Finding(
+                Level.ERROR,
+                "kind-not-supported",
+                place,
+                f"{manifest.kind} ({manifest.api_version}) cannot run without Kubernetes",
+                "leave it out by a value, or choose a node with the kubernetes engine",
+            )

@@ -1,0 +1,336 @@
+"""From a chart's objects to what should run; a pure function that tells every problem it meets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.errors import Invalid
+from core.findings import Finding, Level
+from engines.contract import Manifest
+from engines.docker.sources import Sources
+from engines.docker.wanted import (
+    Container,
+    Mount,
+    PodTemplate,
+    Probe,
+    Service,
+    ServicePort,
+    Volume,
+    Wanted,
+    Workload,
+)
+from engines.planning import count, items, mapping, quantity
+
+RUNS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
+LARGEST_COUNT = 200
+
+
+def translate(manifests: Sequence[Manifest], namespace: str) -> tuple[Wanted, list[Finding]]:
+    """Return what the objects ask for in `namespace`, and the findings that stand against running it."""
+    return _Translation(manifests, namespace).done()
+
+
+class _Translation:
+    def __init__(self, manifests: Sequence[Manifest], namespace: str) -> None:
+        self.manifests, self.namespace = manifests, namespace
+        self.findings: list[Finding] = []
+        self.sources = Sources(manifests, self.findings)
+        self.place = ""
+
+    def done(self) -> tuple[Wanted, list[Finding]]:
+        services = tuple(self._service(each) for each in self.manifests if each.kind == "Service")
+        workloads = []
+        for manifest in self.manifests:
+            if manifest.kind in RUNS:
+                self.place = f"{manifest.kind}/{manifest.name}"
+                try:
+                    workloads.append(self._workload(manifest, services))
+                except Invalid as problem:
+                    self._error("object-not-understood", problem.detail, "correct the object")
+        claims = tuple(each.name for each in self.manifests if each.kind == "PersistentVolumeClaim")
+        return Wanted(tuple(workloads), services, claims), self.findings
+
+    def _error(self, code: str, message: str, remedy: str = "", place: str = "") -> None:
+        self.findings.append(Finding(Level.ERROR, code, place or self.place, message, remedy))
+
+    # Services
+
+    def _service(self, manifest: Manifest) -> Service:
+        spec = mapping(manifest.body.get("spec"))
+        self.place = f"Service/{manifest.name}"
+        kind = str(spec.get("type") or "ClusterIP")
+        if kind == "ExternalName":
+            self._error("service-external-name", "leads out of the node by name", "use the address in the app itself")
+        ports = []
+        for entry in items(spec.get("ports")):
+            port = count(entry.get("port"), 0)
+            target = entry.get("targetPort", port)
+            if not 0 < port < 65536 or not isinstance(target, int | str):
+                self._error("service-port", f"port {entry.get('port')!r} cannot be used", "use 1 to 65535")
+                continue
+            if isinstance(target, str) and target.isdigit():
+                target = int(target)
+            ports.append(
+                ServicePort(
+                    name=str(entry.get("name") or ""),
+                    port=port,
+                    target=target,
+                    protocol=str(entry.get("protocol") or "TCP"),
+                    node_port=count(entry.get("nodePort"), 0),
+                )
+            )
+        name = manifest.name
+        spaces = {self.namespace, str(mapping(manifest.body.get("metadata")).get("namespace") or self.namespace)}
+        aliases = [name]
+        for space in sorted(spaces):
+            aliases += [f"{name}.{space}", f"{name}.{space}.svc", f"{name}.{space}.svc.cluster.local"]
+        return Service(
+            name=name,
+            selector={str(key): str(value) for key, value in mapping(spec.get("selector")).items()},
+            ports=tuple(ports),
+            exposed=kind in {"NodePort", "LoadBalancer"},
+            aliases=tuple(aliases),
+        )
+
+    # Workloads
+
+    def _workload(self, manifest: Manifest, services: Sequence[Service]) -> Workload:
+        spec = mapping(manifest.body.get("spec"))
+        if manifest.kind == "Pod":
+            body: Mapping[str, Any] = {"metadata": manifest.body.get("metadata"), "spec": spec}
+        else:
+            body = mapping(spec.get("template"))
+        replicas = 1
+        if manifest.kind in {"Deployment", "StatefulSet"}:
+            replicas = count(spec.get("replicas"))
+        elif manifest.kind == "Job":
+            replicas = count(spec.get("completions"))
+        if replicas > LARGEST_COUNT:
+            self._error("too-many-replicas", f"{replicas} pods are too many for one node", f"use up to {LARGEST_COUNT}")
+        claims = tuple(
+            str(mapping(claim.get("metadata")).get("name")) for claim in items(spec.get("volumeClaimTemplates"))
+        )
+        template = self._template(manifest.kind, body, services, claims)
+        rolling = mapping(mapping(spec.get("strategy")).get("rollingUpdate"))
+        surge = _share(rolling.get("maxSurge", "25%"), replicas, up=True)
+        unavailable = _share(rolling.get("maxUnavailable", "25%"), replicas, up=False)
+        if manifest.kind == "DaemonSet":
+            surge, unavailable = 0, 1
+        return Workload(
+            kind=manifest.kind,
+            name=manifest.name,
+            replicas=replicas,
+            template=template,
+            surge=surge if surge or unavailable else 1,
+            unavailable=unavailable,
+            recreate=mapping(spec.get("strategy")).get("type") == "Recreate" or manifest.kind in {"Pod", "Job"},
+            ordered=manifest.kind == "StatefulSet",
+            parallel=spec.get("podManagementPolicy") == "Parallel",
+            service=str(spec.get("serviceName") or "") if manifest.kind == "StatefulSet" else "",
+            claims=claims,
+            retries=count(spec.get("backoffLimit"), 6),
+            deadline=float(count(spec.get("progressDeadlineSeconds"), 0)),
+        )
+
+    def _template(
+        self, kind: str, body: Mapping[str, Any], services: Sequence[Service], claims: Sequence[str]
+    ) -> PodTemplate:
+        spec = mapping(body.get("spec"))
+        labels = {str(key): str(value) for key, value in mapping(mapping(body.get("metadata")).get("labels")).items()}
+        behind = [service for service in services if service.selects(labels)]
+        aliases = tuple(sorted({alias for service in behind for alias in service.aliases}))
+        if not items(spec.get("containers")):
+            self._error("no-containers", "has a pod without containers", "name at least one container")
+        seen = json.dumps([body.get("metadata"), spec, aliases], sort_keys=True, default=str)
+        security = mapping(spec.get("securityContext"))
+        template = PodTemplate(
+            digest=hashlib.sha256(seen.encode()).hexdigest()[:10],
+            labels=labels,
+            containers=tuple(self._container(each, spec, security) for each in items(spec.get("containers"))),
+            init=tuple(self._container(each, spec, security) for each in items(spec.get("initContainers"))),
+            volumes=self._volumes(spec, claims),
+            grace=count(spec.get("terminationGracePeriodSeconds"), 30),
+            # A Job's pod that may never restart is replaced by the next try in Kubernetes; here it is started again.
+            restart="OnFailure" if kind == "Job" else str(spec.get("restartPolicy") or "Always"),
+            aliases=aliases,
+            hosts=tuple(
+                (str(name), str(entry.get("ip")))
+                for entry in items(spec.get("hostAliases"))
+                for name in (entry.get("hostnames") or [])
+            ),
+            group=security["fsGroup"] if isinstance(security.get("fsGroup"), int) else None,
+        )
+        self._check_ports(template, behind)
+        return template
+
+    def _check_ports(self, template: PodTemplate, behind: Sequence[Service]) -> None:
+        leads: dict[int, int] = {}
+        for service in behind:
+            for port in service.ports:
+                target = template.port(port.target)
+                if not target:
+                    self._error(
+                        "service-target-port",
+                        f"Service/{service.name} leads to port {port.target!r}, which no container names",
+                        "name the port in the container or use its number",
+                    )
+                elif leads.setdefault(port.port, target) != target:
+                    self._error(
+                        "service-port-clash",
+                        f"two Services lead from port {port.port} to different ports of the same pods",
+                        "give the Services different ports: here a Service is a name for its pods' addresses",
+                        place=f"Service/{service.name}",
+                    )
+                elif port.protocol != "TCP" and target != port.port:
+                    self._error(
+                        "service-port-mapping",
+                        f"port {port.port}/{port.protocol} leads to {target}; only TCP ports are mapped here",
+                        "make port and targetPort the same",
+                        place=f"Service/{service.name}",
+                    )
+
+    # Containers
+
+    def _container(self, body: Mapping[str, Any], pod: Mapping[str, Any], shared: Mapping[str, Any]) -> Container:
+        name = str(body.get("name") or "")
+        inside = f"{self.place}/{name}"
+        image = body.get("image")
+        if not isinstance(image, str) or not image:
+            self._error("no-image", "names no image", "name one", place=inside)
+        security = {**shared, **mapping(body.get("securityContext"))}
+        capabilities = mapping(security.get("capabilities"))
+        user, group = security.get("runAsUser"), security.get("runAsGroup")
+        limits = mapping(mapping(body.get("resources")).get("limits"))
+        ports = {
+            str(port["name"]): count(port.get("containerPort"), 0)
+            for port in items(body.get("ports"))
+            if port.get("name")
+        }
+        if mapping(body.get("lifecycle")).get("preStop") or mapping(body.get("lifecycle")).get("postStart"):
+            self.findings.append(
+                Finding(Level.WARNING, "lifecycle-hooks", inside, "lifecycle hooks are not run here", "handle SIGTERM")
+            )
+        groups = [security.get("fsGroup"), *(shared.get("supplementalGroups") or [])]
+        return Container(
+            name=name,
+            image=str(image or ""),
+            entrypoint=_texts(body.get("command")),
+            arguments=_texts(body.get("args")),
+            variables=self.sources.variables(inside, body),
+            workdir=str(body.get("workingDir") or ""),
+            mounts=tuple(
+                Mount(
+                    volume=str(mount.get("name")),
+                    path=str(mount.get("mountPath")),
+                    sub_path=str(mount.get("subPath") or ""),
+                    read_only=bool(mount.get("readOnly")),
+                )
+                for mount in items(body.get("volumeMounts"))
+            ),
+            nano_cpus=int(quantity(limits.get("cpu") or 0) * 10**9),
+            memory=int(quantity(limits.get("memory") or 0)),
+            user=("" if user is None else str(user)) + ("" if group is None else f":{group}"),
+            groups=tuple(str(each) for each in groups if isinstance(each, int)),
+            must_not_be_root=bool(security.get("runAsNonRoot")),
+            read_only_root=bool(security.get("readOnlyRootFilesystem")),
+            no_new_privileges=security.get("allowPrivilegeEscalation") is False,
+            added=_texts(capabilities.get("add")),
+            dropped=_texts(capabilities.get("drop")),
+            ports=ports,
+            tty=bool(body.get("tty")),
+            stdin=bool(body.get("stdin")),
+            startup=self._probe(inside, body, "startupProbe", ports),
+            liveness=self._probe(inside, body, "livenessProbe", ports),
+            readiness=self._probe(inside, body, "readinessProbe", ports),
+        )
+
+    def _probe(self, inside: str, body: Mapping[str, Any], key: str, ports: Mapping[str, int]) -> Probe | None:
+        probe = mapping(body.get(key))
+        if not probe:
+            return None
+        http, tcp, run = (mapping(probe.get(kind)) for kind in ("httpGet", "tcpSocket", "exec"))
+        if not (http or tcp or run):
+            self._error("probe-kind", f"{key} is neither httpGet, tcpSocket nor exec", "use one of these", place=inside)
+            return None
+        wanted = (http or tcp).get("port", 0)
+        port = ports.get(wanted, 0) if isinstance(wanted, str) and not wanted.isdigit() else count(int(wanted or 0), 0)
+        if not run and not 0 < port < 65536:
+            self._error("probe-port", f"{key} asks port {wanted!r}, which there is not", "use a number", place=inside)
+        if (http or tcp).get("host"):
+            self._error("probe-host", f"{key} asks another host than its pod", "remove host", place=inside)
+        return Probe(
+            kind="http" if http else "tcp" if tcp else "exec",
+            port=port,
+            path=str(http.get("path") or "/"),
+            scheme=str(http.get("scheme") or "HTTP").lower(),
+            headers=tuple((str(h.get("name")), str(h.get("value"))) for h in items(http.get("httpHeaders"))),
+            command=_texts(run.get("command")),
+            delay=float(count(probe.get("initialDelaySeconds"), 0)),
+            period=float(max(1, count(probe.get("periodSeconds"), 10))),
+            timeout=float(max(1, count(probe.get("timeoutSeconds"), 1))),
+            successes=max(1, count(probe.get("successThreshold"), 1)),
+            failures=max(1, count(probe.get("failureThreshold"), 3)),
+        )
+
+    # Volumes
+
+    def _volumes(self, spec: Mapping[str, Any], claims: Sequence[str]) -> tuple[Volume, ...]:
+        volumes: dict[str, Volume] = {name: Volume(name, "claim", claim=name) for name in claims}
+        for body in items(spec.get("volumes")):
+            volume = self._volume(body)
+            if volume is not None:
+                volumes[volume.name] = volume
+        for container in items(spec.get("initContainers")) + items(spec.get("containers")):
+            for mount in items(container.get("volumeMounts")):
+                inside = f"{self.place}/{container.get('name')}"
+                known = volumes.get(str(mount.get("name")))
+                if known is None:
+                    if not any(mount.get("name") == body.get("name") for body in items(spec.get("volumes"))):
+                        self._error(
+                            "volume-missing", f"mounts {mount.get('name')!r}, which the pod has not", "", inside
+                        )
+                elif mount.get("subPath") and known.kind != "files":
+                    self._error("sub-path", "subPath works for ConfigMaps and Secrets only", "mount it whole", inside)
+                elif not str(mount.get("mountPath") or "").startswith("/") or ":" in str(mount.get("mountPath")):
+                    self._error("mount-path", f"{mount.get('mountPath')!r} is no absolute path", "", inside)
+        return tuple(volumes.values())
+
+    def _volume(self, body: Mapping[str, Any]) -> Volume | None:
+        name = str(body.get("name") or "")
+        if "emptyDir" in body:
+            empty = mapping(body.get("emptyDir"))
+            size = int(quantity(empty.get("sizeLimit") or 0))
+            return Volume(name, "empty", in_memory=empty.get("medium") == "Memory", size=size)
+        if "persistentVolumeClaim" in body:
+            claim = str(mapping(body.get("persistentVolumeClaim")).get("claimName") or "")
+            if not any(each.kind == "PersistentVolumeClaim" and each.name == claim for each in self.manifests):
+                self._error("claim-missing", f"wants the claim {claim!r}, which the chart does not bring", "add it")
+            return Volume(name, "claim", claim=claim)
+        if "hostPath" in body:
+            return None  # told by host_findings
+        files = self.sources.files(self.place, body)
+        if files is None:
+            kinds = ", ".join(sorted(set(body) - {"name"}))
+            self._error(
+                "volume-kind", f"volume {name!r} is of a kind that cannot be used here: {kinds}", "use emptyDir"
+            )
+            return None
+        return Volume(name, "files", files=files)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in value) if isinstance(value, list) else ()
+
+
+def _share(value: Any, replicas: int, *, up: bool) -> int:
+    """Return an absolute number for `2` or `25%` of `replicas`, as Kubernetes rounds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(0, min(value, LARGEST_COUNT))
+    digits = str(value).removesuffix("%")
+    if not digits.isdigit():
+        return 1 if up else 0
+    percent = min(int(digits), 100)
+    return -(-replicas * percent // 100) if up else replicas * percent // 100
