@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import django
 
@@ -41,7 +41,7 @@ class Mep:
 
     def __init__(self, fast: FastPath | None = None) -> None:
         self.fast = fast or FastPath(settings.DATABASES["default"]["NAME"])
-        self.ordinary = WSGIMiddleware(WSGIHandler(), workers=THREADS)
+        self.ordinary: Any = WSGIMiddleware(cast(Any, WSGIHandler()), workers=THREADS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -21,6 +21,7 @@ from django.conf import settings
 
 from core.errors import BreakwaterError
 from mep.mp1 import http, links, tokens
+from mep.mp1.database import Pulse
 from mep.mp1.discovery import Offer, Query, list_etag, render
 from mep.mp1.models import Service
 from mep.mp1.states import AppState, may_use_tokens
@@ -54,12 +55,10 @@ class FastPath:
     """The snapshot of the catalogue in this process, its answers, and the tokens it has seen."""
 
     def __init__(self, database: Path | str) -> None:
-        self.database = database
         prefixes = dict.fromkeys(["", "/mep", f"/{settings.PREFIX}" if settings.PREFIX else ""])
         self.paths = {f"{prefix}{SERVICE_API}/services": prefix for prefix in prefixes}
         self.verifier = tokens.Verifier(self._public_keys)
-        self._connection: sqlite3.Connection | None = None
-        self._version = -1
+        self._pulse = Pulse(database)
         self._counters: dict[str, int] = {}
         self._offers: dict[str, Offer] = {}
         self._by_name: dict[str, dict[str, Offer]] = {}
@@ -82,9 +81,7 @@ class FastPath:
 
     def close(self) -> None:
         """Let go of the database; the next request opens it again."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._version = None, -1
+        self._pulse.close()
 
     def _answer(self, scope: Mapping[str, Any], prefix: str) -> Quick | None:
         host = authorization = if_none_match = b""
@@ -125,7 +122,7 @@ class FastPath:
 
     def _admit(self, authorization: bytes) -> bool:
         claims = self.verifier.claims(tokens.bearer(authorization.decode("latin-1")))
-        row = self._database().execute("SELECT state FROM mp1_app WHERE id = ?", [claims.app]).fetchone()
+        row = self._pulse.open().execute("SELECT state FROM mp1_app WHERE id = ?", [claims.app]).fetchone()
         if row is None or not may_use_tokens(AppState(row[0])):
             return False
         if len(self._holders) >= _LIMIT:
@@ -134,22 +131,15 @@ class FastPath:
         return True
 
     def _public_keys(self) -> dict[str, Any]:
-        rows = self._database().execute("SELECT public FROM mp1_signingkey").fetchall()
+        rows = self._pulse.open().execute("SELECT public FROM mp1_signingkey").fetchall()
         return {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in (json.loads(text) for (text,) in rows)}
 
     # --- what there is -------------------------------------------------------------------------------------------------
 
-    def _database(self) -> sqlite3.Connection:
-        if self._connection is None:
-            uri = f"{Path(self.database).absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0)
-        return self._connection
-
     def _catch_up(self) -> None:
-        database = self._database()
-        (version,) = database.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
+        if not self._pulse.moved():
             return
+        database = self._pulse.open()
         # One read transaction, so that counters and rows belong together.
         database.execute("BEGIN")
         try:
@@ -161,7 +151,7 @@ class FastPath:
                 self._update(database, counters)
         finally:
             database.execute("COMMIT")
-        self._counters, self._version = counters, version
+        self._counters = counters
 
     def _update(self, database: sqlite3.Connection, counters: Mapping[str, int]) -> None:
         known = self._counters.get("services", 0)

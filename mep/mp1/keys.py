@@ -31,7 +31,7 @@ class Signer:
 def signer() -> Signer:
     """Return the signing key; the first one is made here."""
     row = SigningKey.objects.filter(signing=True).first() or rotate()
-    pem = vault().open(row.private, f"signing-key:{row.kid}")
+    pem = vault().open(bytes(row.private), f"signing-key:{row.kid}")
     return Signer(row.kid, serialization.load_pem_private_key(pem, None))
 
 

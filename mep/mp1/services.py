@@ -85,7 +85,7 @@ def provision(
             **facts,
         )
     else:
-        secret = vault().open(app.secret, secret_purpose(app.pk)).decode()
+        secret = vault().open(bytes(app.secret), secret_purpose(app.pk)).decode()
         for name, value in facts.items():
             setattr(app, name, value)
         state = provisioned(AppState(app.state))

@@ -54,7 +54,7 @@ def client(client_id: str, secret: str) -> App | None:
     app = App.objects.filter(client_id=client_id).first()
     if app is None:
         return None
-    known = vault().open(app.secret, secret_purpose(app.pk))
+    known = vault().open(bytes(app.secret), secret_purpose(app.pk))
     if not hmac.compare_digest(known, secret.encode()):
         return None
     return app if may_use_tokens(AppState(app.state)) else None

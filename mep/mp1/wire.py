@@ -276,14 +276,14 @@ def traffic_rule(raw: Any) -> TrafficRule:
     count = len(rule.dst_interface or ())
     allowed = {"DROP": (0,), "PASSTHROUGH": (0, 1)}.get(rule.action, (1, 2) if rule.action.startswith("DUP") else (1,))
     _check(count in allowed, "dstInterface", f"{rule.action} takes {allowed[-1]} destination interfaces, not {count}")
-    for at, each in enumerate(rule.dst_interface or ()):
+    for at, target in enumerate(rule.dst_interface or ()):
         _check(
-            each.interface_type != "IP" or each.dst_ip_address is not None,
+            target.interface_type != "IP" or target.dst_ip_address is not None,
             f"dstInterface[{at}].dstIpAddress",
             "is needed for interfaceType IP",
         )
         _check(
-            each.interface_type != "TUNNEL" or each.tunnel_info is not None,
+            target.interface_type != "TUNNEL" or target.tunnel_info is not None,
             f"dstInterface[{at}].tunnelInfo",
             "is needed for interfaceType TUNNEL",
         )
