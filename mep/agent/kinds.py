@@ -88,6 +88,9 @@ class Apps:
             revision = self.applier.apply(spec, wish.generation)
         except BreakwaterError as problem:
             return self._failed(wish, spec, problem)
+        except Exception:
+            logger.exception("%s: applying generation %d broke", spec.name, wish.generation)
+            return self._failed(wish, spec, Unavailable("The agent stumbled over this app; its log tells why"))
         logger.info("%s: generation %d is revision %d", spec.name, wish.generation, revision.number)
         store.note(wish, Applied.State.APPLIED)
         self._looks.pop(wish.key, None)

@@ -1,0 +1,104 @@
+"""A process of the centre that does what `edgelab.Lab.ask` says: one JSON line in, one JSON line out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import django
+
+django.setup()
+
+from appstore.packages import blobs  # noqa: E402
+from core.accounts.access import SYSTEM  # noqa: E402
+from core.accounts.models import Organisation  # noqa: E402
+from mecm.edge import services  # noqa: E402
+from mecm.edge.models import DesiredObject, NodeSync, ReportedObject  # noqa: E402
+from mecm.nodes.models import Node  # noqa: E402
+
+
+def node() -> Node:
+    """Return the node of the lab."""
+    organisation, _ = Organisation.objects.get_or_create(slug="acme", defaults={"name": "Acme"})
+    found, _ = Node.objects.get_or_create(
+        organisation=organisation, name="edge-1", defaults={"engine": "memory", "link": "agent"}
+    )
+    return found
+
+
+def join() -> str:
+    return services.join_string(node(), actor=SYSTEM)[0]
+
+
+def store(content: str) -> dict[str, Any]:
+    sha256, size = blobs.store([bytes.fromhex(content)])
+    return {"sha256": sha256, "size": size}
+
+
+def put(kind: str, key: str, generation: int, spec: dict[str, Any]) -> int:
+    return services.put(node(), kind, key, generation=generation, spec=spec).rev
+
+
+def delete(kind: str, key: str) -> None:
+    services.delete(node(), kind, key)
+
+
+def reported(kind: str, key: str) -> dict[str, Any]:
+    row = ReportedObject.objects.filter(node=node(), kind=kind, key=key).first()
+    return {"observed_generation": row.observed_generation, "status": row.status} if row else {}
+
+
+def measure(kind: str, key: str, generation: int, spec: dict[str, Any]) -> float:
+    """Return the seconds from the commit of a wish to the commit of the report that it is so."""
+    where = ReportedObject.objects.filter(node=node(), kind=kind, key=key, observed_generation=generation)
+    began = time.perf_counter()
+    services.put(node(), kind, key, generation=generation, spec=spec)
+    while time.perf_counter() - began < 20:
+        if where.filter(status__state="ready").exists():
+            return time.perf_counter() - began
+        time.sleep(0.001)
+    raise TimeoutError(f"{key} was not reported in time")
+
+
+def sync() -> dict[str, Any]:
+    row = NodeSync.objects.get(node=node())
+    names = ("epoch", "last_rev", "acked_rev", "hub", "snapshots", "mismatches", "last_seq")
+    return {name: getattr(row, name) for name in names}
+
+
+def tombstones() -> int:
+    return DesiredObject.objects.filter(node=node(), deleted=True).count()
+
+
+def new_epoch() -> int:
+    return services.new_epoch()
+
+
+def spoil() -> None:
+    """Make our store differ from the node's without a revision, as a bug or a bad disk would."""
+    DesiredObject.objects.filter(node=node()).order_by("rev").first().delete()  # type: ignore[union-attr]
+
+
+def revoke() -> int:
+    return services.revoke(node(), actor=SYSTEM)
+
+
+VERBS = (join, store, put, delete, reported, measure, sync, tombstones, new_epoch, spoil, revoke)
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    verbs = {verb.__name__: verb for verb in VERBS}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            answer: dict[str, Any] = {"answer": verbs[asked.pop("what")](**asked)}
+        except Exception as trouble:
+            answer = {"trouble": f"{type(trouble).__name__}: {trouble}"}
+        print(json.dumps(answer, default=str), flush=True)
+
+
+if __name__ == "__main__":
+    main()
