@@ -76,9 +76,11 @@ def new_epoch() -> int:
     return services.new_epoch()
 
 
-def spoil() -> None:
-    """Make our store differ from the node's without a revision, as a bug or a bad disk would."""
-    DesiredObject.objects.filter(node=node()).order_by("rev").first().delete()  # type: ignore[union-attr]
+def spoil() -> str:
+    """Make our store differ from the node's without a revision, as a bug or a bad disk would; return the lost key."""
+    lost = DesiredObject.objects.filter(node=node(), deleted=False).earliest("rev")
+    lost.delete()
+    return lost.key
 
 
 def revoke() -> int:

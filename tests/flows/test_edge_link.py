@@ -1,0 +1,164 @@
+"""The link between a centre and a node, as real processes on loopback: cut, killed, restored, revoked, healed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.edgelab import Lab
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A centre and a joined node with a running agent."""
+    with Lab(tmp_path_factory.mktemp("lab"), edge={"MEP_DIGEST_EVERY": "0.3"}) as lab:
+        lab.start_centre()
+        lab.start_agent()
+        joined = lab.enrol()
+        assert joined.returncode == 0, joined.stderr
+        yield lab
+
+
+@pytest.fixture
+def lab(shared: Lab) -> Lab:
+    """The shared lab, linked."""
+    until(lambda: shared.ask("sync")["hub"], 15, what="the node to be linked")
+    return shared
+
+
+def on_the_node(lab: Lab, question: str, *facts: Any) -> list[Any]:
+    """Ask the node's own database, which needs no centre."""
+    with sqlite3.connect(f"file:{lab.folder}/edge/mep.sqlite3?mode=ro", uri=True) as database:
+        return database.execute(question, facts).fetchall()
+
+
+def applied(lab: Lab, key: str) -> list[Any]:
+    return on_the_node(lab, "SELECT generation, state FROM agent_applied WHERE kind = 'app' AND key = ?", key)
+
+
+def times_applied(lab: Lab, key: str) -> int:
+    assert lab.agent is not None
+    return lab.agent.text().count(f"breakwater.agent {key}: generation")
+
+
+def test_a_wish_becomes_an_app_an_upgrade_and_nothing(lab: Lab) -> None:
+    lab.app("story")
+    first = lab.until_reported("story", "ready")
+    lab.app("story", generation=2, note="two")
+    second = lab.until_reported("story", "ready", generation=2)
+    assert second["revision"] == first["revision"] + 1
+    lab.ask("delete", kind="app", key="story")
+    lab.until_reported("story", "absent", generation=2)
+    until(lambda: lab.ask("tombstones") == 0, what="the tombstone to go once it is acknowledged")
+    assert on_the_node(lab, "SELECT 1 FROM agent_desired WHERE key = 'story'") == []
+    assert applied(lab, "story") == []
+
+
+def test_the_node_reports_itself_and_its_mep(lab: Lab) -> None:
+    node = until(lambda: lab.reported("self", kind="node"), what="a report of the node")
+    assert (node["status"]["engine"], node["status"]["simulated"]) == ("memory", True)
+    assert set(until(lambda: lab.reported("state", kind="mep"), what="a report of the MEP")["status"]) == {
+        *("apps", "services", "subscriptions", "dns_rules", "traffic_rules")
+    }
+
+
+def test_a_kind_of_a_newer_centre_is_kept_and_told_and_holds_up_nothing(lab: Lab) -> None:
+    lab.ask("put", kind="teleporter", key="t", generation=1, spec={"to": "mars"})
+    lab.app("beside")
+    lab.until_reported("beside", "ready")
+    until(lambda: lab.reported("t", kind="teleporter").get("status", {}).get("reason") == "Unsupported")
+    assert on_the_node(lab, "SELECT 1 FROM agent_desired WHERE kind = 'teleporter'") == [(1,)]
+    until(lambda: lab.ask("sync")["acked_rev"] == lab.ask("sync")["last_rev"], what="all to be acknowledged")
+
+
+def test_what_was_wished_while_the_link_was_cut_arrives_and_nothing_else_is_touched(lab: Lab) -> None:
+    lab.app("untouched")
+    lab.app("changed")
+    lab.app("removed")
+    for key in ("untouched", "changed", "removed"):
+        lab.until_reported(key, "ready")
+    lab.stop_centre()
+    lab.app("changed", generation=2, note="while cut off")
+    lab.ask("delete", kind="app", key="removed")
+    lab.app("new")
+    lab.start_centre()
+    lab.until_reported("changed", "ready", generation=2, timeout=25)
+    lab.until_reported("new", "ready")
+    lab.until_reported("removed", "absent")
+    assert times_applied(lab, "untouched") == 1
+    assert times_applied(lab, "changed") == 2
+
+
+def test_a_killed_agent_starts_its_apps_while_the_centre_is_away_and_heals_without_a_restart(lab: Lab) -> None:
+    """The memory engine forgets with its process, so that its apps have to be started anew: by the node alone."""
+    lab.app("alone")
+    lab.until_reported("alone", "ready")
+    lab.stop_centre()
+    lab.stop_agent(signal.SIGKILL)
+    before = times_applied(lab, "alone")
+    began = time.monotonic()
+    lab.start_agent()
+    until(lambda: times_applied(lab, "alone") == before + 1, 15, what="the app to be started without the centre")
+    assert time.monotonic() - began < 10
+    lab.start_centre()
+    until(lambda: lab.ask("sync")["hub"], 25, what="the node to be linked again")
+    lab.until_reported("alone", "ready")
+    lab.app("afterwards")
+    lab.until_reported("afterwards", "ready")
+    assert times_applied(lab, "alone") == before + 1
+
+
+def test_a_store_that_differs_is_noticed_and_made_right(lab: Lab) -> None:
+    lab.app("survivor")
+    lab.until_reported("survivor", "ready")
+    before = lab.ask("sync")
+    lost = lab.ask("spoil")
+    until(lambda: lab.ask("sync")["snapshots"] > before["snapshots"], what="a snapshot after the digest differed")
+    assert lab.ask("sync")["mismatches"] > before["mismatches"]
+    until(lambda: applied(lab, lost) == [], what="what the centre does not know to go from the node")
+    assert lost == "survivor" or applied(lab, "survivor") == [(1, "applied")]
+
+
+def test_a_restored_centre_is_followed_by_a_snapshot(lab: Lab) -> None:
+    lab.app("kept")
+    lab.until_reported("kept", "ready")
+    before = lab.ask("sync")
+    lab.stop_centre()
+    lab.ask("new_epoch")
+    lab.start_centre()
+    until(lambda: lab.ask("sync")["snapshots"] > before["snapshots"], 25, what="a snapshot after the restore")
+    lab.app("kept", generation=2)
+    lab.until_reported("kept", "ready", generation=2)
+    assert times_applied(lab, "kept") == 2
+
+
+def test_a_revoked_node_is_hung_up_on_and_may_come_back_by_joining_again(lab: Lab) -> None:
+    began = time.monotonic()
+    lab.ask("revoke")
+    until(lambda: not lab.ask("sync")["hub"], 5, what="the link of the revoked node to close")
+    assert time.monotonic() - began < 5
+    lab.app("later")
+    refused = lab.run_edge("enrol", lab.ask("join"))
+    assert "joined a centre already" in refused.stderr
+    assert lab.run_edge("enrol", "--again", lab.ask("join")).returncode == 0
+    lab.until_reported("later", "ready", timeout=40)
+
+
+def test_the_nodes_key_stays_private_and_specs_are_sealed_on_its_disk(lab: Lab) -> None:
+    lab.app("sealed", password="correct-horse")
+    lab.until_reported("sealed", "ready")
+    identity = Path(lab.folder / "edge" / "identity" / "identity.json")
+    assert identity.stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE KEY" in json.loads(identity.read_text())["key_pem"]
+    for file in (lab.folder / "edge").glob("mep.sqlite3*"):
+        assert b"correct-horse" not in file.read_bytes()
+    assert lab.agent is not None
+    assert "correct-horse" not in lab.agent.text()
