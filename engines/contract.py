@@ -277,14 +277,14 @@ class Engine(ABC):
         """Load a docker-archive into the runtime and return its image names; `Invalid` where images come from a registry only."""
         raise Invalid(f"The {self.name} engine takes images from a registry, not from a package")
 
-    def halt(self) -> None:
+    def halt(self) -> None:  # noqa: B027 - many runtimes need nothing here
         """Stop and remove what runs but keep the release history; the next `supervise` brings it back."""
 
-    def supervise(self) -> None:
+    def supervise(self) -> None:  # noqa: B027 - many runtimes need nothing here
         """Do one round of what the runtime does not do by itself (probes, restarts, loopback ports).
 
         The process that owns the node calls this about twice a second. Runtimes that look after themselves do nothing.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - many runtimes need nothing here
         """Let go of connections and threads; running workloads stay."""

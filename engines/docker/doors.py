@@ -10,8 +10,8 @@ from engines.docker import netns
 from engines.docker.daemon import Daemon
 from engines.docker.proxy import Backend, Proxies, listen
 from engines.docker.seen import Pod
-from engines.docker.store import Store
-from engines.docker.wanted import PodTemplate, Service, ServicePort, Wanted, Workload
+from engines.pods.wanted import PodTemplate, Service, ServicePort, Wanted, Workload
+from engines.store import Store
 
 LOOPBACK = "127.0.0.1"
 #: After a port inside a pod could not be opened, it is tried again after this many seconds.

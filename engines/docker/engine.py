@@ -35,7 +35,6 @@ from engines.docker import netns
 from engines.docker.daemon import Daemon
 from engines.docker.doors import Doors, needs_mapping
 from engines.docker.files import Files, root_for
-from engines.docker.findings import CARRIES, kind_findings
 from engines.docker.keeper import Keeper, Memory
 from engines.docker.logs import read_logs
 from engines.docker.loop import LoopThread
@@ -43,11 +42,12 @@ from engines.docker.probes import Prober
 from engines.docker.proxy import Proxies
 from engines.docker.rounds import Rounds
 from engines.docker.seen import Fate
-from engines.docker.store import Kept, Store
-from engines.docker.translate import translate
 from engines.helm import Rendered, chartfile, helm
 from engines.helm.port import check_names
 from engines.planning import compute_of, host_findings, images_of
+from engines.pods.findings import CARRIES, kind_findings
+from engines.pods.translate import translate
+from engines.store import Kept, Store
 
 #: How long `remove` waits for containers to go before it leaves the rest to `supervise`.
 REMOVE_SECONDS = 5.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engines.docker.seen import PodKey
-from engines.docker.wanted import PodTemplate, Volume
+from engines.pods.wanted import PodTemplate, Volume
 
 
 def root_for(state_dir: Path) -> Path:

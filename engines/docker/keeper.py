@@ -16,8 +16,8 @@ from engines.docker import decide, pause
 from engines.docker.daemon import Daemon, ImageMissing
 from engines.docker.files import Files
 from engines.docker.seen import HOLDER, PREFIX, ContainerKey, Exit, Fate, Pod, PodKey, Seen
-from engines.docker.store import Store
-from engines.docker.wanted import Container, PodTemplate, Volume, Workload
+from engines.pods.wanted import Container, PodTemplate, Volume, Workload
+from engines.store import Store
 
 #: A container may start this many processes: plenty for an app, too few to choke its node.
 MOST_PROCESSES = 4096

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from core.errors import BreakwaterError
 from engines.docker.loop import LoopThread
 from engines.docker.seen import Health
-from engines.docker.wanted import Container, Probe
+from engines.pods.wanted import Container, Probe
 
 #: Until its first success a probe is asked this often at least: an app that is up should not wait for its period.
 EAGER = 1.0

@@ -17,10 +17,12 @@ from engines.docker.keeper import Keeper
 from engines.docker.probes import SETTLE, Prober
 from engines.docker.proxy import Backend
 from engines.docker.seen import Pod, PodKey
-from engines.docker.status import PodState, facts, overall, pod_state, workload_status
-from engines.docker.store import Kept, Store
-from engines.docker.translate import translate
-from engines.docker.wanted import ServicePort, Wanted, Workload
+from engines.docker.status import pod_state
+from engines.pods import rollout
+from engines.pods.status import PodState, facts, overall, workload_status
+from engines.pods.translate import translate
+from engines.pods.wanted import ServicePort, Wanted, Workload
+from engines.store import Kept, Store
 
 DEFAULT_GRACE = 10
 
@@ -168,7 +170,7 @@ class Rounds:
         for workload in wanted.workloads:
             own = [pod for pod in mine if pod.workload == workload.key]
             done = self._done(release, workload, own, states, finished)
-            change = decide.change(workload, facts(own, states))
+            change = rollout.change(workload, facts(own, states))
             for name in change.make:
                 key = (*release.key, name)
                 if name not in present and name not in done and key not in busy:
@@ -195,7 +197,7 @@ class Rounds:
     ) -> set[str]:
         """Return the names of pods that ended well and need not run again; remember them for Jobs."""
         digest = workload.template.digest
-        done = {name for name in decide.pod_names(workload) if (*release.key, name, digest) in finished}
+        done = {name for name in rollout.pod_names(workload) if (*release.key, name, digest) in finished}
         for pod in own:
             if pod.digest == digest and states[pod.name].completed and workload.kind in {"Job", "Pod"}:
                 done.add(pod.name)
@@ -216,7 +218,7 @@ class Rounds:
         for workload in wanted.workloads:
             own = [pod for pod in mine if pod.workload == workload.key]
             digest = workload.template.digest
-            done = {name for name in decide.pod_names(workload) if (*release.key, name, digest) in finished}
+            done = {name for name in rollout.pod_names(workload) if (*release.key, name, digest) in finished}
             done |= {
                 pod.name
                 for pod in own

@@ -10,8 +10,9 @@ from typing import Any
 from core.errors import Invalid
 from core.findings import Finding, Level
 from engines.contract import Manifest
-from engines.docker.sources import Sources
-from engines.docker.wanted import (
+from engines.planning import count, items, mapping, quantity
+from engines.pods.sources import Sources
+from engines.pods.wanted import (
     Container,
     Mount,
     PodTemplate,
@@ -22,7 +23,6 @@ from engines.docker.wanted import (
     Wanted,
     Workload,
 )
-from engines.planning import count, items, mapping, quantity
 
 RUNS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
 LARGEST_COUNT = 200

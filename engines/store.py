@@ -6,6 +6,7 @@ What a release wants (values and rendered objects may hold secrets) is sealed wi
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,13 +67,20 @@ class Kept:
 
 
 class Store:
-    """Release history and the like; every method is one transaction and may be called from any thread."""
+    """Release history and the like; every method is one transaction and may be called from any thread.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / "engine.sqlite3"
-        path.touch(mode=0o600)
-        self._vault = Vault(load_or_make_key(folder / "key"))
+    Without a folder it lives in memory only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        path = ":memory:"
+        key = secrets.token_bytes(32)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = str(folder / "engine.sqlite3")
+            Path(path).touch(mode=0o600)
+            key = load_or_make_key(folder / "key")
+        self._vault = Vault(key)
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=20)
         self._db.executescript("pragma journal_mode=wal; pragma synchronous=normal;" + _SCHEMA)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from core.findings import Finding, Level
 from engines.contract import Manifest
-from engines.docker.translate import RUNS
 from engines.planning import CLUSTER_SCOPED, mapping
+from engines.pods.translate import RUNS
 
 CARRIES = frozenset([*RUNS, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim"])
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from core.findings import Finding, Level
 from engines.contract import Manifest
-from engines.docker.wanted import File, Variable
 from engines.planning import items, mapping
+from engines.pods.wanted import File, Variable
 
 POD_FIELDS = frozenset(
     ["metadata.name", "metadata.namespace", "metadata.uid", "status.podIP", "status.podIPs", "status.hostIP",
