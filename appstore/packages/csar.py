@@ -246,7 +246,8 @@ def images_of(csar: Csar) -> tuple[tuple[Image, ...], tuple[ImageMember, ...]]:
             image = _image(csar, raw, f"{place}[{number}]")
             if image is not None:
                 described.append(image)
-                members += [ImageMember(csar.root + image.archive, image.name)] if image.archive else []
+                if image.archive.lower().endswith(_IMAGE_FILE):  # a disk image of a virtual machine stays where it is
+                    members.append(ImageMember(csar.root + image.archive, image.name))
     for name in csar.archive.under(f"{csar.root}Image"):
         if name.lower().endswith(_IMAGE_FILE) and name not in {m.member for m in members}:
             message = "SwImageDesc.json does not describe it; its own manifest says what it is called"

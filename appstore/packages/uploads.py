@@ -1,0 +1,137 @@
+"""Request bodies as files of the store: raw or multipart, from the wire to disk in pieces, never whole in memory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.http import HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+
+from appstore.packages import blobs
+from core.errors import Invalid, TooLarge
+
+_CHUNK = 1 << 20
+#: What a multipart body may have beside the file.
+_ENVELOPE = 1 << 20
+_FIELD = "file"
+
+
+@contextmanager
+def received(request: HttpRequest) -> Iterator[tuple[blobs.Incoming, str]]:
+    """Read the whole body and give the file in it with its name; leaving without `keep` leaves nothing.
+
+    `TooLarge` before anything is read when the length that the client tells is over the limit.
+    """
+    multipart = request.META.get("CONTENT_TYPE", "").startswith("multipart/form-data")
+    told = _content_length(request)
+    limit: int = settings.MAX_PACKAGE_BYTES
+    if told is not None and told > limit + (_ENVELOPE if multipart else 0):
+        raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
+    with blobs.incoming(limit) as file:
+        if multipart:
+            name = _read_multipart(request, file)
+        else:
+            name = request.GET.get("filename", "")
+            _read_raw(request, file, told)
+        yield file, name
+
+
+def expected_digest(request: HttpRequest) -> str:
+    """Return the SHA-256 that the client says its file has, in hex; empty when it says none.
+
+    `X-Content-SHA256: <hex>`, `Content-Digest: sha-256=:<base64>:` (RFC 9530), or `Digest: SHA-256=<base64>` (RFC 3230).
+    """
+    told = request.headers.get("X-Content-SHA256", "").strip().lower()
+    if told:
+        if not re.fullmatch(r"[0-9a-f]{64}", told):
+            raise Invalid("X-Content-SHA256 must be 64 hex digits")
+        return told
+    for header, form in (("Content-Digest", r"sha-256=:([^:]*):"), ("Digest", r"sha-256=([A-Za-z0-9+/=]*)")):
+        value = request.headers.get(header, "")
+        match = re.search(form, value, re.IGNORECASE)
+        if match:
+            try:
+                digest = base64.b64decode(match[1], validate=True)
+            except binascii.Error:
+                digest = b""
+            if len(digest) != 32:
+                raise Invalid(f"{header} has no valid SHA-256")
+            return digest.hex()
+    return ""
+
+
+def _content_length(request: HttpRequest) -> int | None:
+    text = request.META.get("CONTENT_LENGTH") or ""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise Invalid("Content-Length is no number")
+    return int(text)
+
+
+def _read_raw(request: HttpRequest, file: blobs.Incoming, told: int | None) -> None:
+    stream: Any = request
+    if told is None and "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+        # Django reads nothing without a Content-Length, but the server has taken the chunks apart for us.
+        stream = request.META["wsgi.input"]
+    try:
+        while chunk := stream.read(_CHUNK):
+            file.write(chunk)
+    except UnreadablePostError as problem:
+        raise Invalid("The upload broke off") from problem
+    if told is not None and file.size != told:
+        raise Invalid(f"The upload broke off: {file.size} of {told} bytes arrived")
+
+
+class _IntoStore(FileUploadHandler):
+    """Writes the one file of a form into the store; more than one is an error."""
+
+    chunk_size = _CHUNK
+
+    def __init__(self, request: HttpRequest, file: blobs.Incoming) -> None:
+        super().__init__(request)
+        self.file = file
+        self.seen = 0
+        self.name = ""
+
+    def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
+        """Take the first file called `file`; skip what is called otherwise."""
+        super().new_file(field_name, file_name, *args, **kwargs)
+        if field_name != _FIELD:
+            raise SkipFile
+        self.seen += 1
+        if self.seen > 1:
+            raise Invalid("Send one file at a time")
+        self.name = file_name
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Write; nothing is passed on to other handlers."""
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile:
+        """Answer a file object of no content: the content is in the store."""
+        return UploadedFile(None, self.name, size=file_size)
+
+
+def _read_multipart(request: HttpRequest, file: blobs.Incoming) -> str:
+    handler = _IntoStore(request, file)
+    stream: Any = request
+    try:
+        parser = MultiPartParser(request.META, stream, [handler], request.encoding)
+        parser.parse()
+    except UnreadablePostError as problem:
+        raise Invalid("The upload broke off") from problem
+    except (MultiPartParserError, TooManyFilesSent, SuspiciousOperation, RequestDataTooBig) as problem:
+        raise Invalid("The form cannot be read") from problem
+    if not handler.seen:
+        raise Invalid("There is no file in the form", errors=[{"field": _FIELD, "detail": "is missing"}])
+    return handler.name
