@@ -7,8 +7,6 @@ So it does not matter where the process died before.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
 import threading
 import time
@@ -17,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
-from core.errors import BreakwaterError, Conflict, Invalid, Missing, Unavailable
-from core.findings import Finding, Level, blocking
+from core.errors import BreakwaterError, Invalid, Unavailable
+from core.findings import Finding, Level
 from engines.contract import (
     Capacity,
     Engine,
@@ -42,12 +40,13 @@ from engines.docker.probes import Prober
 from engines.docker.proxy import Proxies
 from engines.docker.rounds import Rounds
 from engines.docker.seen import Fate
-from engines.helm import Rendered, chartfile, helm
+from engines.helm import Rendered, helm
 from engines.helm.port import check_names
 from engines.planning import compute_of, host_findings, images_of
-from engines.pods.findings import CARRIES, kind_findings
+from engines.pods.findings import kind_findings
 from engines.pods.translate import translate
-from engines.store import Kept, Store
+from engines.releases import check_owners, refuse, roll_back, wish_digest
+from engines.store import Store
 
 #: How long `remove` waits for containers to go before it leaves the rest to `supervise`.
 REMOVE_SECONDS = 5.0
@@ -121,7 +120,7 @@ class DockerEngine(Engine):
 
     def apply(self, release: Release) -> Revision:
         check_names(release.name, release.namespace)
-        digest = _digest(release)
+        digest = wish_digest(release)
         with self._changing:
             current = self.store.current(release.namespace, release.name)
             if current is not None and current.leaving:
@@ -130,14 +129,8 @@ class DockerEngine(Engine):
                 self._nudge()
                 return current.revision
             rendered = self.helm.render(release.chart, release.values, name=release.name, namespace=release.namespace)
-            refused = blocking(self._plan(rendered, release.namespace).findings)
-            if refused:
-                places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
-                raise Invalid(
-                    f"This node cannot run the chart ({len(refused)} reasons): {places}",
-                    findings=[finding.as_dict() for finding in refused],
-                )
-            self._check_owners(release.namespace, release.name, rendered)
+            refuse(self._plan(rendered, release.namespace))
+            check_owners(self.store, release, rendered)
             kept = self.store.add(
                 release.namespace,
                 release.name,
@@ -154,46 +147,12 @@ class DockerEngine(Engine):
         self._nudge()
         return kept.revision
 
-    def _check_owners(self, namespace: str, name: str, rendered: Rendered) -> None:
-        """An object belongs to one release, as in Kubernetes: names in a namespace are given away once."""
-        mine = {(each.kind, each.name) for each in rendered.manifests if each.kind in CARRIES}
-        for other in self.store.releases():
-            if other.namespace == namespace and other.name != name:
-                shared = sorted(mine & {(each.kind, each.name) for each in other.manifests})
-                if shared:
-                    objects = ", ".join("/".join(each) for each in shared[:5])
-                    raise Conflict(f"{objects} belongs to the release {other.name} already")
-
     def rollback(self, name: str, namespace: str, revision: int | None = None, *, generation: int = 0) -> Revision:
         with self._changing:
-            kept = self.store.revisions(namespace, name)
-            current = next(each for each in reversed(kept) if each.revision.status != "")
-            present = self.store.current(namespace, name)
-            assert present is not None
-            if present.leaving:
-                raise Conflict(f"{name} is being removed")
-            if (
-                generation
-                and present.revision.generation == generation
-                and present.revision.description.startswith("Rollback")
-            ):
-                return present.revision
-            target = _target(kept, present, revision)
-            made = self.store.add(
-                namespace,
-                name,
-                generation=generation or current.revision.generation,
-                chart=target.revision.chart,
-                chart_version=target.revision.chart_version,
-                digest=target.digest,
-                values=target.values,
-                manifests=target.manifests,
-                status="pending-rollback",
-                description=f"Rollback to {target.revision.number}",
-            )
-            self.rounds.rewrite_files(made)
+            kept = roll_back(self.store, namespace, name, revision, generation)
+            self.rounds.rewrite_files(kept)
         self._nudge()
-        return made.revision
+        return kept.revision
 
     def remove(self, name: str, namespace: str) -> None:
         with self._changing:
@@ -251,25 +210,3 @@ class DockerEngine(Engine):
         self._loop.close()
         self.store.close()
         self.daemon.close()
-
-
-def _digest(release: Release) -> str:
-    """Return what tells one wish from another: the chart's bytes and the values."""
-    try:
-        values = json.dumps(release.values, sort_keys=True)
-    except (TypeError, ValueError, RecursionError):
-        raise Invalid("The values must be an object of plain JSON", field="values") from None
-    return hashlib.sha256(f"{chartfile.check(release.chart)}\n{values}".encode()).hexdigest()
-
-
-def _target(kept: list[Kept], present: Kept, revision: int | None) -> Kept:
-    before = [each for each in kept if each.revision.number < present.revision.number]
-    if revision is not None:
-        found = next((each for each in kept if each.revision.number == revision), None)
-        if found is None:
-            raise Missing(f"{present.name} has no revision {revision}")
-        return found
-    good = [each for each in before if each.was_ready] or before
-    if not good:
-        raise Conflict(f"{present.name} has no earlier revision to go back to")
-    return good[-1]

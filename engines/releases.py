@@ -1,0 +1,84 @@
+"""What engines with a release history of their own share: telling wishes apart, refusing, owning, going back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from core.errors import Conflict, Invalid, Missing
+from core.findings import blocking
+from engines.contract import Plan, Release
+from engines.helm import Rendered, chartfile
+from engines.pods.findings import CARRIES
+from engines.store import Kept, Store
+
+
+def wish_digest(release: Release) -> str:
+    """Return what tells one wish from another: the chart's bytes and the values."""
+    try:
+        values = json.dumps(release.values, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise Invalid("The values must be an object of plain JSON", field="values") from None
+    return hashlib.sha256(f"{chartfile.check(release.chart)}\n{values}".encode()).hexdigest()
+
+
+def refuse(plan: Plan) -> None:
+    """Raise `Invalid` with every finding that forbids running the chart; nothing has started yet."""
+    refused = blocking(plan.findings)
+    if refused:
+        places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
+        raise Invalid(
+            f"This node cannot run the chart ({len(refused)} reasons): {places}",
+            findings=[finding.as_dict() for finding in refused],
+        )
+
+
+def check_owners(store: Store, release: Release, rendered: Rendered) -> None:
+    """Raise `Conflict` when another release owns one of the objects: a name in a namespace is given away once."""
+    mine = {(each.kind, each.name) for each in rendered.manifests if each.kind in CARRIES}
+    for other in store.releases():
+        if other.namespace == release.namespace and other.name != release.name:
+            shared = sorted(mine & {(each.kind, each.name) for each in other.manifests})
+            if shared:
+                objects = ", ".join("/".join(each) for each in shared[:5])
+                raise Conflict(f"{objects} belongs to the release {other.name} already")
+
+
+def roll_back(store: Store, namespace: str, name: str, revision: int | None, generation: int) -> Kept:
+    """Make an earlier revision the present one again, as a new revision, and return it.
+
+    Without `revision`: the last one before the present that was ready once, else the last one before. The same wish
+    (a generation that rolled back already) twice is one revision.
+    """
+    kept = store.revisions(namespace, name)
+    present = store.current(namespace, name)
+    if present is None or present.leaving:
+        raise Conflict(f"{name} is being removed")
+    if generation and present.revision.generation == generation and present.revision.description.startswith("Rollback"):
+        return present
+    target = _target(kept, present, revision)
+    return store.add(
+        namespace,
+        name,
+        generation=generation or present.revision.generation,
+        chart=target.revision.chart,
+        chart_version=target.revision.chart_version,
+        digest=target.digest,
+        values=target.values,
+        manifests=target.manifests,
+        status="pending-rollback",
+        description=f"Rollback to {target.revision.number}",
+    )
+
+
+def _target(kept: list[Kept], present: Kept, revision: int | None) -> Kept:
+    if revision is not None:
+        found = next((each for each in kept if each.revision.number == revision), None)
+        if found is None:
+            raise Missing(f"{present.name} has no revision {revision}")
+        return found
+    before = [each for each in kept if each.revision.number < present.revision.number]
+    good = [each for each in before if each.was_ready] or before
+    if not good:
+        raise Conflict(f"{present.name} has no earlier revision to go back to")
+    return good[-1]

@@ -1,0 +1,151 @@
+"""A container runtime for tests: the one that is there, or a private dockerd that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SYSTEM = Path("/var/run/docker.sock")
+START_SECONDS, STOP_SECONDS = 30.0, 30.0
+
+
+def find() -> str:
+    """Return the socket of a runtime that answers: `BREAKWATER_DOCKER_SOCKET`, else the system's; empty when none does."""
+    named = os.environ.get("BREAKWATER_DOCKER_SOCKET", "")
+    if named:
+        return named if answers(named) else ""
+    return str(SYSTEM) if answers(str(SYSTEM)) else ""
+
+
+def answers(path: str) -> bool:
+    """Return whether something behind this unix socket speaks the Docker API."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(path.removeprefix("unix://"))
+            client.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in client.recv(200)
+    except OSError:
+        return False
+
+
+def unable() -> str:
+    """Return why no private dockerd can be started here; empty when it can."""
+    if os.geteuid() != 0:
+        return "no Docker socket, and only root can start a private dockerd"
+    if not shutil.which("dockerd"):
+        return "no Docker socket, and dockerd is not installed (apt-get install --no-install-recommends docker.io)"
+    return ""
+
+
+@contextlib.contextmanager
+def private() -> Iterator[str]:
+    """Run a dockerd of our own in a temporary folder and yield its socket; `RuntimeError` with its last words when it cannot.
+
+    It makes no default bridge and no firewall rule, so it disturbs neither the machine nor another daemon.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="bw-dockerd-"))
+    path = folder / "docker.sock"
+    command = [
+        "dockerd",
+        f"--host=unix://{path}",
+        f"--data-root={folder / 'data'}",
+        f"--exec-root={folder / 'exec'}",
+        f"--pidfile={folder / 'pid'}",
+        f"--config-file={folder / 'daemon.json'}",
+        "--bridge=none",
+        "--iptables=false",
+        "--ip-masq=false",
+        "--default-address-pool=base=10.88.0.0/15,size=24",
+        "--log-level=warn",
+    ]
+    (folder / "daemon.json").write_text("{}")
+    log = (folder / "log").open("wb")
+    # A group of its own, so that Ctrl-C reaches the test run first, which then stops it in order.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(str(path)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                words = (folder / "log").read_text(errors="replace")[-800:]
+                raise RuntimeError(f"dockerd did not start: {words}")
+            time.sleep(0.05)
+        yield str(path)
+    finally:
+        _stop(process, path)
+        log.close()
+        _discard(folder)
+
+
+def _stop(process: subprocess.Popen[bytes], path: Path) -> None:
+    if process.poll() is None and answers(str(path)):
+        with contextlib.suppress(Exception):
+            _empty(path)
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _empty(path: Path) -> None:
+    """Remove every container and network, with the bridges that networks are on the machine."""
+    import docker
+
+    client = docker.APIClient(base_url=f"unix://{path}", version="auto")
+    for container in client.containers(all=True):
+        client.remove_container(container["Id"], force=True, v=True)
+    for network in client.networks():
+        if network["Name"] not in {"bridge", "host", "none"}:
+            client.remove_network(network["Id"])
+    client.close()
+
+
+def _discard(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((each for each in mounts if each.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def docker_socket() -> Iterator[str]:
+    """Yield the socket of a container runtime, private if need be; skips with the reason where there can be none."""
+    found = find()
+    if found:
+        yield found
+        return
+    reason = unable()
+    if reason:
+        pytest.skip(reason)
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(private())
+        except RuntimeError as problem:
+            pytest.skip(str(problem))
+        yield path
+
+
+def containers(path: str, **labels: str) -> list[dict[str, object]]:
+    """Return the containers that carry all these labels (`io.breakwater.` is put before each name)."""
+    import docker
+
+    client = docker.APIClient(base_url=f"unix://{path}", version="auto")
+    try:
+        wanted = [f"io.breakwater.{key}={value}" for key, value in labels.items()]
+        return json.loads(json.dumps(client.containers(all=True, filters={"label": wanted})))
+    finally:
+        client.close()
