@@ -1,3 +1,51 @@
-"""Paths of this topic."""
+"""Where the pages are."""
 
-urlpatterns: list = []
+from django.urls import path
+
+from frontend.account import audit, profile, session
+from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.store import catalogue, packages, upload
+
+app_name = "frontend"
+
+urlpatterns = [
+    path("", catalogue.catalogue, name="catalogue"),
+    path("sign-in", session.SignIn.as_view(), name="sign-in"),
+    path("sign-out", session.sign_out, name="sign-out"),
+    path("organisation", session.choose_organisation, name="choose-organisation"),
+    path("profile", profile.profile, name="profile"),
+    path("profile/tokens/<uuid:pk>/revoke", profile.revoke_token, name="revoke-token"),
+    path("packages", catalogue.my_packages, name="packages"),
+    path("packages/upload", upload.upload, name="upload"),
+    path("packages/<uuid:pk>", packages.package_page, name="package"),
+    path("packages/<uuid:pk>/live", packages.package_live, name="package-live"),
+    path("packages/<uuid:pk>/check", packages.check, name="check"),
+    path("packages/<uuid:pk>/publish", packages.publish, name="publish"),
+    path("packages/<uuid:pk>/withdraw", packages.withdraw, name="withdraw"),
+    path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
+    path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
+    path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),
+    path("map", maps.map_page, name="map"),
+    path("map/script.js", maps.map_script, name="map-script"),
+    path("nodes", nodes.nodes_page, name="nodes"),
+    path("nodes/new", nodes.new_node, name="new-node"),
+    path("nodes/<uuid:pk>", nodes.node_page, name="node"),
+    path("nodes/<uuid:pk>/live", nodes.node_live, name="node-live"),
+    path("nodes/<uuid:pk>/change", nodes.change_node, name="change-node"),
+    path("nodes/<uuid:pk>/join", nodes.join_node, name="join-node"),
+    path("nodes/<uuid:pk>/kubeconfig", nodes.import_kubeconfig, name="import-kubeconfig"),
+    path("nodes/<uuid:pk>/mep", nodes.set_mep, name="set-mep"),
+    path("nodes/<uuid:pk>/probe", nodes.probe_node, name="probe-node"),
+    path("nodes/<uuid:pk>/remove", nodes.remove_node, name="remove-node"),
+    path("deployments", deployments.deployments_page, name="deployments"),
+    path("deployments/<uuid:pk>", deployments.deployment_page, name="deployment"),
+    path("deployments/<uuid:pk>/live", deployments.deployment_live, name="deployment-live"),
+    path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
+    path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
+    path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
+    path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),
+    path("operations", operations.operations_page, name="operations"),
+    path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
+    path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
+    path("audit", audit.audit_page, name="audit"),
+]

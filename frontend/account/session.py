@@ -1,0 +1,88 @@
+"""Sign in, sign out, choose the organisation that the lists are about."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import login, logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views import View
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from core.accounts import services as accounts
+from core.errors import BreakwaterError, Missing
+from frontend import tenancy
+from frontend.forms import PortalForm
+from frontend.page import page
+
+
+class SignInForm(PortalForm):
+    """A user name and a password."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True, "autocapitalize": "none"}),
+    )
+    password = forms.CharField(
+        max_length=400, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+
+@method_decorator([never_cache, sensitive_post_parameters("password")], name="dispatch")
+class SignIn(View):
+    """The door."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Show the form; whoever is in already goes on."""
+        if tenancy.actor_of(request).authenticated:
+            return redirect(_next(request))
+        return self._form(request, SignInForm(), 200)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Open a session, or say why not."""
+        form = SignInForm(request.POST)
+        if not form.is_valid():
+            return self._form(request, form, 400)
+        try:
+            user = accounts.sign_in(request, address=request.META.get("REMOTE_ADDR", ""), **form.cleaned_data)
+        except BreakwaterError as error:
+            form.add_error(None, error.detail)
+            return self._form(request, form, error.status)
+        login(request, user)
+        return redirect(_next(request))
+
+    def _form(self, request: HttpRequest, form: SignInForm, status: int) -> HttpResponse:
+        return render(request, "frontend/account/sign_in.html", {"form": form, "next": _next(request)}, status=status)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Close the session."""
+    logout(request)
+    messages.success(request, "You are signed out.")
+    return redirect("frontend:sign-in")
+
+
+@require_POST
+@page
+def choose_organisation(request: HttpRequest) -> HttpResponse:
+    """Remember for this session which organisation the lists are about."""
+    wanted = request.POST.get("organisation", "")
+    chosen = next((row for row in tenancy.organisations_of(request) if wanted in (row.slug, str(row.pk))), None)
+    if chosen is None:
+        raise Missing("There is no such organisation, or you are no member of it.")
+    request.session[tenancy.SESSION_KEY] = str(chosen.pk)
+    return redirect(_next(request))
+
+
+def _next(request: HttpRequest) -> str:
+    """Return where to go afterwards: a path of ours, nothing else."""
+    wanted = request.POST.get("next") or request.GET.get("next") or "/"
+    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=request.is_secure())
+    return wanted if ours and wanted.startswith("/") else "/"

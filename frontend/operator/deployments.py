@@ -1,0 +1,154 @@
+"""Deployments: list, one that follows live state, its logs and events, rollback, remove."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from core.accounts import access
+from core.errors import BreakwaterError, Denied, Missing
+from core.operations.models import Operation
+from frontend import tenancy
+from frontend.operator.values_text import difference
+from frontend.page import page, paged, told, words_of
+from mecm.deployments import logs, services
+from mecm.deployments.models import Deployment, DeploymentRevision
+
+#: Neither sealed secrets nor whole descriptors are read for a page about deployments.
+HEAVY = (
+    "node__kubeconfig", "node__mep_token", "node__mep_ca", "node__facts",
+    "package__descriptor", "package__findings", "package__signature", "package__description", "package__images",
+)  # fmt: skip
+DEPLOYMENTS = Deployment.objects.select_related("node", "package", "organisation", "requested_by").defer(*HEAVY)
+LINES = 300
+
+
+@require_GET
+@page
+def deployments_page(request: HttpRequest) -> HttpResponse:
+    """List the deployments that the person may see, newest first; removed ones when asked for."""
+    actor = tenancy.actor_of(request)
+    if not actor.organisations("deployments.read"):
+        raise Denied("Your roles do not show you deployments.")
+    words, state = words_of(request), request.GET.get("state", "")
+    rows = DEPLOYMENTS.visible_to(actor)  # type: ignore[attr-defined]
+    rows = rows.filter(state=state) if state in Deployment.State.values else rows.exclude(state="removed")
+    if words:
+        rows = rows.filter(name__icontains=words)
+    context = {
+        "section": "deployments",
+        "rows": paged(request, rows),
+        "q": words,
+        "state_wanted": state,
+        "states": Deployment.State.values,
+    }
+    return render(request, "frontend/operator/deployments.html", context)
+
+
+@require_GET
+@page
+def deployment_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Show one deployment."""
+    deployment = _seen(request, pk)
+    context = {**deployment_facts(request, deployment), **tail_facts(deployment)}
+    return render(request, "frontend/operator/deployment.html", context)
+
+
+@require_GET
+@page
+def deployment_live(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Return the part of the page that follows the state."""
+    return render(request, "frontend/operator/deployment_live.html", deployment_facts(request, _seen(request, pk)))
+
+
+@require_GET
+@page
+def deployment_tail(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Return events and logs as they are now."""
+    return render(request, "frontend/operator/deployment_tail.html", tail_facts(_seen(request, pk)))
+
+
+@page
+def rollback(request: HttpRequest, pk: Any, generation: int) -> HttpResponse:
+    """Show what going back to `generation` changes; a POST wishes for it."""
+    actor = tenancy.actor_of(request)
+    deployment = access.get(DEPLOYMENTS, actor, "deployments.write", pk)
+    target = deployment.revisions.select_related("package").filter(generation=generation).first()
+    if target is None:
+        raise Missing(f"{deployment.name} has no generation {generation}.")
+    if request.method == "POST":
+        with told(request):
+            services.rollback(deployment, actor=actor, to=generation)
+        return redirect("frontend:deployment", pk)
+    context = {
+        "section": "deployments",
+        "deployment": deployment,
+        "target": target,
+        "changes": difference(deployment.values, target.values),
+    }
+    return render(request, "frontend/operator/rollback.html", context)
+
+
+@require_POST
+@page
+def remove(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Wish that it goes."""
+    actor = tenancy.actor_of(request)
+    deployment = access.get(DEPLOYMENTS, actor, "deployments.write", pk)
+    with told(request):
+        services.remove(deployment, actor=actor)
+    return redirect("frontend:deployment", pk)
+
+
+def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """Return the template context of one deployment."""
+    may_write = tenancy.actor_of(request).may("deployments.write", deployment.organisation_id)
+    revisions = list(deployment.revisions.select_related("package", "requested_by").defer("package__descriptor")[:30])
+    here = deployment.wish == Deployment.Wish.PRESENT
+    return {
+        "section": "deployments",
+        "deployment": deployment,
+        "revisions": revisions,
+        "may_change": may_write and here,
+        "may_remove": may_write and here,
+        "back_to": {
+            each.generation
+            for each in revisions
+            if may_write
+            and here
+            and each.generation < deployment.generation
+            and each.action != DeploymentRevision.Action.REMOVE
+        },
+        "work": Operation.objects.unfinished()
+        .about(f"deployment:{deployment.pk}")
+        .exclude(kind="deployment.observe")
+        .first(),
+        "waits_for_node": deployment.state in ("pending", "removing") and deployment.node.state != "online",
+    }
+
+
+def tail_facts(deployment: Deployment) -> dict[str, Any]:
+    """Return events and log lines; a node that does not answer is told in words, not as an error of the page."""
+    found: dict[str, Any] = {"lines": [], "reported_at": None}
+    problem = ""
+    if deployment.state != Deployment.State.REMOVED:
+        try:
+            found = logs.lines(deployment, tail=LINES)
+        except BreakwaterError as error:
+            problem = error.detail
+    happened = logs.events(deployment)
+    return {
+        "deployment": deployment,
+        "lines": found["lines"],
+        "lines_reported_at": found["reported_at"],
+        "lines_problem": problem,
+        "events": happened["events"],
+        "events_reported_at": happened["reported_at"],
+    }
+
+
+def _seen(request: HttpRequest, pk: Any) -> Deployment:
+    return access.get(DEPLOYMENTS, tenancy.actor_of(request), "deployments.read", pk)

@@ -1,0 +1,72 @@
+"""What a node's page shows, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Sum
+
+from core.accounts.access import Actor
+from core.operations.models import Operation
+from mecm.deployments.models import Deployment
+from mecm.edge.models import NodeSync, ReportedObject
+from mecm.nodes.models import Node
+
+MOST = 200
+MEP_PARTS = ("services", "apps", "dns_rules", "traffic_rules", "subscriptions")
+
+
+@dataclass(frozen=True)
+class Use:
+    """One resource of a node: how much is taken of how much; a total of 0 is "not known"."""
+
+    name: str
+    kind: str
+    taken: int
+    total: int
+
+    @property
+    def percent(self) -> int:
+        """Return how full it is, at most 100."""
+        return min(100, round(100 * self.taken / self.total)) if self.total else 0
+
+    @property
+    def look(self) -> str:
+        """Return the look of its bar."""
+        return "bad" if self.percent >= 90 else "warn" if self.percent >= 75 else ""
+
+
+def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
+    """Return the template context of one node: use, deployments, MEP as last reported, recent work."""
+    held = node.deployments.present()
+    taken = held.aggregate(cpu=Sum("cpu_millis"), memory=Sum("memory_bytes"), storage=Sum("storage_bytes"))
+    # A node's deployments may be of other tenants some day: show those that the person may see.
+    deployments = Deployment.objects.visible_to(actor).filter(node=node).exclude(state="removed")
+    reported = ReportedObject.objects.filter(node=node, kind="mep", key="state").first()
+    sync = NodeSync.objects.filter(node=node).first()
+    return {
+        "node": node,
+        "use": [
+            Use("CPU", "cpu", taken["cpu"] or 0, node.cpu_millis),
+            Use("Memory", "size", taken["memory"] or 0, node.memory_bytes),
+            Use("Storage", "size", taken["storage"] or 0, node.storage_bytes),
+        ],
+        "deployments": list(deployments.select_related("package")[:MOST]),
+        "sync": sync,
+        "behind": sync.last_rev - sync.acked_rev if sync else 0,
+        "mep": mep_state(reported),
+        "mep_reported_at": reported.reported_at if reported else None,
+        "operations": list(Operation.objects.about(f"node:{node.pk}")[:5]),
+    }
+
+
+def mep_state(reported: ReportedObject | None) -> dict[str, list[dict[str, Any]]]:
+    """Return the lists that a MEP reported; what a node says is shown, never trusted to have our shape."""
+    status = reported.status if reported and isinstance(reported.status, dict) else {}
+    return {
+        part: [item for item in status.get(part, []) if isinstance(item, dict)][:MOST]
+        if isinstance(status.get(part), list)
+        else []
+        for part in MEP_PARTS
+    }

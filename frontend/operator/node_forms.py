@@ -1,0 +1,112 @@
+"""Forms about nodes; what is right and wrong is decided by the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from frontend.forms import LabelsField, PortalForm
+from mecm.nodes.models import Node
+
+ENGINES = [
+    ("docker", "docker: one machine with a container engine"),
+    ("kubernetes", "kubernetes: a cluster, by Helm"),
+    ("memory", "memory: simulated, runs nothing"),
+]
+LINKS = [
+    (Node.Link.AGENT.value, "agent: the node dials us, from behind any firewall"),
+    (Node.Link.DIRECT.value, "direct: we reach its cluster with a kubeconfig"),
+]
+
+
+class PlaceForm(PortalForm):
+    """What an operator says of a node and may change later."""
+
+    name = forms.CharField(
+        max_length=63, help_text="Small letters, digits and hyphens, such as harbour-1.", widget=forms.TextInput()
+    )
+    latitude = forms.FloatField(required=False, min_value=-90, max_value=90, help_text="Degrees north, such as 60.17.")
+    longitude = forms.FloatField(
+        required=False, min_value=-180, max_value=180, help_text="Degrees east, such as 24.94."
+    )
+    labels = LabelsField(help_text="One key=value a line, such as site=harbour.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("latitude", "longitude"):
+            self.fields[name].widget.attrs["step"] = "any"
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of the services."""
+        return {name: self.cleaned_data[name] for name in ("name", "latitude", "longitude", "labels")}
+
+
+class NodeForm(PlaceForm):
+    """A new node."""
+
+    engine = forms.ChoiceField(choices=ENGINES, help_text="What runs the containers there; it cannot be changed later.")
+    link = forms.ChoiceField(choices=LINKS, help_text="How the wish reaches the node; it cannot be changed later.")
+    field_order = ("name", "engine", "link", "latitude", "longitude", "labels")
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `register`."""
+        return {**super().wanted(), "engine": self.cleaned_data["engine"], "link": self.cleaned_data["link"]}
+
+
+class KubeconfigForm(PortalForm):
+    """A kubeconfig as text or as a file; it is never shown again."""
+
+    text = forms.CharField(
+        label="Kubeconfig",
+        required=False,
+        max_length=1024 * 1024,
+        strip=False,
+        widget=forms.Textarea(
+            attrs={
+                "rows": 6,
+                "class": "code",
+                "spellcheck": "false",
+                "autocomplete": "off",
+                "placeholder": "apiVersion: v1 …",
+            }
+        ),
+    )
+    file = forms.FileField(label="or a file", required=False, max_length=200)
+
+    def clean(self) -> dict[str, Any]:
+        """Take the text, else the file; one of them must be there."""
+        facts = super().clean() or {}
+        upload = facts.get("file")
+        text = facts.get("text") or ""
+        if not text.strip() and upload is not None:
+            if upload.size > 1024 * 1024:
+                raise forms.ValidationError("This file is too large for a kubeconfig.")
+            try:
+                text = upload.read().decode()
+            except UnicodeDecodeError:
+                raise forms.ValidationError("This file is no text, so it is no kubeconfig.") from None
+        if not text.strip():
+            raise forms.ValidationError("Paste a kubeconfig or choose its file.")
+        facts["text"] = text
+        return facts
+
+
+class MepForm(PortalForm):
+    """Where the MEP of a direct node is managed."""
+
+    url = forms.CharField(
+        label="Address", max_length=300, widget=forms.URLInput(attrs={"placeholder": "https://…:8443"})
+    )
+    token = forms.CharField(
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="Of its management API (Mm5).",
+    )
+    ca = forms.CharField(
+        label="Authority (PEM)",
+        required=False,
+        max_length=64 * 1024,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
+        help_text="The certificate that its own must come from.",
+    )

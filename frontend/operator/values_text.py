@@ -1,0 +1,63 @@
+"""Values as people type them: YAML, of which JSON is a part. Pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from core.errors import Invalid
+
+LONGEST = 128 * 1024
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return the mapping that the text writes; nothing is an empty one. `Invalid` names the line of a mistake."""
+    if len(text) > LONGEST:
+        raise Invalid(f"The values are longer than {LONGEST // 1024} KiB.", field="values")
+    try:
+        # A few aliases can unfold to gigabytes, and a chart's values need none.
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise Invalid(f"Line {line}: aliases (*name) are not taken here.", field="values")
+        found = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as problem:
+        line = f"Line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
+        raise Invalid(f"{line}{problem.problem or 'this is no YAML'}.", field="values") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise Invalid("This is neither YAML nor JSON.", field="values") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise Invalid("The values must be pairs such as “replicas: 2”, not a list or a single value.", field="values")
+    _plain(found)
+    return found
+
+
+def difference(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Return what differs as (path, before, after), in order of the paths; None stands for "not there"."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        changes: list[tuple[str, Any, Any]] = []
+        for key in sorted({*before, *after}, key=str):
+            changes += difference(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        return changes
+    return [] if before == after and type(before) is type(after) else [(path, before, after)]
+
+
+def _plain(found: dict[Any, Any]) -> None:
+    """Refuse what YAML can write and JSON cannot: keys that are no text, dates, sets, binary."""
+    waiting: list[tuple[str, Any]] = [("", found)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if not isinstance(key, str):
+                    raise Invalid(
+                        f"The key {key!r} under {path or 'the top'} must be text; put it in quotes.", field="values"
+                    )
+                waiting.append((f"{path}.{key}".strip("."), inner))
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+        elif not isinstance(value, str | int | float | bool | None):
+            raise Invalid(f"{path} is read as a {type(value).__name__}; put it in quotes.", field="values")

@@ -1,0 +1,76 @@
+"""The door of every page: signed in, errors in human words, one page of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from core.errors import BreakwaterError, Denied, Missing, Unauthenticated
+from frontend.errors import error_page
+
+View = Callable[..., HttpResponse]
+
+PAGE_SIZE = 24
+
+
+def page(view: View) -> View:
+    """Let only people who signed in through, and show our errors as pages; strangers go to the sign-in page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.actor.authenticated:  # type: ignore[attr-defined]
+            return _to_sign_in(request)
+        try:
+            return view(request, *args, **kwargs)
+        except Unauthenticated:
+            return _to_sign_in(request)
+        except BreakwaterError as error:
+            return error_page(request, error)
+
+    return guarded
+
+
+@contextmanager
+def told(request: HttpRequest, done: str = "") -> Iterator[None]:
+    """Say `done` when the block succeeds, and what is wrong when a rule says no; then the page goes on.
+
+    What may not be seen or done at all (404, 403) is left to the error pages.
+    """
+    try:
+        yield
+    except (Missing, Denied, Unauthenticated):
+        raise
+    except BreakwaterError as error:
+        messages.error(request, error.detail)
+    else:
+        if done:
+            messages.success(request, done)
+
+
+def paged(request: HttpRequest, rows: Any, size: int = PAGE_SIZE) -> Page[Any]:
+    """Return the page of `rows` that `?page=` names; a page that is not there is the nearest one."""
+    return Paginator(rows, size).get_page(request.GET.get("page"))
+
+
+def words_of(request: HttpRequest, name: str = "q") -> str:
+    """Return what is searched for; without NUL, which no database takes, and not longer than anybody types."""
+    return request.GET.get(name, "").replace("\x00", "").strip()[:200]
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    target = reverse("frontend:sign-in")
+    # A fragment or an action is nowhere to come back to.
+    back = request.get_full_path() if request.method == "GET" and not request.headers.get("HX-Request") else "/"
+    url = f"{target}?{urlencode({'next': back})}" if back != "/" else target
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=204, headers={"HX-Redirect": url})
+    return redirect(url)

@@ -1,0 +1,127 @@
+"""One package: what it is, what was found, and what may be done with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from appstore.packages import services, states
+from appstore.packages.models import Package
+from core.accounts import access
+from core.accounts.access import Actor
+from core.errors import Missing
+from core.operations.models import Operation
+from frontend import tenancy
+from frontend.page import page, told
+from mecm.deployments.models import Deployment
+
+PACKAGES = Package.objects.select_related("organisation", "uploaded_by")
+LEVELS = ("error", "warning", "info")
+MOST = 50
+
+
+def visible(request: HttpRequest, pk: Any) -> Package:
+    """Return the package if the person may see it: an own one, or a published one of anybody."""
+    actor = tenancy.actor_of(request)
+    package: Package | None = PACKAGES.visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+    if package is None:
+        raise Missing("There is no such package, or you may not see it.")
+    return package
+
+
+@require_GET
+@page
+def package_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Show one package."""
+    package = visible(request, pk)
+    return render(request, "frontend/store/package.html", package_facts(package, tenancy.actor_of(request)))
+
+
+@require_GET
+@page
+def package_live(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Return the part of the page that changes while the package is checked."""
+    package = visible(request, pk)
+    return render(request, "frontend/store/package_live.html", package_facts(package, tenancy.actor_of(request)))
+
+
+@require_POST
+@page
+def check(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Ask for another check."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.write", pk)
+    with told(request, "The package is being checked again."):
+        services.request_check(package, actor=actor)
+    return redirect("frontend:package", pk)
+
+
+@require_POST
+@page
+def publish(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Make it a release that everybody sees."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.publish", pk)
+    with told(request, f"{package} is in the catalogue now."):
+        services.publish(package, actor=actor)
+    return redirect("frontend:package", pk)
+
+
+@require_POST
+@page
+def withdraw(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Take a release out of the catalogue, with a reason."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.publish", pk)
+    with told(request, f"{package} is withdrawn; what runs already keeps running."):
+        services.withdraw(package, actor=actor, reason=request.POST.get("reason", "").strip())
+    return redirect("frontend:package", pk)
+
+
+@require_POST
+@page
+def discard(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Forget a package that never was published."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.write", pk)
+    with told(request, f"{package} is gone."):
+        services.discard(package, actor=actor)
+        return redirect("frontend:packages")
+    return redirect("frontend:package", pk)
+
+
+def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
+    """Return the template context of one package; a fixed number of queries."""
+    mine = actor.may("packages.read", package.organisation_id)
+    deeds = set(states.deeds(package.state))
+    work = Operation.objects.about(f"package:{package.pk}").first() if mine else None
+    findings = [item for item in package.findings if isinstance(item, dict)]
+    return {
+        "section": "packages" if mine and not package.released else "catalogue",
+        "package": package,
+        "mine": mine,
+        "work": work,
+        "checking": work is not None and not work.finished,
+        "findings": sorted(
+            findings, key=lambda item: LEVELS.index(item["level"]) if item.get("level") in LEVELS else 9
+        ),
+        "counts": {level: sum(item.get("level") == level for item in findings) for level in LEVELS},
+        "appd": package.descriptor,
+        "may_publish": "publish" in deeds and actor.may("packages.publish", package.organisation_id),
+        "may_withdraw": "withdraw" in deeds and actor.may("packages.publish", package.organisation_id),
+        "may_discard": "discard" in deeds and actor.may("packages.write", package.organisation_id),
+        "may_check": "pass" in deeds and actor.may("packages.write", package.organisation_id),
+        "may_deploy": package.state == states.PUBLISHED and bool(actor.organisations("deployments.write")),
+        "releases": list(
+            Package.objects.visible_to(actor)
+            .filter(organisation=package.organisation_id, provider=package.provider, name=package.name)
+            .exclude(name="")
+            .order_by("-created_at")[:MOST]
+        ),
+        "deployments": list(
+            Deployment.objects.visible_to(actor).present().filter(package=package).select_related("node")[:MOST]
+        ),
+    }
