@@ -59,8 +59,8 @@ class Supervisor:
     Call it from the main thread only: the kernel ties a child's life to the thread that started it.
     """
 
-    def __init__(self, run_dir: Path, say: Callable[[str], None], echo: Callable[[str, str], None]) -> None:
-        self.run_dir, self.say, self.echo = run_dir, say, echo
+    def __init__(self, run_dir: Path, cwd: Path, say: Callable[[str], None], echo: Callable[[str, str], None]) -> None:
+        self.run_dir, self.cwd, self.say, self.echo = run_dir, cwd, say, echo
         self.children: dict[str, Child] = {}
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -78,6 +78,7 @@ class Supervisor:
         child.process = subprocess.Popen(
             child.command,
             env=dict(child.env),
+            cwd=self.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -33,9 +33,10 @@ class Stack:
     """Everything that `manage.py up` starts; `start` returns when it works, `stop` when nothing of it is left."""
 
     def __init__(self, say: Callable[[str], None], echo: Callable[[str, str], None]) -> None:
-        self.say = say
-        self.var = Path(settings.VAR_DIR)
-        self.supervisor = Supervisor(self.var / "run", say, echo)
+        self.say, self._echo = say, echo
+        self.var = Path(settings.VAR_DIR).resolve()
+        self.supervisor = Supervisor(self.var / "run", settings.BASE_DIR, say, self._listen)
+        self._worker_takes_work = False
         self.docker = dockerd.PrivateDocker(self.var / "docker", pool=settings.UP.docker_pool)
         self.node: Node | None = None
         self.socket, self.runtime = "", "memory"
@@ -130,6 +131,7 @@ class Stack:
     def _start_children(self, engine: str) -> None:
         base = {
             **os.environ,
+            "BREAKWATER_VAR": str(self.var),
             "BREAKWATER_PUBLIC_URL": settings.PUBLIC_URL,
             "BREAKWATER_SIMULATED": "1" if engine == "memory" or settings.SIMULATED_RUNTIME else "0",
             "DJANGO_SETTINGS_MODULE": "mecm.settings",
@@ -139,10 +141,9 @@ class Stack:
         web = ["-m", "uvicorn", "mecm.asgi:application", "--workers", "1", "--log-level", "warning", "--no-access-log"]
         web += ["--host", settings.WEB_BIND, "--port", str(settings.WEB_PORT), "--timeout-graceful-shutdown", "3"]
         # A frame of the edge link is small or compressed already; deflate would cost 40 kB a node.
-        web += ["--ws-per-message-deflate", "false", "--app-dir", str(settings.BASE_DIR)]
+        web += ["--ws-per-message-deflate", "false"]
         worker = ["-m", "celery", "-A", "mecm.celery:app", "worker", "-P", "threads", "-c", "4", "-B", "-l", "INFO"]
-        worker += ["-s", str(self.var / "beat-schedule"), "--without-gossip", "--without-mingle", "--workdir"]
-        worker += [str(settings.BASE_DIR)]
+        worker += ["-s", str(self.var / "beat-schedule"), "--without-gossip", "--without-mingle"]
         self._child("web", web, base, healthy=_every(_LOOK_EVERY, self._web_answers))
         self._child("worker", worker, base, stop_within=8)
         if self.node:
@@ -183,13 +184,24 @@ class Stack:
         missing = ["web"]
         while missing and time.monotonic() < deadline:
             self.supervisor.watch()
-            looks = {"web": self._web_answers, "node": self._node_is_online, "Mp1": self._mp1_answers}
+            looks = {
+                "web": self._web_answers,
+                "worker": lambda: self._worker_takes_work,
+                "node": self._node_is_online,
+                "Mp1": self._mp1_answers,
+            }
             missing = [name for name, works in looks.items() if not works()]
             time.sleep(0.2)
         if missing:
             raise Unavailable(
                 f"After {_PATIENCE:.0f} s these do not work: {', '.join(missing)}; see {self.var / 'log'}"
             )
+
+    def _listen(self, name: str, line: str) -> None:
+        # Celery has no cheaper sign of life on an embedded broker than the line it writes once it takes work.
+        if name == "worker" and line.endswith(" ready."):
+            self._worker_takes_work = True
+        self._echo(name, line)
 
     def _web_answers(self) -> bool:
         host = "127.0.0.1" if settings.WEB_BIND in ("0.0.0.0", "::") else settings.WEB_BIND  # noqa: S104

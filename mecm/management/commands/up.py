@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import sys
@@ -45,6 +46,7 @@ class Command(BaseCommand):
         var = Path(settings.VAR_DIR)
         var.chmod(0o700)
         with _alone(var / "up.pid"):
+            _log_to(var / "log" / "up.log")
             stack = Stack(self._say, self._echo)
             if options["only_clean"]:
                 stack.clear_leftovers()
@@ -111,6 +113,14 @@ def _alone(file: Path) -> Iterator[None]:
             yield
         finally:
             file.unlink(missing_ok=True)
+
+
+def _log_to(file: Path) -> None:
+    """Send our own log lines where those of the children are; the terminal is for people."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    logging.getLogger().handlers[:] = [handler]
 
 
 def _on_signals(stopping: threading.Event) -> None:
