@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import engines
@@ -123,14 +125,15 @@ def _render(chart_sha256: str, values: Mapping[str, Any], engine: str) -> Render
     if not chart.exists():
         raise Conflict("The chart of this package is no longer in the store.")
     app = AppSpec(app_instance_id="plan", name="plan", namespace="plan", chart=Blob(chart_sha256, 0), values=values)
-    runtime = engines.registry.get(engine)(EngineSettings(name="plan"))
-    try:
-        plan = runtime.plan(chart, values_for(app, _EXAMPLE, peek(chart)), name="plan", namespace="plan")
-    except Invalid as error:
-        error.context.setdefault("field", "values")
-        raise
-    finally:
-        runtime.close()
+    with tempfile.TemporaryDirectory(prefix="plan-") as scratch:  # an engine keeps its releases somewhere; here none
+        runtime = engines.registry.get(engine)(EngineSettings(name="plan", state_dir=Path(scratch)))
+        try:
+            plan = runtime.plan(chart, values_for(app, _EXAMPLE, peek(chart)), name="plan", namespace="plan")
+        except Invalid as error:
+            error.context.setdefault("field", "values")
+            raise
+        finally:
+            runtime.close()
     return _summary(plan)
 
 
@@ -151,7 +154,8 @@ def _summary(plan: Plan) -> Rendered:
 def _compute(figures: Mapping[str, Any]) -> Compute:
     def figure(name: str) -> int:
         value = figures.get(name)
-        usable = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        return int(min(value, _MOST)) if usable else 0
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            return 0
+        return int(min(value, _MOST))
 
     return Compute(figure("cpu_millis"), figure("memory_bytes"), figure("storage_bytes"))
