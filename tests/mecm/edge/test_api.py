@@ -36,7 +36,9 @@ def blob(settings: Any) -> str:
 
 
 def get(machine: Machine, digest: str, **headers: str) -> Any:
-    return APIClient().get(f"/api/v1/edge/blobs/{digest}", headers={"Authorization": machine.authorization(), **headers})
+    return APIClient().get(
+        f"/api/v1/edge/blobs/{digest}", headers={"Authorization": machine.authorization(), **headers}
+    )
 
 
 def body(answer: Any) -> bytes:
