@@ -138,6 +138,7 @@ def _remove(operation: Operation, deployment: Deployment) -> None:
 def _look(applier: Applier, deployment: Deployment) -> None:
     """Take in the present state of a release, and mend it when it is not there or behind."""
     key = str(deployment.pk)
+    applier.engine.supervise()
     status = applier.engine.status(deployment.name, deployment.namespace)
     direct.keep_events(deployment.node, applier.engine, key, name=deployment.name, namespace=deployment.namespace)
     told = as_status(status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.db import models
@@ -21,7 +21,7 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
 
     def visible_to(self, actor: Actor) -> DeploymentQuerySet:
         """Deployments of the organisations in which the actor may read deployments."""
-        return access.scoped(self, actor, "deployments.read")
+        return cast("DeploymentQuerySet", access.scoped(self, actor, "deployments.read"))
 
     def present(self) -> DeploymentQuerySet:
         """Deployments that hold a place on their node: everything that is not gone yet."""

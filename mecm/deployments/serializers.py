@@ -87,7 +87,7 @@ class PlanOut(serializers.Serializer[Any]):
 class DeploymentBrief(serializers.ModelSerializer[Deployment]):
     """A deployment in a list."""
 
-    organisation = serializers.SlugRelatedField("slug", read_only=True)
+    organisation = serializers.CharField(source="organisation.slug", read_only=True)
     node = NodeRef()
     package = PackageRef()
 

@@ -56,7 +56,7 @@ def request(
     """
     actor.require("deployments.write", organisation)
     actor.require("deployments.write", node.organisation_id)
-    wanted = _Wanted(package, given.check(values or {}))
+    wanted = _Wanted(package, given.check({} if values is None else values))
     _deployable(package)
     namespace = namespace_of(organisation)
     deployment = Deployment(
@@ -72,7 +72,7 @@ def request(
     needed = requirements.of(package, wanted.values, engine=node.engine, name=name, namespace=namespace)
     with transaction.atomic():
         deployment.node = _lock(node)
-        _insist(plan.verdicts([deployment.node], lambda _: needed))
+        _insist(plan.verdicts([deployment.node], _always(needed)))
         _hold_place(deployment, needed)
         try:
             with transaction.atomic():
@@ -189,7 +189,7 @@ def verdicts(
     nodes: list[Node], package: Package, *, organisation: Organisation, name: str, values: Mapping[str, Any] | None
 ) -> list[tuple[Node, Placement]]:
     """Return for each node whether the package would fit there and why not; touches nothing."""
-    checked = given.check(values or {})
+    checked = given.check({} if values is None else values)
     namespace, name = namespace_of(organisation), _name(name)
     _deployable(package)
 
@@ -238,7 +238,7 @@ def _revise(
             current = _locked(present.pk)
             if current.generation != present.generation:
                 continue
-            _insist(plan.verdicts([node], lambda _, needed=needed: needed, besides=current.pk))
+            _insist(plan.verdicts([node], _always(needed), besides=current.pk))
             current.node, current.package, current.values = node, wanted.package, wanted.values
             current.generation += 1
             current.state, current.reason, current.message = State.PENDING, "", ""
@@ -268,6 +268,10 @@ def _insist(verdict: list[tuple[Node, Placement]]) -> None:
         if not placement.fits:
             told = "; ".join(reason.message for reason in placement.reasons)
             raise Conflict(f"{node.name}: {told}", reasons=[reason.as_dict() for reason in placement.reasons])
+
+
+def _always(needed: Requirement) -> Callable[[Node], Requirement]:
+    return lambda node: needed
 
 
 def _hold_place(deployment: Deployment, needed: Requirement) -> None:

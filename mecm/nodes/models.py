@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -30,7 +30,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
     def visible_to(self, actor: Actor) -> NodeQuerySet:
         """Nodes of the organisations in which the actor may read nodes."""
-        return access.scoped(self, actor, "nodes.read")
+        return cast("NodeQuerySet", access.scoped(self, actor, "nodes.read"))
 
     def stale(self) -> NodeQuerySet:
         """Nodes that were seen once and have been silent for longer than we trust."""
@@ -62,7 +62,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
             cpu_taken=taken("cpu_millis"),
             memory_taken=taken("memory_bytes"),
             storage_taken=taken("storage_bytes"),
-        )
+        ).order_by("name", "id")
 
     def direct(self) -> NodeQuerySet:
         """Nodes on which a worker of the centre is the applier."""
