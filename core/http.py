@@ -184,7 +184,7 @@ def _headers(error: errors.BreakwaterError) -> dict[str, str]:
     return {}
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception | None = None, unknown: str = "") -> HttpResponse:
     """Answer 404 for unknown paths below /api/ as a problem."""
     return problem_response(errors.Missing("There is no such page or object."))
 
