@@ -299,7 +299,13 @@ class Rounds:
             wait(list(self._jobs.values()), timeout=60)
             self._jobs.clear()
             pods = self._look()
-            wait([self.workers.submit(self.keeper.take, pod, grace) for pod in pods.values()], timeout=60)
+            going = []
+            for pod in pods.values():
+                owner = self.owner(pod)
+                going.append(
+                    self.workers.submit(self.keeper.take, pod, min(grace, owner.template.grace) if owner else 0)
+                )
+            wait(going, timeout=60)
             self.doors.sync({}, {})
             for network in self.daemon.networks(self.keeper.labels()):
                 self.daemon.remove_network(network["Id"])

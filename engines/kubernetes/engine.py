@@ -1,0 +1,318 @@
+"""The kubernetes engine: Helm against a cluster, and the honest state of what it made from the cluster's API.
+
+Nothing is kept on this side: releases lie in the cluster as Helm keeps them, and what this engine knows of a revision
+(generation, digests) in its labels. So any process may go on where another one died.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from core.errors import Conflict, Invalid, Missing, Rejected, Unavailable
+from core.findings import blocking
+from engines.contract import (
+    Capacity,
+    Engine,
+    EngineSettings,
+    Event,
+    LogLine,
+    Manifest,
+    Plan,
+    Release,
+    ReleaseStatus,
+    Revision,
+)
+from engines.helm import Cluster, chartfile, helm
+from engines.helm.port import check_names
+from engines.kubernetes import kept as keeping
+from engines.kubernetes.api import Api
+from engines.kubernetes.findings import chart_findings
+from engines.kubernetes.kept import PENDING, Kept, Releases
+from engines.kubernetes.kubeconfig import Access
+from engines.kubernetes.look import Look
+from engines.planning import compute_of, images_of, items, mapping, quantity
+
+#: Labels of a tenant's namespace. Pod Security Admission enforces in the cluster what `plan` refuses before.
+OURS = {"app.kubernetes.io/managed-by": "breakwater"}
+GUARD = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "latest"}
+#: How long `apply` waits for a namespace that is just being removed.
+NAMESPACE_SECONDS = 45.0
+#: How long `remove` waits for pods to end; the cluster ends the rest by itself.
+REMOVE_SECONDS = 40.0
+#: A namespace that holds one of these is in use, whoever made it.
+_SIGNS_OF_USE = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Service", "PersistentVolumeClaim")
+_OWNER = "meta.helm.sh/release-name"
+
+
+class KubernetesEngine(Engine):
+    """Runs releases on a Kubernetes cluster of any make."""
+
+    name: ClassVar[str] = "kubernetes"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        access = Access.read(settings.kubeconfig, settings.context)
+        self.helm = helm(settings.helm)
+        self._cluster = Cluster(kubeconfig=access.kubeconfig())
+        self._api = Api(access)
+        self._releases = Releases(self._api)
+        self._look = Look(self._api, self._releases, timedelta(seconds=settings.progress_deadline))
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._guard = threading.Lock()
+
+    def ping(self) -> str:
+        return f"Kubernetes {self._api.version()}"
+
+    def capacity(self) -> Capacity:
+        cpu = memory = storage = 0
+        for node in self._api.all("Node"):
+            if mapping(node.get("spec")).get("unschedulable"):
+                continue
+            has = mapping(mapping(node.get("status")).get("allocatable"))
+            cpu += int(quantity(has.get("cpu", 0)) * 1000)
+            memory += int(quantity(has.get("memory", 0)))
+            storage += int(quantity(has.get("ephemeral-storage", 0)))
+        return Capacity(cpu, memory, storage)
+
+    # Changing
+
+    def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
+        manifests = self.helm.render(chart, values, name=name, namespace=namespace).manifests
+        return Plan(manifests, tuple(chart_findings(manifests, namespace)), compute_of(manifests), images_of(manifests))
+
+    def apply(self, release: Release) -> Revision:
+        check_names(release.name, release.namespace)
+        labels = keeping.labels_for(release, self.settings.name, chartfile.check(release.chart))
+        wish = labels[keeping.CHART], labels[keeping.VALUES]
+        with self._changing(release.namespace):
+            revisions = self._releases.revisions(release.namespace, release.name)
+            present = revisions[-1] if revisions else None
+            if (
+                present
+                and present.status == "deployed"
+                and (present.generation, present.wish) == (release.generation, wish)
+            ):
+                return self._releases.revision(present)
+            self._check(self.plan(release.chart, release.values, name=release.name, namespace=release.namespace))
+            self._make_namespace(release.namespace)
+            interrupted = self._mend(revisions)
+            act = self.helm.upgrade if present else self.helm.install
+            act(
+                self._cluster,
+                release.chart,
+                release.values,
+                name=release.name,
+                namespace=release.namespace,
+                labels=labels,
+            )
+            made = self._newest(release.name, release.namespace)
+            self._check_made(made)
+            self._sweep(interrupted, keep=self._releases.content(made).manifests)
+            return self._releases.revision(made)
+
+    def rollback(self, name: str, namespace: str, revision: int | None = None, *, generation: int = 0) -> Revision:
+        check_names(name, namespace)
+        with self._changing(namespace):
+            revisions = self._releases.revisions(namespace, name)
+            if not revisions:
+                raise Missing(f"There is no release {name} in {namespace}")
+            present = revisions[-1]
+            if generation and present.generation == generation and self._is_rollback(present):
+                return self._releases.revision(present)
+            begun = next((kept for kept in revisions if _intent(kept)[0] == generation), None) if generation else None
+            if begun and begun is not present and present.status == "deployed" and self._is_rollback(present):
+                return self._finish_rollback(present, generation)  # the caller died before the last step
+            target = keeping.next_target(revisions, _intent(begun)[1] if begun else revision)
+            interrupted = self._mend(revisions)
+            wanted = generation or present.generation
+            if generation and not begun:
+                self._releases.mark(present, rolling_back=f"{generation}-{target.number}")
+            self.helm.rollback(self._cluster, name=name, namespace=namespace, revision=target.number)
+            made = self._newest(name, namespace)
+            self._sweep(interrupted, keep=self._releases.content(made).manifests)
+            return self._finish_rollback(made, wanted)
+
+    def _is_rollback(self, kept: Kept) -> bool:
+        return self._releases.content(kept).description.startswith("Rollback")
+
+    def _finish_rollback(self, made: Kept, generation: int) -> Revision:
+        # Helm gave it the labels of the revision that it went back to: right for the digests, not for these.
+        self._releases.mark(made, generation=str(generation), rolling_back="")
+        return self._releases.revision(self._newest(made.name, made.namespace))
+
+    def remove(self, name: str, namespace: str) -> None:
+        check_names(name, namespace)
+        with self._changing(namespace):
+            revisions = self._releases.revisions(namespace, name)
+            if revisions:
+                owned, running = self._all_objects(revisions), self._look.running(name, namespace)
+                self._let_claims_go(namespace, owned)
+                with suppress(Missing):  # somebody else was faster
+                    self.helm.uninstall(self._cluster, name=name, namespace=namespace)
+                self._delete(name, namespace, owned)
+                deadline = time.monotonic() + REMOVE_SECONDS
+                while self._look.still_there(namespace, running) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+            self._drop_namespace(namespace)
+
+    def _newest(self, name: str, namespace: str) -> Kept:
+        revisions = self._releases.revisions(namespace, name)
+        if not revisions:
+            raise Unavailable(f"The release {name} was removed meanwhile")
+        return revisions[-1]
+
+    def _check(self, plan: Plan) -> None:
+        refused = blocking(plan.findings)
+        if refused:
+            places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
+            raise Invalid(
+                f"This node cannot run the chart ({len(refused)} reasons): {places}",
+                findings=[finding.as_dict() for finding in refused],
+            )
+        for manifest in plan.manifests:
+            inside = self._api.namespaced(manifest.api_version, manifest.kind)
+            if inside is None:
+                raise Invalid(f"The cluster knows no {manifest.kind} of {manifest.api_version}")
+            if not inside:
+                raise Invalid(
+                    f"{manifest.kind}/{manifest.name} belongs to the whole cluster, and the cluster is shared"
+                )
+
+    def _check_made(self, made: Kept) -> None:
+        """A chart may render otherwise in a cluster than offline, and has hooks: look again at what Helm really made."""
+        content = self._releases.content(made)
+        everything = (*content.manifests, *content.hooks)
+        refused = blocking(chart_findings(everything, made.namespace))
+        if refused:
+            self.remove(made.name, made.namespace)
+            raise Invalid(
+                f"In the cluster the chart became something else, and was removed: {refused[0].place} {refused[0].message}",
+                findings=[finding.as_dict() for finding in refused],
+            )
+
+    # What callers that died left behind
+
+    def _mend(self, revisions: Sequence[Kept]) -> list[Kept]:
+        """Free a release whose last caller died half way; return the revisions that never came to be."""
+        present = revisions[-1] if revisions else None
+        if present and present.status in PENDING:
+            self._releases.give_up(present)
+        last_good = max((kept.number for kept in revisions if kept.status == "deployed"), default=0)
+        return [kept for kept in revisions if kept.number > last_good and kept.status in {*PENDING, "failed"}]
+
+    def _sweep(self, interrupted: Sequence[Kept], keep: Sequence[Manifest]) -> None:
+        """Delete what an interrupted revision made and nothing names any more: Helm compares with good ones only."""
+        wanted = {(each.kind, each.name) for each in keep}
+        for kept in interrupted:
+            with_it = [each for each in self._objects(kept) if (each.kind, each.name) not in wanted]
+            self._delete(kept.name, kept.namespace, with_it)
+
+    def _all_objects(self, revisions: Sequence[Kept]) -> list[Manifest]:
+        found = {(each.kind, each.name): each for kept in revisions for each in self._objects(kept)}
+        return list(found.values())
+
+    def _objects(self, kept: Kept) -> list[Manifest]:
+        try:
+            content = self._releases.content(kept)
+        except (Missing, Rejected):  # Helm drops the oldest revisions; one that cannot be read names nothing
+            return []
+        return [*content.manifests, *content.hooks]
+
+    def _delete(self, release: str, namespace: str, objects: Sequence[Manifest]) -> None:
+        """Delete those of the objects that are still there and belong to the release."""
+        for each in objects:
+            found = self._api.find_any(each.api_version, each.kind, namespace, each.name)
+            metadata = mapping(mapping(found).get("metadata"))
+            hook = "helm.sh/hook" in mapping(metadata.get("annotations"))
+            if metadata.get("deletionTimestamp") is not None:
+                continue
+            if hook or mapping(metadata.get("annotations")).get(_OWNER) == release:
+                self._api.delete_any(each.api_version, each.kind, namespace, each.name)
+
+    def _let_claims_go(self, namespace: str, objects: Sequence[Manifest]) -> None:
+        """Have the cluster delete the volumes of StatefulSets with them; by itself it keeps them."""
+        policy = {"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"}}}
+        for each in objects:
+            if each.kind == "StatefulSet" and items(mapping(each.body.get("spec")).get("volumeClaimTemplates")):
+                try:
+                    self._api.patch("StatefulSet", each.name, namespace, policy)
+                except Missing:
+                    continue
+
+    # Namespaces
+
+    def _make_namespace(self, namespace: str) -> None:
+        deadline = time.monotonic() + NAMESPACE_SECONDS
+        while found := self._api.find("Namespace", namespace):
+            if mapping(found.get("status")).get("phase") != "Terminating":
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable(f"The namespace {namespace} is still being removed")
+            time.sleep(0.2)
+        try:
+            self._api.create("Namespace", {"metadata": {"name": namespace, "labels": {**OURS, **GUARD}}})
+        except Conflict:  # made by another process just now
+            return
+
+    def _drop_namespace(self, namespace: str) -> None:
+        """Delete the tenant's namespace when it was made by us and nothing is in it."""
+        found = mapping(self._api.find("Namespace", namespace))
+        labels = mapping(mapping(found.get("metadata")).get("labels"))
+        if any(labels.get(key) != value for key, value in OURS.items()) or self._releases.any_in(namespace):
+            return
+        for kind in _SIGNS_OF_USE:
+            for each in self._api.all(kind, namespace):
+                if not mapping(each.get("metadata")).get("deletionTimestamp"):
+                    return
+        self._api.delete_namespace(namespace)
+
+    @contextmanager
+    def _changing(self, namespace: str) -> Iterator[None]:
+        """One change at a time in a namespace; between processes the caller's operations see to that."""
+        with self._guard:
+            lock = self._locks[namespace]
+        with lock:
+            yield
+
+    # Looking
+
+    def status(self, name: str, namespace: str) -> ReleaseStatus:
+        check_names(name, namespace)
+        return self._look.status(name, namespace, datetime.now(UTC))
+
+    def releases(self) -> list[tuple[str, str]]:
+        return self._releases.of_engine(self.settings.name)
+
+    def history(self, name: str, namespace: str) -> list[Revision]:
+        check_names(name, namespace)
+        revisions = self._releases.revisions(namespace, name)
+        if not revisions:
+            raise Missing(f"There is no release {name} in {namespace}")
+        if not revisions[-1].was_ready:  # perhaps nobody looked yet
+            self.status(name, namespace)
+            revisions = self._releases.revisions(namespace, name)
+        return [self._releases.revision(kept) for kept in revisions]
+
+    def logs(self, name: str, namespace: str, *, workload: str = "", tail: int = 200) -> list[LogLine]:
+        check_names(name, namespace)
+        return self._look.logs(name, namespace, workload, tail)
+
+    def events(self, name: str, namespace: str, *, limit: int = 100) -> list[Event]:
+        check_names(name, namespace)
+        return self._look.events(name, namespace, limit)
+
+    def close(self) -> None:
+        self._api.close()
+
+
+def _intent(kept: Kept | None) -> tuple[int, int]:
+    """Return the generation and the target of a rollback that began at this revision; zeros for none."""
+    generation, _, target = kept.labels.get(keeping.INTENT, "").partition("-") if kept else ("", "", "")
+    return (int(generation), int(target)) if generation.isdigit() and target.isdigit() else (0, 0)

@@ -1,0 +1,64 @@
+"""What a tenant's chart may not bring to a cluster that tenants share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from core.findings import Finding, Level
+from engines.contract import Manifest
+from engines.planning import CLUSTER_SCOPED, host_findings, items, mapping
+
+#: What a chart may bind its service accounts to: looking, and that without Secrets.
+_HARMLESS_ROLES = frozenset(["view"])
+
+
+def chart_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Finding]:
+    """Tell every reason why the cluster must not run these objects for a tenant."""
+    yield from host_findings(manifests)
+    for manifest in manifests:
+        if manifest.kind in CLUSTER_SCOPED:
+            continue
+        place = f"{manifest.kind}/{manifest.name}"
+        own = mapping(manifest.body.get("metadata")).get("namespace")
+        if own and own != namespace:
+            yield Finding(
+                Level.ERROR,
+                "other-namespace",
+                place,
+                f"asks for the namespace {str(own)[:80]!r}, but the tenant's is {namespace!r}",
+                "leave metadata.namespace out",
+            )
+        if manifest.kind == "Service" and mapping(manifest.body.get("spec")).get("externalIPs"):
+            yield Finding(
+                Level.ERROR,
+                "external-ips",
+                place,
+                "externalIPs would draw the traffic of other tenants",
+                "use a Service of type NodePort or LoadBalancer",
+            )
+        if manifest.kind in {"Role", "RoleBinding"}:
+            yield from _rights(manifest, place)
+
+
+def _rights(manifest: Manifest, place: str) -> Iterator[Finding]:
+    role = mapping(manifest.body.get("roleRef"))
+    if manifest.kind == "RoleBinding" and role.get("kind") == "ClusterRole" and role.get("name") not in _HARMLESS_ROLES:
+        yield Finding(
+            Level.ERROR,
+            "rights-of-the-cluster",
+            place,
+            f"binds to the cluster's role {str(role.get('name'))[:80]!r}, which may reach beyond the app",
+            "bind to a Role of the chart that lists what the app needs",
+        )
+    for rule in items(manifest.body.get("rules")):
+        listed = rule.get("resources")
+        resources = {str(each).partition("/")[0] for each in listed} if isinstance(listed, list) else set()
+        wide = sorted(resources & {"*", "namespaces", "roles", "rolebindings"})
+        if wide:
+            yield Finding(
+                Level.ERROR,
+                "rights-too-wide",
+                place,
+                f"gives rights on {', '.join(wide)}, by which an app could undo the limits of its namespace",
+                "list the resources that the app needs",
+            )
