@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mecm.settings")
 
@@ -15,17 +15,19 @@ from a2wsgi import WSGIMiddleware
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
-pages = WSGIMiddleware(get_wsgi_application(), workers=16)
-streams = get_asgi_application()
+#: The libraries spell the types of ASGI in three different ways; to us they are one kind of callable.
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+pages = cast(Application, WSGIMiddleware(cast(Any, get_wsgi_application()), workers=16))
+streams = cast(Application, get_asgi_application())
 
 from mecm.edge.hub import application as edge  # noqa: E402  (its models need the apps to be loaded)
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
+async def application(scope: Message, receive: Receive, send: Send) -> None:
     """Dispatch by kind of connection and path."""
     if scope["type"] == "websocket":
         await edge(scope, receive, send)

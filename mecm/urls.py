@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from core.http import not_found
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("", include("core.accounts.urls")),
     path("", include("core.operations.urls")),
     path("", include("core.audit.urls")),
