@@ -56,8 +56,10 @@ def take(objects: Iterable[Mapping[str, Any]], *, anew: bool = False) -> list[Ke
         if present is not None and present.rev >= wanted.rev and not anew:
             continue
         if wanted.deleted:
-            # The spec stays: the removal needs to know what to remove.
-            Desired.objects.filter(kind=wanted.kind, key=wanted.key).update(deleted=True, rev=wanted.rev)
+            # The spec stays: the removal needs to know what to remove. Its end is reported of this generation.
+            Desired.objects.filter(kind=wanted.kind, key=wanted.key).update(
+                deleted=True, rev=wanted.rev, generation=wanted.generation
+            )
         else:
             Desired.objects.update_or_create(
                 kind=wanted.kind,
