@@ -46,7 +46,11 @@ class Agent:
         kinds = {"app": apps.step, "logWatch": watches.step}
         self.reconciler = Reconciler(kinds, unsupported(self.reporter))
         self.link = Link(
-            self.identity_folder, wake=self.reconciler.wake, caps=sorted(kinds), digest_every=settings.DIGEST_EVERY
+            self.identity_folder,
+            wake=self.reconciler.wake,
+            caps=sorted(kinds),
+            digest_every=settings.DIGEST_EVERY,
+            longest_pause=settings.LINK_PAUSE,
         )
         self.reporter.poke = self.link.poke
         self._stopped = threading.Event()

@@ -39,7 +39,13 @@ def declare(env: Env) -> dict[str, Any]:
             "HALT_ON_EXIT", False, cast=boolean, help="stop the apps when the agent is stopped; they come back with it"
         ),
         "JOIN": env("JOIN", "", help="join string to enrol with when this node has no identity yet", secret=True),
+        "LINK_PAUSE": env(
+            "LINK_PAUSE", 30.0, cast=float, help="longest pause between two tries to reach the centre, in seconds"
+        ),
         "DIGEST_EVERY": env(
-            "DIGEST_EVERY", 600.0, cast=float, help="seconds between comparisons of our store with the centre's"
+            "LINK_PAUSE": env(
+            "LINK_PAUSE", 30.0, cast=float, help="longest pause between two tries to reach the centre, in seconds"
+        ),
+        "DIGEST_EVERY", 600.0, cast=float, help="seconds between comparisons of our store with the centre's"
         ),
     }

@@ -50,8 +50,9 @@ class Link:
         caps: list[str],
         digest_every: float = 600.0,
         heartbeat: float = 15.0,
+        longest_pause: float = 30.0,
     ) -> None:
-        self.folder, self.wake, self.caps = folder, wake, caps
+        self.folder, self.wake, self.caps, self.longest_pause = folder, wake, caps, longest_pause
         self.digest_every, self.heartbeat = digest_every, heartbeat
         self.boot_id = secrets.token_hex(8)
         self.connected = False
@@ -95,7 +96,7 @@ class Link:
                 logger.exception("the link broke in a way that nobody foresaw")
             self.connected = False
             tries = 0 if time.monotonic() - began > STEADY else tries + 1
-            await self._rest(pause(tries))
+            await self._back_off(pause(tries, most=self.longest_pause), identity)
 
     async def _identity(self) -> Identity | None:
         """Return the node's identity, waiting until it has one."""
@@ -138,6 +139,14 @@ class Link:
             user_agent_header=f"breakwater-agent/{VERSION}",
         ) as socket:
             await Session(self, identity, socket).run()
+
+    async def _back_off(self, seconds: float, tried: Identity) -> None:
+        """Wait before the next try, but not with a new identity: somebody has just enrolled this node."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
+            await self._rest(min(left, LOOK_FOR_IDENTITY))
+            if await self._ask(identities.load, self.folder) != tried:
+                return
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
