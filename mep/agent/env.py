@@ -43,9 +43,6 @@ def declare(env: Env) -> dict[str, Any]:
             "LINK_PAUSE", 30.0, cast=float, help="longest pause between two tries to reach the centre, in seconds"
         ),
         "DIGEST_EVERY": env(
-            "LINK_PAUSE": env(
-            "LINK_PAUSE", 30.0, cast=float, help="longest pause between two tries to reach the centre, in seconds"
-        ),
-        "DIGEST_EVERY", 600.0, cast=float, help="seconds between comparisons of our store with the centre's"
+            "DIGEST_EVERY", 600.0, cast=float, help="seconds between comparisons of our store with the centre's"
         ),
     }
