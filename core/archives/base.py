@@ -102,6 +102,7 @@ class Archive(ABC):
         self.folders: set[str] = set()
         self.findings: list[Finding] = []
         self._keys: dict[str, str] = {}
+        self._parents: set[str] = set()
         self._count = 0
         self._digests: dict[tuple[str, str], str] = {}
 
@@ -255,10 +256,14 @@ class Archive(ABC):
             )
             self.problem("duplicate-member", name, what, "Keep one of them")
             return False
+        if not folder and key in self._parents:
+            self.problem("duplicate-member", name, "It is a file and a folder", "Keep one of them")
+            return False
         self._keys[key] = name
         parent = key
         while "/" in parent:
             parent = parent.rpartition("/")[0]
+            self._parents.add(parent)
             other = self._keys.get(parent)
             if other is not None and other in self.members:
                 self.problem("duplicate-member", name, f"{printable(other)} is a file and a folder", "Keep one of them")
