@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -40,6 +41,8 @@ _KINDS: dict[str, Any] = {
 #: Asks for metadata alone (Kubernetes API concepts, "Metadata-only fetches"): a release's Secret may be a megabyte.
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
+# One line for each request would be the only thing that anybody reads.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 _VERSION = re.compile(r"[a-z0-9.-]+(/v[a-z0-9]+)?")
 
 

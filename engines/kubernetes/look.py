@@ -13,7 +13,7 @@ from engines.contract import Endpoint, Event, LogLine, Manifest, Reason, Release
 from engines.kubernetes import status as judge
 from engines.kubernetes.api import Api, Object
 from engines.kubernetes.kept import PENDING, Kept, Releases
-from engines.planning import WORKLOADS, containers, count, items, mapping
+from engines.planning import WORKLOADS, containers, items, mapping
 
 #: Logs of this many containers are read at most, and lines are cut at this length.
 MOST_CONTAINERS, LONGEST_LINE = 20, 4096
@@ -95,17 +95,17 @@ class Look:
             spec = mapping(service.get("spec"))
             outside = _balancer(service)
             for port in items(spec.get("ports")):
-                node_port = count(port.get("nodePort"), 0)
+                node_port = judge.number(port.get("nodePort"), 0)
                 address, outer = self._node_address() if node_port else "", node_port
                 if outside:
-                    address, outer = outside, count(port.get("port"), 0)
+                    address, outer = outside, judge.number(port.get("port"), 0)
                 found.append(
                     Endpoint(
                         service=_name(service),
                         port_name=str(port.get("name", "")),
                         protocol=str(port.get("protocol", "TCP")),
                         cluster_host=f"{_name(service)}.{namespace}.svc",
-                        cluster_port=count(port.get("port"), 0),
+                        cluster_port=judge.number(port.get("port"), 0),
                         address=address,
                         port=outer if address else 0,
                     )
@@ -205,7 +205,7 @@ def _event(event: Object, kind: str, of: str) -> Event:
         reason=str(event.get("reason") or ""),
         object=f"{kind}/{of}",
         message=str(event.get("message") or "")[:1000],
-        count=count(event.get("count"), count(series.get("count"), 1)),
+        count=judge.number(event.get("count"), judge.number(series.get("count"), 1)),
     )
 
 

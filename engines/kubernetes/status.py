@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from engines.contract import Reason, State, WorkloadStatus
-from engines.planning import containers, count, items, mapping
+from engines.planning import containers, items, mapping
 
 Object = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ def pod_state(pod: Object, events: Sequence[Object], now: datetime) -> PodState:
     status, spec = mapping(pod.get("status")), mapping(pod.get("spec"))
     name = str(mapping(pod.get("metadata")).get("name", ""))
     seen = items(status.get("initContainerStatuses")) + items(status.get("containerStatuses"))
-    restarts = sum(count(each.get("restartCount"), 0) for each in seen)
+    restarts = sum(number(each.get("restartCount"), 0) for each in seen)
     if status.get("phase") == "Succeeded":
         return PodState(name, True, restarts=restarts)
     if _condition(status, "Ready").get("status") == "True" and not _going(pod):
@@ -92,7 +92,7 @@ def _container(seen: Object, spec: Object, events: Sequence[Object], now: dateti
     if ended:
         if ended.get("exitCode") == 0:
             return Reason.STARTING, ""
-        return _ended(name, ended, events, "", loop=count(seen.get("restartCount"), 0) > 1 or not _restarts(spec))
+        return _ended(name, ended, events, "", loop=number(seen.get("restartCount"), 0) > 1 or not _restarts(spec))
     if last.get("reason") == "OOMKilled":
         return _ended(name, last, events, "")
     since = _moment(mapping(state.get("running")).get("startedAt"))
@@ -157,21 +157,21 @@ def workload_status(kind: str, name: str, found: Object | None, pods: Sequence[P
 def _counts(kind: str, found: Object, pods: Sequence[PodState]) -> tuple[int, int, bool]:
     """Return pods wanted, pods ready at the wanted revision, and whether the cluster is done with that revision."""
     spec, status = mapping(found.get("spec")), mapping(found.get("status"))
-    generation = count(mapping(found.get("metadata")).get("generation"), 0)
-    observed = count(status.get("observedGeneration"), 0) >= generation
+    generation = number(mapping(found.get("metadata")).get("generation"), 0)
+    observed = number(status.get("observedGeneration"), 0) >= generation
     ready = sum(each.ready for each in pods)
     if kind in {"Deployment", "ReplicaSet", "StatefulSet"}:
-        wanted = count(spec.get("replicas"))
-        updated = count(status.get("updatedReplicas"), 0) if kind != "ReplicaSet" else wanted
-        alone = count(status.get("replicas"), 0) == wanted == updated
-        return wanted, ready, observed and alone and count(status.get("availableReplicas"), 0) >= wanted
+        wanted = number(spec.get("replicas"))
+        updated = number(status.get("updatedReplicas"), 0) if kind != "ReplicaSet" else wanted
+        alone = number(status.get("replicas"), 0) == wanted == updated
+        return wanted, ready, observed and alone and number(status.get("availableReplicas"), 0) >= wanted
     if kind == "DaemonSet":
-        wanted = count(status.get("desiredNumberScheduled"), 0)
-        updated = count(status.get("updatedNumberScheduled"), 0) >= wanted
-        return wanted, ready, observed and updated and count(status.get("numberReady"), 0) >= wanted
+        wanted = number(status.get("desiredNumberScheduled"), 0)
+        updated = number(status.get("updatedNumberScheduled"), 0) >= wanted
+        return wanted, ready, observed and updated and number(status.get("numberReady"), 0) >= wanted
     if kind == "Job":
-        wanted = count(spec.get("completions"), count(spec.get("parallelism")))
-        return wanted, count(status.get("succeeded"), 0), False
+        wanted = number(spec.get("completions"), number(spec.get("parallelism")))
+        return wanted, number(status.get("succeeded"), 0), False
     if kind == "CronJob":
         return 0, 0, True
     return 1, ready, bool(pods)
@@ -220,6 +220,11 @@ def overall(workloads: Sequence[WorkloadStatus]) -> tuple[State, Reason, str]:
     return worst.state, worst.reason, f"{worst.kind}/{worst.name}: {worst.message}"
 
 
+def number(value: Any, default: int = 1) -> int:
+    """Return a whole number that is not negative, else the default."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+
+
 # --- which pods are of the wanted revision
 
 
@@ -265,7 +270,7 @@ def _going(pod: Object) -> bool:
 
 
 def _restarts(spec: Object) -> bool:
-    return spec.get("restartPolicy", "Always") != "Never"
+    return str(spec.get("restartPolicy", "Always")) != "Never"
 
 
 def _condition(status: Object, name: str) -> Object:

@@ -81,9 +81,7 @@ class Cluster:
 
     def down(self) -> None:
         """End every process of the cluster and take away all that it left; not up is fine."""
-        if self._border:
-            self._border.close()
-            self._border = None
+        self.leave()
         for name in ("relay", "servers"):
             _end(self.state / f"{name}.pid")
         _remove_control_groups()
@@ -91,6 +89,12 @@ class Cluster:
         for path in ("/tmp/hostpath_pv", "/var/lib/cni"):  # the empty folders that it mounted over
             with contextlib.suppress(OSError):
                 Path(path).rmdir()
+
+    def leave(self) -> None:
+        """Stop this process's relays into the cluster, which stays."""
+        if self._border:
+            self._border.close()
+            self._border = None
 
     def running(self) -> bool:
         """Say whether the first process of the cluster lives."""
