@@ -45,13 +45,16 @@ def put(node: Node, kind: str, key: str, *, generation: int, spec: dict[str, Any
 
 
 @transaction.atomic
-def delete(node: Node, kind: str, key: str) -> DesiredObject | None:
-    """Wish that `kind`/`key` goes from the node; returns the tombstone, or None when it was never wished for."""
+def delete(node: Node, kind: str, key: str, *, generation: int | None = None) -> DesiredObject | None:
+    """Wish that `kind`/`key` goes from the node; returns the tombstone, or None when it was never wished for.
+
+    The node reports its end for `generation` (else for the generation of the last wish).
+    """
     sync = _locked(node)
     present = DesiredObject.objects.filter(node=node, kind=kind, key=key).first()
     if present is None or present.deleted:
         return present
-    generation = present.generation
+    generation = present.generation if generation is None else generation
     return _write(sync, kind, key, generation=generation, spec={}, sha256=spec_digest({}), deleted=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import signal
 import threading
@@ -104,20 +105,25 @@ class Agent:
             self.engine.close()
 
     def _join(self, join: str) -> None:
-        """Enrol once, unless this node has an identity of that centre already."""
-        wanted = identity.Join.read(join)
-        held = identity.load(self.identity_folder)
+        """Enrol with a join string that was not used here before; it replaces the identity that the node has."""
+        mark = hashlib.sha256(join.encode()).hexdigest()
         tries = 0
-        while held is None and not self._stopped.is_set():
+        while not self._stopped.is_set():
             try:
-                held = identity.enrol(wanted, self.identity_folder)
-                logger.info("this node joined %s as %s", held.base_url, held.node_id)
+                if identity.load(self.identity_folder) is not None and store.joined_with() == mark:
+                    return
+                joined = identity.enrol(identity.Join.read(join), self.identity_folder)
+                store.remember_join(mark)
+                logger.info("this node joined %s as %s", joined.base_url, joined.node_id)
+                return
             except BreakwaterError as problem:
                 logger.error("joining failed: %s", problem.detail)
                 if not problem.retryable:
                     return
-                tries += 1
-                self._stopped.wait(min(5.0, 0.3 * 2**tries))
+            finally:
+                close_old_connections()
+            tries += 1
+            self._stopped.wait(min(5.0, 0.3 * 2**tries))
 
     def _supervise(self) -> None:
         """Do the engine's rounds (probes, restarts) about twice a second."""

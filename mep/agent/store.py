@@ -208,6 +208,17 @@ def outbox_name() -> str:
     return str(row.value)
 
 
+# --- facts ------------------------------------------------------------------------------------------------------------
+def joined_with() -> str:
+    """Return the mark of the join string that was used last; empty when none was."""
+    return str(_value("joined_with", ""))
+
+
+def remember_join(mark: str) -> None:
+    """Remember the join string that was used, so that a restart does not use it again."""
+    _write("joined_with", mark)
+
+
 # --- inside -----------------------------------------------------------------------------------------------------------
 def _read(raw: Mapping[str, Any]) -> Wish:
     try:

@@ -63,7 +63,7 @@ def measure(kind: str, key: str, generation: int, spec: dict[str, Any]) -> float
 
 
 def sync() -> dict[str, Any]:
-    row = NodeSync.objects.get(node=node())
+    row = NodeSync.objects.filter(node=node()).first() or NodeSync(node=node())
     names = ("epoch", "last_rev", "acked_rev", "hub", "snapshots", "mismatches", "last_seq")
     return {name: getattr(row, name) for name in names}
 
