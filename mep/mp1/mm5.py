@@ -102,14 +102,14 @@ def _object(body: Any) -> dict[str, Any]:
 
 
 def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name) or ""
+    value = "" if body.get(name) is None else body[name]
     if not isinstance(value, str):
         raise Invalid(f"{name} must be a text", errors=[{"field": name, "detail": "must be a text"}])
     return value
 
 
 def _list(body: dict[str, Any], name: str) -> list[Any]:
-    value = body.get(name) or []
+    value = [] if body.get(name) is None else body[name]
     if not isinstance(value, list):
         raise Invalid(f"{name} must be a list", errors=[{"field": name, "detail": "must be a list"}])
     return value

@@ -212,12 +212,25 @@ def test_a_traffic_rule_that_makes_no_sense_is_400(app: Mp1, change: dict[str, A
 def test_both_spellings_of_destinations_and_tags_are_read_and_one_is_written(app: Mp1) -> None:
     body = {
         **TRAFFIC_RULE,
-        "trafficFilter": {"srcAddress": "10.0.0.0/8", "dstAddress": ["2001:db8::/32", "10.1.1.1-10.1.1.9"], "token": ["a"], "srcPort": [80]},
-        "dstInterface": {"interfaceType": "TUNNEL", "tunnelInfo": {"tunnelType": "GTP-U", "tunnel_dst_address": "10.9.9.9"}},
+        "trafficFilter": {
+            "srcAddress": "10.0.0.0/8",
+            "dstAddress": ["2001:db8::/32", "10.1.1.1-10.1.1.9"],
+            "token": ["a"],
+            "srcPort": [80],
+        },
+        "dstInterface": {
+            "interfaceType": "TUNNEL",
+            "tunnelInfo": {"tunnelType": "GTP-U", "tunnel_dst_address": "10.9.9.9"},
+        },
     }
     told = app.put(f"{OWN}/traffic_rules/t1", body).json()
     assert told["trafficFilter"] == [
-        {"srcAddress": ["10.0.0.0/8"], "dstAddress": ["2001:db8::/32", "10.1.1.1-10.1.1.9"], "srcPort": ["80"], "tag": ["a"]}
+        {
+            "srcAddress": ["10.0.0.0/8"],
+            "dstAddress": ["2001:db8::/32", "10.1.1.1-10.1.1.9"],
+            "srcPort": ["80"],
+            "tag": ["a"],
+        }
     ]
     assert told["dstInterface"] == {
         "interfaceType": "TUNNEL",

@@ -77,7 +77,12 @@ def test_a_wrong_value_is_400_and_named(app: Mp1, member: str, value: Any) -> No
 
 @pytest.mark.parametrize(
     "endpoint",
-    [{}, {"uris": ["http://a"], "addresses": [{"host": "a", "port": 1}]}, {"addresses": [{"host": "a"}]}, {"uris": None}],
+    [
+        {},
+        {"uris": ["http://a"], "addresses": [{"host": "a", "port": 1}]},
+        {"addresses": [{"host": "a"}]},
+        {"uris": None},
+    ],
 )
 def test_an_endpoint_has_exactly_one_form(app: Mp1, endpoint: dict[str, Any]) -> None:
     body = service()
@@ -86,7 +91,8 @@ def test_an_endpoint_has_exactly_one_form(app: Mp1, endpoint: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "endpoint", [{"uris": ["http://a"], "addresses": None, "alternative": {}}, {"fqdn": ["a.example"]}, {"alternative": {"x": 1}}]
+    "endpoint",
+    [{"uris": ["http://a"], "addresses": None, "alternative": {}}, {"fqdn": ["a.example"]}, {"alternative": {"x": 1}}],
 )
 def test_empty_neighbours_of_the_endpoint_do_not_count(app: Mp1, endpoint: dict[str, Any]) -> None:
     body = service()
@@ -213,7 +219,9 @@ def test_a_removed_service_is_gone(app: Mp1) -> None:
         ("GET", "subscriptions"), ("POST", "subscriptions"), ("GET", "subscriptions/{sub}"), ("DELETE", "subscriptions/{sub}"),
     ],
 )  # fmt: skip
-def test_resources_of_another_app_are_403_and_stay_as_they_are(app: Mp1, neighbour: Mp1, method: str, path: str) -> None:
+def test_resources_of_another_app_are_403_and_stay_as_they_are(
+    app: Mp1, neighbour: Mp1, method: str, path: str
+) -> None:
     made = app.register(livenessInterval=5)
     wish = {"subscriptionType": "SerAvailabilityNotificationSubscription", "callbackReference": "http://10.1.2.3/x"}
     sub = app.post(f"{OWN}/subscriptions", wish).json()["_links"]["self"]["href"].rpartition("/")[2]
@@ -251,7 +259,11 @@ def test_the_api_is_found_under_the_prefix_of_older_platforms_and_links_lead_bac
 
 def test_links_never_repeat_a_host_that_is_not_ours(app: Mp1) -> None:
     app.register()
-    for host, root in (("evil.example", "https://mep:8443"), ("10.0.0.1:8443", "https://10.0.0.1:8443"), ("[::1]:1", "https://[::1]:1")):
+    for host, root in (
+        ("evil.example", "https://mep:8443"),
+        ("10.0.0.1:8443", "https://10.0.0.1:8443"),
+        ("[::1]:1", "https://[::1]:1"),
+    ):
         found = app.get(f"{API}/services", Host=host).json()
         assert found[0]["_links"]["self"]["href"].startswith(f"{root}{API}/"), host
 

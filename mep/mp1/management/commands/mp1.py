@@ -1,6 +1,7 @@
 """`manage.py mp1`: the MEP's APIs over HTTPS, with the loop that watches deadlines and delivers notifications."""
 
 import logging
+import signal
 from typing import Any
 
 import uvicorn
@@ -37,7 +38,14 @@ class Command(BaseCommand):
         watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
         watch.start()
         log.info("Mp1 on https://%s:%s as %s", settings.MP1_BIND, settings.MP1_PORT, ", ".join(tls.names()))
+        # uvicorn repeats the signal that stopped it once it has stopped; by then it means: go home, all is well.
+        signal.signal(signal.SIGTERM, _go_home)
+        signal.signal(signal.SIGINT, _go_home)
         try:
             uvicorn.Server(config).run()
         finally:
             watch.stop()
+
+
+def _go_home(*_: Any) -> None:
+    raise SystemExit(0)
