@@ -25,12 +25,14 @@ from mecm.deployments.serializers import (
     DeploymentChange,
     DeploymentIn,
     DeploymentOut,
+    DeploymentPage,
     EventsOut,
     LogsOut,
     NodeRef,
     PlanIn,
     PlanOut,
     RevisionOut,
+    RevisionPage,
     RollbackIn,
 )
 from mecm.nodes.models import Node
@@ -46,6 +48,7 @@ class DeploymentsView(ApiView):
     permission_required = {"GET": "deployments.read", "POST": "deployments.write"}
 
     @extend_schema(
+        operation_id="deployments_list",
         parameters=[
             OpenApiParameter("organisation", str, description="slug or id; all of yours when it is left out"),
             OpenApiParameter("node", OpenApiTypes.UUID),
@@ -55,7 +58,7 @@ class DeploymentsView(ApiView):
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
         ],
-        responses=DeploymentBrief(many=True),
+        responses=DeploymentPage,
     )
     def get(self, request: Request) -> Response:
         """List deployments, newest first; removed ones are left out unless `state=removed` asks for them."""
@@ -153,7 +156,7 @@ class RevisionsView(ApiView):
 
     permission_required = "deployments.read"
 
-    @extend_schema(responses=RevisionOut(many=True))
+    @extend_schema(operation_id="deployments_revisions_list", responses=RevisionPage)
     def get(self, request: Request, pk: UUID) -> Response:
         """List what was wished, by whom and how it ended, newest first."""
         deployment = access.get(Deployment.objects.all(), self.actor, self.permission, pk)

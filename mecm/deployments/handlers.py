@@ -32,7 +32,7 @@ logger = logging.getLogger("breakwater.deployments")
 _FIRST_LOOK, _SLOWEST_LOOK = 1.0, 15.0
 
 
-@operations.handles("deployment.apply", lease=120)
+@operations.handles("deployment.apply")
 def apply(operation: Operation) -> None:
     """Make a deployment on a direct node as it is wished now."""
     deployment = _find(operation)

@@ -146,6 +146,24 @@ class RevisionOut(serializers.ModelSerializer[DeploymentRevision]):
         ]
 
 
+class DeploymentPage(serializers.Serializer[Any]):
+    """One page of deployments."""
+
+    count = serializers.IntegerField()
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = DeploymentBrief(many=True)
+
+
+class RevisionPage(serializers.Serializer[Any]):
+    """One page of generations."""
+
+    count = serializers.IntegerField()
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = RevisionOut(many=True)
+
+
 class EventsOut(serializers.Serializer[Any]):
     """What happened to a deployment, newest first."""
 

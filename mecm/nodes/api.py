@@ -30,6 +30,7 @@ from mecm.nodes.serializers import (
     NodeChange,
     NodeIn,
     NodeOut,
+    NodePage,
     OperationRef,
 )
 
@@ -48,6 +49,7 @@ class NodesView(ApiView):
     permission_required = {"GET": "nodes.read", "POST": "nodes.write"}
 
     @extend_schema(
+        operation_id="nodes_list",
         parameters=[
             OpenApiParameter("organisation", str, description="slug or id; all of yours when it is left out"),
             OpenApiParameter("q", str, description="part of the name"),
@@ -57,7 +59,7 @@ class NodesView(ApiView):
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
         ],
-        responses=NodeOut(many=True),
+        responses=NodePage,
     )
     def get(self, request: Request) -> Response:
         """List nodes."""

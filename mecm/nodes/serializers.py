@@ -49,7 +49,7 @@ class MepIn(serializers.Serializer[Any]):
     ca = serializers.CharField(max_length=64 * 1024, required=False, allow_blank=True, default="")
 
 
-class OrganisationRef(serializers.Serializer[Any]):
+class TenantRef(serializers.Serializer[Any]):
     """An organisation, named."""
 
     id = serializers.UUIDField()
@@ -60,7 +60,7 @@ class OrganisationRef(serializers.Serializer[Any]):
 class NodeOut(serializers.ModelSerializer[Node]):
     """A node. Of secrets it says only whether they are there."""
 
-    organisation = OrganisationRef()
+    organisation = TenantRef()
     state = serializers.ChoiceField(choices=Node.State.choices)
     has_kubeconfig = serializers.SerializerMethodField()
     has_mep = serializers.SerializerMethodField()
@@ -118,6 +118,15 @@ class NodeOut(serializers.ModelSerializer[Node]):
             "memory_bytes": getattr(node, "memory_taken", 0),
             "storage_bytes": getattr(node, "storage_taken", 0),
         }
+
+
+class NodePage(serializers.Serializer[Any]):
+    """One page of nodes."""
+
+    count = serializers.IntegerField()
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = NodeOut(many=True)
 
 
 class OperationRef(serializers.Serializer[Any]):
