@@ -49,59 +49,77 @@ def unable() -> str:
     return ""
 
 
-@contextlib.contextmanager
-def private() -> Iterator[str]:
-    """Run a dockerd of our own in a temporary folder and yield its socket; `RuntimeError` with its last words when it cannot.
+class Private:
+    """A dockerd of our own in a temporary folder.
 
     It makes no default bridge and no firewall rule, so it disturbs neither the machine nor another daemon.
     """
-    folder = Path(tempfile.mkdtemp(prefix="bw-dockerd-"))
-    path = folder / "docker.sock"
-    command = [
-        "dockerd",
-        f"--host=unix://{path}",
-        f"--data-root={folder / 'data'}",
-        f"--exec-root={folder / 'exec'}",
-        f"--pidfile={folder / 'pid'}",
-        f"--config-file={folder / 'daemon.json'}",
-        "--bridge=none",
-        "--iptables=false",
-        "--ip-masq=false",
-        "--default-address-pool=base=10.88.0.0/15,size=24",
-        "--log-level=warn",
-    ]
-    (folder / "daemon.json").write_text("{}")
-    log = (folder / "log").open("wb")
-    # A group of its own, so that Ctrl-C reaches the test run first, which then stops it in order.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bw-dockerd-"))
+        self.path = str(self.folder / "docker.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; `RuntimeError` with its last words when it does not."""
+        folder = self.folder
+        command = [
+            "dockerd",
+            f"--host=unix://{self.path}",
+            f"--data-root={folder / 'data'}",
+            f"--exec-root={folder / 'exec'}",
+            f"--pidfile={folder / 'pid'}",
+            f"--config-file={folder / 'daemon.json'}",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip-masq=false",
+            "--default-address-pool=base=10.88.0.0/15,size=24",
+            "--log-level=warn",
+        ]
+        (folder / "daemon.json").write_text("{}")
+        with (folder / "log").open("ab") as log:
+            # A group of its own, so that Ctrl-C reaches the test run first, which then stops it in order.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + START_SECONDS
-        while not answers(str(path)):
-            if process.poll() is not None or time.monotonic() > deadline:
+        while not answers(self.path):
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 words = (folder / "log").read_text(errors="replace")[-800:]
                 raise RuntimeError(f"dockerd did not start: {words}")
             time.sleep(0.05)
-        yield str(path)
+
+    def stop(self) -> None:
+        """Stop the daemon, and with it every container; what it keeps stays on disk."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def discard(self) -> None:
+        """Stop it and leave nothing behind."""
+        if answers(self.path):
+            with contextlib.suppress(Exception):
+                _empty(self.path)
+        self.stop()
+        _discard(self.folder)
+
+
+@contextlib.contextmanager
+def private() -> Iterator[str]:
+    """Run a dockerd of our own and yield its socket."""
+    daemon = Private()
+    try:
+        daemon.start()
+        yield daemon.path
     finally:
-        _stop(process, path)
-        log.close()
-        _discard(folder)
+        daemon.discard()
 
 
-def _stop(process: subprocess.Popen[bytes], path: Path) -> None:
-    if process.poll() is None and answers(str(path)):
-        with contextlib.suppress(Exception):
-            _empty(path)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _empty(path: Path) -> None:
+def _empty(path: str) -> None:
     """Remove every container and network, with the bridges that networks are on the machine."""
     import docker
 

@@ -155,6 +155,7 @@ class Keeper:
                 made = self.daemon.create(
                     name=self._name(pod.namespace, pod.release, pod.name, HOLDER),
                     image=pause.IMAGE,
+                    stop_signal="SIGKILL",  # it has nothing to tidy up, and a daemon that stops waits for it otherwise
                     hostname=pod.name[:63],
                     labels=self._pod_labels(pod, HOLDER),
                     networking_config={"EndpointsConfig": {network: {"Aliases": aliases}}},
@@ -241,6 +242,7 @@ class Keeper:
             user=container.user or None,
             tty=container.tty,
             stdin_open=container.stdin,
+            stop_timeout=workload.template.grace,
             labels=self._pod_labels(pod, container.name),
             host=self._host(workload, pod, container),
         )
