@@ -271,7 +271,12 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "docker": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "kombu.connection": {"level": "ERROR"},
+        "celery.beat": {"level": "WARNING"},
+        "docker": {"level": "WARNING"},
+    },
 }
 
 UP = declare(env)

@@ -37,7 +37,7 @@ _LEFT_OUT = {
     "__pycache__", "__phello__", "config", "curses", "dbm", "dist-packages", "distutils", "ensurepip", "idlelib",
     "lib2to3", "msilib", "pydoc_data", "site-packages", "sqlite3", "test", "tests", "tkinter", "turtledemo", "venv",
 }  # fmt: skip
-_LEFT_OUT_FILES = ("_sysconfigdata", "sitecustomize", "turtle.", "pydoc.", "doctest.", "_pydecimal.", "_pyio.")
+_LEFT_OUT_FILES = ("sitecustomize", "turtle.", "pydoc.", "doctest.", "_pydecimal.", "_pyio.")
 _LEFT_OUT_EXTENSIONS = (
     "_codecs_", "_ctypes_test", "_curses", "_dbm", "_gdbm", "_multibytecodec", "_sqlite3", "_test", "_tkinter",
     "_xx", "audioop", "nis", "ossaudiodev", "readline", "xxlimited",

@@ -52,8 +52,8 @@ class PrivateDocker:
     def __init__(self, folder: Path, *, pool: str) -> None:
         self.folder, self.pool = folder, pool
         # Paths of sockets are short by law (108 bytes), and a var/ folder may lie deep.
-        short = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]
-        self.exec_root = Path("/run") / f"breakwater-{short}"
+        self.short_name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]
+        self.exec_root = Path("/run") / f"breakwater-{self.short_name}"
         self.socket = self.exec_root / "docker.sock"
         self._before = folder / "network-before.json"
         self._pid_file = folder / "dockerd.pid"

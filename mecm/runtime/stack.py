@@ -6,9 +6,11 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +40,8 @@ class Stack:
         self.supervisor = Supervisor(self.var / "run", settings.BASE_DIR, say, self._listen)
         self._worker_takes_work = False
         self.docker = dockerd.PrivateDocker(self.var / "docker", pool=settings.UP.docker_pool)
+        # One folder for the temporary files of all children, so that also those of killed ones can be cleared away.
+        self.scratch = Path(tempfile.gettempdir()) / f"breakwater-{os.geteuid()}-{self.docker.short_name}"
         self.node: Node | None = None
         self.socket, self.runtime = "", "memory"
 
@@ -76,6 +80,7 @@ class Stack:
         if ended:
             self.say(f"An earlier start was killed; ended what it left running: {', '.join(ended)}")
         self.docker.clean_up()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     @property
     def accounts_file(self) -> Path:
@@ -129,8 +134,11 @@ class Stack:
         return [Path(line.rpartition(" ")[0].rpartition(" ")[0]) for line in done.stdout.splitlines()]
 
     def _start_children(self, engine: str) -> None:
+        # mkdir without exist_ok: on a shared machine somebody else might have put it there first.
+        self.scratch.mkdir(mode=0o700)
         base = {
             **os.environ,
+            "TMPDIR": str(self.scratch),
             "BREAKWATER_VAR": str(self.var),
             "BREAKWATER_PUBLIC_URL": settings.PUBLIC_URL,
             "BREAKWATER_SIMULATED": "1" if engine == "memory" or settings.SIMULATED_RUNTIME else "0",
@@ -242,6 +250,7 @@ class Stack:
             self.docker.end()
         self.supervisor.stop()
         self.docker.clean_up()
+        shutil.rmtree(self.scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.supervisor.run_dir.rmdir()
 
