@@ -51,9 +51,9 @@ def deployments_page(request: HttpRequest) -> HttpResponse:
 @require_GET
 @page
 def deployment_page(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Show one deployment."""
+    """Show one deployment. Log lines come a moment later, or at once with `?logs`: a node has to be asked for them."""
     deployment = _seen(request, pk)
-    context = {**deployment_facts(request, deployment), **tail_facts(deployment)}
+    context = {**deployment_facts(request, deployment), **tail_facts(deployment, ask="logs" in request.GET)}
     return render(request, "frontend/operator/deployment.html", context)
 
 
@@ -68,7 +68,7 @@ def deployment_live(request: HttpRequest, pk: Any) -> HttpResponse:
 @page
 def deployment_tail(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return events and logs as they are now."""
-    return render(request, "frontend/operator/deployment_tail.html", tail_facts(_seen(request, pk)))
+    return render(request, "frontend/operator/deployment_tail.html", tail_facts(_seen(request, pk), ask=True))
 
 
 @page
@@ -130,11 +130,11 @@ def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, 
     }
 
 
-def tail_facts(deployment: Deployment) -> dict[str, Any]:
-    """Return events and log lines; a node that does not answer is told in words, not as an error of the page."""
+def tail_facts(deployment: Deployment, *, ask: bool) -> dict[str, Any]:
+    """Return events, and log lines when the node is to be asked; one that does not answer is told in words."""
     found: dict[str, Any] = {"lines": [], "reported_at": None}
     problem = ""
-    if deployment.state != Deployment.State.REMOVED:
+    if ask and deployment.state != Deployment.State.REMOVED:
         try:
             found = logs.lines(deployment, tail=LINES)
         except BreakwaterError as error:
@@ -142,6 +142,7 @@ def tail_facts(deployment: Deployment) -> dict[str, Any]:
     happened = logs.events(deployment)
     return {
         "deployment": deployment,
+        "asked": ask,
         "lines": found["lines"],
         "lines_reported_at": found["reported_at"],
         "lines_problem": problem,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -15,12 +16,15 @@ def parse(text: str) -> dict[str, Any]:
     """Return the mapping that the text writes; nothing is an empty one. `Invalid` names the line of a mistake."""
     if len(text) > LONGEST:
         raise Invalid(f"The values are longer than {LONGEST // 1024} KiB.", field="values")
+    found = _json(text)
+    if found is not None:
+        return found
     try:
         # A few aliases can unfold to gigabytes, and a chart's values need none.
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else 0
-                raise Invalid(f"Line {line}: aliases (*name) are not taken here.", field="values")
+                number = event.start_mark.line + 1 if event.start_mark else 1
+                raise Invalid(f"Line {number}: aliases (*name) are not taken here.", field="values")
         found = yaml.safe_load(text)
     except yaml.MarkedYAMLError as problem:
         line = f"Line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
@@ -33,6 +37,17 @@ def parse(text: str) -> dict[str, Any]:
         raise Invalid("The values must be pairs such as “replicas: 2”, not a list or a single value.", field="values")
     _plain(found)
     return found
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    """Return the object that the text is in JSON; YAML's reader takes JSON too, but not its escaped surrogate pairs."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def difference(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:

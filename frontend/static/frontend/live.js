@@ -25,6 +25,7 @@
     const stopPolling = () => { clearInterval(poll); poll = null; };
     document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
+    if ("liveNow" in root.dataset) refresh();
     if (!root.dataset.live || !window.EventSource) { startPolling(); return; }
     const source = new EventSource(root.dataset.live);
     // A proxy that gathers the stream opens it and then says nothing: do not wait for that for ever.

@@ -1,0 +1,196 @@
+"""What holds for each page there is, and for each that will be added: the list is read from the addresses."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, reverse
+
+from frontend.urls import urlpatterns
+
+PUBLIC = {"sign-in", "sign-out"}
+ACTIONS = {
+    "sign-out", "choose-organisation", "revoke-token", "check", "publish", "withdraw", "discard", "deploy-plan", "join-node",
+    "import-kubeconfig", "set-mep", "probe-node", "remove-node", "remove-deployment", "cancel-operation", "retry-operation",
+}  # fmt: skip
+NAMES = [pattern.name for pattern in urlpatterns]
+READABLE = [name for name in NAMES if name not in ACTIONS]
+ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
+
+
+def address(name: str, objects: dict[str, Any]) -> str:
+    """Return the address of a page about the objects at hand."""
+    pattern: URLPattern = next(each for each in urlpatterns if each.name == name)
+    given: dict[str, Any] = {}
+    if "pk" in pattern.pattern.converters:
+        given["pk"] = objects[str(pattern.pattern).split("/")[0]].pk
+    if "generation" in pattern.pattern.converters:
+        given["generation"] = 1
+    return reverse(f"frontend:{name}", kwargs=given)
+
+
+class Page(HTMLParser):
+    """Collects what a strict page must not have, and what it loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self._in = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self._in = tag
+        self.inline += [f"{tag} {name}" for name in given if name.startswith("on") or name in ("style", "srcdoc")]
+        self.inline += [f"{tag} {name}" for name in given if name.startswith("hx-on")]
+        if tag == "style":
+            self.inline.append("a style element")
+        for name in ("src", "href", "action", "srcset", "poster", "data", "formaction"):
+            if name in given:
+                self.loads.append(given[name])
+        if "id" in given:
+            self.ids.append(given["id"])
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "script" and data.strip():
+            self.inline.append(f"script {data.strip()[:40]}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = ""
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_an_administrator_gets_every_page(name: str, pages: Any, objects: Any) -> None:
+    response = pages.get(address(name, objects))
+    # Whoever is signed in needs no sign-in page.
+    assert response.status_code == (302 if name == "sign-in" else 200)
+
+
+@pytest.mark.parametrize("name", [name for name in READABLE if name not in ("sign-in", "map-script")])
+def test_no_page_has_inline_code_or_loads_from_outside(name: str, pages: Any, objects: Any) -> None:
+    response = pages.get(address(name, objects))
+    page = Page(response.content.decode())
+    assert page.inline == []
+    outside = [url for url in page.loads if re.match(r"(?:[a-z]+:)?//", url, re.IGNORECASE)]
+    assert outside == []
+    assert "'unsafe-inline'" not in response.headers["Content-Security-Policy"]
+    assert "'unsafe-eval'" not in response.headers["Content-Security-Policy"]
+    assert len(page.ids) == len(set(page.ids))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PUBLIC])
+def test_nobody_gets_in_without_signing_in(name: str, client: Any, objects: Any) -> None:
+    url = address(name, objects)
+    response = client.post(url) if name in ACTIONS else client.get(url)
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("name", ABOUT_ONE)
+def test_another_tenants_things_are_not_found(
+    name: str, method: str, browser_of: Any, stranger: Any, objects: Any, make_package: Any
+) -> None:
+    # A published release is for everybody; what is not published is its owner's.
+    objects["packages"] = make_package("draft", state="checked")
+    response = getattr(browser_of(stranger), method)(address(name, objects))
+    allowed = response.status_code == 405  # this page does not take the method at all
+    assert response.status_code == 404 or allowed
+    if allowed:
+        other = "post" if method == "get" else "get"
+        assert getattr(browser_of(stranger), other)(address(name, objects)).status_code == 404
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS - {"sign-out", "choose-organisation", "revoke-token"}))
+def test_a_viewer_changes_nothing(name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any) -> None:
+    viewer = make_user("viewer", organisation, "viewer")
+    assert browser_of(viewer).post(address(name, objects)).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback"])
+def test_a_viewer_gets_no_form_that_changes_something(
+    name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any
+) -> None:
+    viewer = make_user("viewer", organisation, "viewer")
+    assert browser_of(viewer).get(address(name, objects)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["catalogue", "packages", "package", "nodes", "map", "node", "deployments", "deployment", "operations", "audit"],
+)
+def test_a_viewer_reads_everything_but_the_audit_log(
+    name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any
+) -> None:
+    viewer = make_user("viewer", organisation, "viewer")
+    assert browser_of(viewer).get(address(name, objects)).status_code == (403 if name == "audit" else 200)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS - {"deploy-plan"}))
+def test_a_form_from_elsewhere_is_refused(name: str, admin: Any, objects: Any) -> None:
+    from django.test import Client
+
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(admin)
+    response = strict.post(address(name, objects))
+    assert response.status_code == 403
+    assert "no longer valid" in response.content.decode()
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_somebody_in_no_organisation_is_told_so_and_sees_no_error(
+    name: str, browser_of: Any, make_user: Any, objects: Any
+) -> None:
+    lonely = browser_of(make_user("lonely"))
+    assert lonely.get(address(name, objects)).status_code in (200, 302, 403, 404)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in READABLE if name not in ("sign-in", "map-script", "deploy", "deployment-tail")]
+)
+def test_more_rows_cost_no_more_queries(
+    name: str,
+    pages: Any,
+    objects: Any,
+    make_node: Any,
+    make_package: Any,
+    actor: Any,
+    organisation: Any,
+    django_assert_max_num_queries: Any,
+) -> None:
+    from mecm.deployments import services
+
+    for number in range(5):
+        extra = make_package("hello", f"1.{number}.9")
+        spare = make_node(f"spare-{number}")
+        for where in (spare, objects["nodes"]):
+            services.request(actor=actor, organisation=organisation, node=where, package=extra, name=f"more-{number}")
+    # Session, user, roles and organisations are four of them. (The tail of a deployment writes down that somebody looks.)
+    with django_assert_max_num_queries(12):
+        assert pages.get(address(name, objects)).status_code == 200
+
+
+def test_a_wrong_address_gets_a_page_for_people(pages: Any, client: Any) -> None:
+    for browser in (pages, client):
+        response = browser.get("/no/such/page")
+        assert response.status_code == 404
+        assert "There is no page at this address" in response.content.decode()
+
+
+@pytest.mark.parametrize("where", ["/nodes", "/packages", "/deployments", "/operations", "/audit", "/"])
+@pytest.mark.parametrize(
+    "query", ["q=%00", "q=%F0%9F%8C%8A", "page=-1", "page=x", "page=99999", "state=%00", "q=" + "a" * 5000]
+)
+def test_odd_queries_are_no_errors(where: str, query: str, pages: Any, objects: Any) -> None:
+    assert pages.get(f"{where}?{query}").status_code == 200
+
+
+def test_the_banner_says_when_nothing_runs_for_real(pages: Any, settings: Any) -> None:
+    assert "Simulated runtime" not in pages.get("/").content.decode()
+    settings.SIMULATED_RUNTIME = True
+    assert "Simulated runtime" in pages.get("/").content.decode()
