@@ -294,6 +294,31 @@ def test_two_upgrades_at_once_are_two_generations(deploy: Any, actor: Any) -> No
 
 
 @pytest.mark.usefixtures("threads_db")
+def test_an_upgrade_of_the_package_and_one_of_the_values_at_once_both_count(
+    deploy: Any, make_package: Any, actor: Any
+) -> None:
+    deployment = deploy()
+    for number in range(2, 6):
+        changes = [{"package": make_package(f"{number}.0.0")}, {"values": {"message": f"m{number}"}}]
+        start = threading.Barrier(2)
+
+        def upgrade(change: dict[str, Any], start: threading.Barrier = start) -> None:
+            start.wait()
+            try:
+                services.upgrade(deployment, actor=Actor(actor.user), **change)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=upgrade, args=[change]) for change in changes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        deployment.refresh_from_db()
+        assert (deployment.package.version, deployment.values) == (f"{number}.0.0", {"message": f"m{number}"})
+
+
+@pytest.mark.usefixtures("threads_db")
 def test_two_requests_at_once_do_not_share_the_last_place(
     deploy: Any, make_node: Any, actor: Any, package: Any
 ) -> None:
