@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.utils.http import quote_etag
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -41,10 +43,10 @@ class FindingOut(serializers.Serializer[Any]):
     """One problem of a package, with its place and a way out."""
 
     level = serializers.ChoiceField(_LEVELS)
-    code = serializers.CharField()
-    place = serializers.CharField()
-    message = serializers.CharField()
-    remedy = serializers.CharField()
+    code = serializers.CharField(default="")
+    place = serializers.CharField(default="")
+    message = serializers.CharField(default="")
+    remedy = serializers.CharField(default="")
 
 
 class FindingCounts(serializers.Serializer[Any]):
@@ -123,18 +125,27 @@ def visible(actor: access.Actor, pk: Any, queryset: QuerySet[Package] | None = N
     return found  # type: ignore[no-any-return]
 
 
+class _Negotiation(DefaultContentNegotiation):
+    """Leaves `?format=` to us: it is the format of packages, not of answers."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+
+
 class PackagesView(ApiView):
     """The packages that one may see, and the door for new ones."""
 
+    content_negotiation_class = _Negotiation
     permission_required = {"GET": "packages.read", "POST": "packages.write"}
     parser_classes = []  # the body of an upload is read by `uploads`, in pieces
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Keep the check against forged requests from reading an upload to look for its token in the form."""
+        made = super().initialize_request(request, *args, **kwargs)
         if request.method == "POST":
             # It finds an empty form and then looks at X-CSRFToken, which a browser's script sends.
-            request._post, request._files = QueryDict(), MultiValueDict()  # type: ignore[attr-defined]
-        return super().initialize_request(request, *args, **kwargs)
+            made._data = made._full_data = QueryDict()
+            made._files = MultiValueDict()
+        return made
 
     @extend_schema(
         responses=PackageRow(many=True),

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from core.errors import Invalid, TooLarge
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 _CHUNK = 1 << 20
 #: The disk is told to write every so often, so that it never owes more than this and the last sync is short.
 _FLUSH_EVERY = 64 << 20

@@ -13,8 +13,8 @@ from core.findings import Finding, Level
 
 #: Helm itself refuses charts that unpack to more than 100 MiB, and files over 5 MiB in them.
 LARGEST_CHART, _LARGEST_FILE = 100 << 20, 5 << 20
-_SEMVER = re.compile(r"^v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")
-_NAME = re.compile(r"^[a-zA-Z0-9._-]{1,250}$")
+_SEMVER = re.compile(r"^v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
+_NAME = re.compile(r"^[a-zA-Z0-9._-]{1,250}\Z")
 
 
 @dataclass(slots=True)

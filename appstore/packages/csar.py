@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,16 +48,14 @@ def peek(archive: Archive) -> tuple[dict[str, str], Manifest | None]:
         return {}, None
     meta: dict[str, str] = {}
     manifest = None
-    try:
+    with suppress(Damaged):
         if root + META in archive:
-            blocks = read_blocks(archive.read(root + META), META)
-            meta = blocks[0] if blocks else {}
+            meta = next(iter(read_blocks(archive.read(root + META), META)), {})
+    with suppress(Damaged):
         named = root + meta.get("etsi-entry-manifest", "")
         place = named if named in archive else next(iter(manifests(archive, root)), "")
         if place:
             manifest = read_manifest(archive.read(place), place, [])
-    except Damaged:
-        pass
     return meta, manifest
 
 

@@ -21,7 +21,7 @@ from core.findings import Finding, Level
 
 EDGEGALLERY_APP = "tosca.nodes.nfv.app.configuration"
 MEC_APP = "tosca.nodes.mec.MecApp"
-_SIZE = re.compile(r"^\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?i?B?)\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?i?B?)\s*\Z", re.IGNORECASE)
 _UNITS = {"": 0, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 _DEEPEST_DERIVATION = 16

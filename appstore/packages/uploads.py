@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ class _IntoStore(FileUploadHandler):
 
     def __init__(self, request: HttpRequest, file: blobs.Incoming) -> None:
         super().__init__(request)
-        self.file = file
+        self.target = file  # `file` is Django's own name for something it closes
         self.seen = 0
         self.name = ""
 
@@ -115,11 +116,11 @@ class _IntoStore(FileUploadHandler):
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Write; nothing is passed on to other handlers."""
-        self.file.write(raw_data)
+        self.target.write(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile:
         """Answer a file object of no content: the content is in the store."""
-        return UploadedFile(None, self.name, size=file_size)
+        return UploadedFile(io.BytesIO(), self.name, size=file_size)
 
 
 def _read_multipart(request: HttpRequest, file: blobs.Incoming) -> str:

@@ -47,8 +47,8 @@ _TEXT_LISTS: dict[str, tuple[str, ...]] = {
     "dstTunnelPort": ("dstTunnelPort", "tgtTunnelPort"),
 }
 _NUMBERS = {"qCI": 255, "dSCP": 63, "tC": 255}
-_MAC = re.compile(r"^[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}$")
-_LABEL = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
+_MAC = re.compile(r"^[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}\Z")
+_LABEL = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 
 
 def read_traffic_rules(raw: Any, place: str, findings: list[Finding]) -> tuple[dict[str, Any], ...]:

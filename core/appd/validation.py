@@ -10,7 +10,7 @@ from core.appd.descriptor import CONTAINER, VM, AppDescriptor
 from core.findings import Finding, Level
 
 _LONGEST = {"name": 128, "provider": 128, "version": 64, "app_d_id": 255, "description": 4000}
-_PLAIN = re.compile(r"^[^\x00-\x1f\x7f]*$")
+_PLAIN = re.compile(r"^[^\x00-\x1f\x7f]*\Z")
 
 
 def validate(appd: AppDescriptor) -> list[Finding]:

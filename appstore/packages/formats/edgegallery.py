@@ -34,10 +34,10 @@ class EdgeGalleryCsar(Format):
         """Its manifest has `app_product_name`; a CSAR of nobody else is also taken for its."""
         if archive.kind != "zip":
             return 0
-        meta, manifest = common.peek(archive)
+        _, manifest = common.peek(archive)
         if manifest is not None and manifest.get("app_product_name"):
             return 50
-        return 10 if meta or manifest is not None else 0
+        return 0 if common.root_of(archive) is None else 10
 
     def read(self, archive: Archive) -> Reading:
         csar = common.opened(archive)
