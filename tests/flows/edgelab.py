@@ -133,10 +133,11 @@ class Lab:
         assert self.centre is not None
         self.centre.end(how)
 
-    def start_agent(self, **environment: str) -> None:
-        """Start the agent; it may not have joined yet."""
-        command = [sys.executable, MANAGE, "agent"]
-        self.agent = Process(command, {**self.edge_environment, **environment}, self.folder / "agent.log")
+    def start_agent(self, *command: str) -> None:
+        """Start the agent (or the whole edge node, by `"edge"`); it may not have joined yet."""
+        self.agent = Process(
+            [sys.executable, MANAGE, *(command or ("agent",))], self.edge_environment, self.folder / "agent.log"
+        )
 
     def stop_agent(self, how: int = signal.SIGTERM) -> int:
         """End the agent."""
@@ -181,9 +182,11 @@ class Lab:
             raise AssertionError(answer["trouble"])
         return answer["answer"]
 
-    def app(self, key: str, generation: int = 1, **values: Any) -> dict[str, Any]:
-        """Wish for an app on the node, with a chart in the centre's store."""
-        stored = self.ask("store", content=chart().hex())
+    def app(
+        self, key: str, generation: int = 1, packed: bytes = b"", images: dict[str, bytes] | None = None, **values: Any
+    ) -> dict[str, Any]:
+        """Wish for an app on the node, with its chart and its images in the centre's store."""
+        stored = self._store(packed or chart())
         spec = {
             "deployment": key,
             "appInstanceId": f"instance-{key}",
@@ -191,8 +194,8 @@ class Lab:
             "namespace": "t-acme",
             "appName": key,
             "appProvider": "acme",
-            "chart": {"url": f"/api/v1/edge/blobs/{stored['sha256']}", **stored},
-            "images": [],
+            "chart": stored,
+            "images": [{"name": name, **self._store(content)} for name, content in (images or {}).items()],
             "values": values,
             "gracefulTerminationTimeout": 1,
         }
@@ -218,6 +221,10 @@ class Lab:
         except AssertionError as late:
             log = self.agent.text()[-3000:] if self.agent else ""
             raise AssertionError(f"{late}\nreported: {self.reported(key)}\nagent: {log}") from None
+
+    def _store(self, content: bytes) -> dict[str, Any]:
+        stored: dict[str, Any] = self.ask("store", content=content.hex())
+        return {"url": f"/api/v1/edge/blobs/{stored['sha256']}", **stored}
 
     def _centre_answers(self) -> bool:
         assert self.centre is not None
