@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MOST = 2**50
 _KEEP = 256
 
+#: What an engine finds about the machine that it plans on, here the centre. The node is another: there it may well run.
+_OF_THIS_MACHINE = frozenset({"service-port-mapping"})
+
 #: Stands for the identity that the MEP gives at the real install, so that the same templates are rendered.
 _EXAMPLE = MepAccess(client_id="client", client_secret="secret", ca_cert="PEM")  # noqa: S106
 
@@ -138,6 +141,8 @@ def _render(chart_sha256: str, values: Mapping[str, Any], engine: str) -> Render
 
 
 def _summary(plan: Plan) -> Rendered:
+    refusals = [each for each in plan.findings if each.level is Level.ERROR and each.code not in _OF_THIS_MACHINE]
+    remarks = [each for each in plan.findings if each.level is Level.WARNING or each.code in _OF_THIS_MACHINE]
     return Rendered(
         compute=_compute(
             {
@@ -146,8 +151,8 @@ def _summary(plan: Plan) -> Rendered:
                 "storage_bytes": plan.compute.storage_bytes,
             }
         ),
-        refused=tuple(f"{each.place}: {each.message}" for each in plan.findings if each.level is Level.ERROR),
-        remarks=tuple(f"{each.place}: {each.message}" for each in plan.findings if each.level is Level.WARNING),
+        refused=tuple(f"{each.place}: {each.message}" for each in refusals),
+        remarks=tuple(f"{each.place}: {each.message}" for each in remarks),
     )
 
 

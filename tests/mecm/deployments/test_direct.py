@@ -125,6 +125,7 @@ def test_a_worker_that_was_given_up_writes_nothing_more(deploy: Any) -> None:
     with pytest.raises(LostLease):
         handlers.apply(late)
     assert seen(deployment).state == "pending"
+    assert reach.engine_for(deployment.node).releases() == []
 
 
 def test_a_mep_that_is_away_is_waited_for_and_told(deploy: Any, mep: Any) -> None:

@@ -148,6 +148,31 @@ def test_a_report_that_came_late_changes_nothing(deploy: Any, actor: Any) -> Non
     assert not services.observe(deployment.pk, 1, {"state": "failed"})
 
 
+def test_a_wish_that_changes_while_a_report_is_read_wins(deploy: Any, actor: Any) -> None:
+    deployment = deploy()
+
+    class Overtaken(dict[str, Any]):
+        """A report during whose reading somebody upgrades."""
+
+        def get(self, name: str, default: Any = None) -> Any:
+            services.upgrade(deployment, actor=actor, values={"message": "two"})
+            return super().get(name, default)
+
+    assert not services.observe(deployment.pk, 1, Overtaken(READY))
+    deployment.refresh_from_db()
+    assert (deployment.generation, deployment.state, deployment.observed_generation) == (2, "pending", 0)
+
+
+def test_what_the_centres_own_machine_cannot_do_does_not_bind_a_node(make_package: Any) -> None:
+    from core.findings import Finding, Level
+    from engines.contract import Compute, Plan
+    from mecm.deployments.requirements import _summary
+
+    found = [Finding(Level.ERROR, code, "Deployment/web", "no") for code in ("service-port-mapping", "host-path")]
+    summary = _summary(Plan((), tuple(found), Compute()))
+    assert (len(summary.refused), len(summary.remarks)) == (1, 1)
+
+
 def test_an_upgrade_is_a_new_generation(deploy: Any, make_package: Any, actor: Any) -> None:
     deployment = report(deploy(), 1, **READY)
     second = make_package("2.0.0")
@@ -197,6 +222,14 @@ def test_a_rollback_returns_to_what_was_ready_as_a_new_generation(
     assert (back.generation, back.package, back.values) == (3, package, {"message": "one"})
     assert back.revisions.first().restores == 1
     assert wish(back).spec["values"] == {"message": "one"}
+
+
+def test_a_rollback_passes_over_what_never_was_ready(deploy: Any, actor: Any) -> None:
+    deployment = report(deploy(values={"message": "one"}), 1, **READY)
+    for number in (2, 3):
+        services.upgrade(deployment, actor=actor, values={"message": str(number)})
+        report(deployment, number, state="failed")
+    assert services.rollback(deployment, actor=actor).values == {"message": "one"}
 
 
 def test_a_rollback_may_name_its_generation(deploy: Any, actor: Any) -> None:
