@@ -6,20 +6,32 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import Missing, Rejected, TimedOut, Unavailable
+from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
 from engines.helm import chartfile
 from engines.helm.errors import translate
+from engines.helm.helper import ADDRESS_SPACE, SECONDS
 from engines.helm.manifests import load_all, manifests
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
-#: Rendering needs no network, so a chart that takes longer than this is hostile or broken.
-RENDER_SECONDS = 30
 LARGEST_OUTPUT = 64 << 20
+#: Takes a limit of address space from its arguments and becomes the program named after it.
+_LIMITED = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except FileNotFoundError:
+    sys.exit(127)
+"""
+
+
+class OutOfMemory(Unavailable):
+    """The helm process needed more memory than it may have."""
 
 
 class CliHelm(Helm):
@@ -34,13 +46,16 @@ class CliHelm(Helm):
     def render(self, chart: Path, values: Mapping[str, Any], *, name: str, namespace: str) -> Rendered:
         check_names(name, namespace)
         chartfile.check(chart)
-        about = load_all(self._run(["show", "chart", str(chart)], timeout=RENDER_SECONDS), "Chart.yaml")
+        about = load_all(self._run(["show", "chart", str(chart)], timeout=SECONDS), "Chart.yaml")
         facts = about[0] if about and isinstance(about[0], Mapping) else {}
         with _files(values=values) as given:
-            text = self._run(
-                ["template", name, str(chart), "--namespace", namespace, "--no-hooks", "--skip-tests", *given],
-                timeout=RENDER_SECONDS,
-            )
+            arguments = ["template", name, str(chart), "--namespace", namespace, "--no-hooks", "--skip-tests", *given]
+            try:
+                text = self._run(arguments, timeout=SECONDS)
+            except (TimedOut, OutOfMemory):
+                raise Invalid(
+                    f"Helm cannot render the chart within {SECONDS} s and {ADDRESS_SPACE >> 30} GiB"
+                ) from None
         return Rendered(
             manifests=manifests(text),
             chart_name=str(facts.get("name", "")),
@@ -171,9 +186,13 @@ class CliHelm(Helm):
                 "HELM_DATA_HOME": home,
                 "KUBECONFIG": os.devnull,
             }
+            command = [self.binary, *arguments]
+            if arguments[0] == "template":
+                # Templates are written by strangers: what renders them gets a limit of memory.
+                command = [sys.executable, "-I", "-c", _LIMITED, str(ADDRESS_SPACE), *command]
             try:
                 done = subprocess.run(
-                    [self.binary, *arguments],
+                    command,
                     env=surroundings,
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
@@ -186,6 +205,8 @@ class CliHelm(Helm):
                 raise Unavailable(f"{self.binary!r} is not a program that we may run") from None
             except subprocess.TimeoutExpired:
                 raise TimedOut(f"helm {arguments[0]} did not finish in {timeout:g} s") from None
+        if done.returncode != 0 and b"out of memory" in done.stderr:
+            raise OutOfMemory("helm ran out of memory")
         if done.returncode != 0:
             raise translate("HelmReleaseError", done.stderr[-4000:].decode(errors="replace").removeprefix("Error: "))
         if len(done.stdout) > LARGEST_OUTPUT:

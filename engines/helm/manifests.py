@@ -28,7 +28,7 @@ def load_all(text: str, what: str = "The rendered chart") -> list[Any]:
     if len(text) > LARGEST_TEXT:
         raise Invalid(f"{what} is larger than {LARGEST_TEXT >> 20} MiB")
     try:
-        _check_depth(text, what)
+        _check_size(text, what)
         documents = list(_bounded(yaml.load_all(text, Loader=_Loader), what))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise Invalid(f"{what} is no valid YAML: {_first_line(problem)}") from None
@@ -69,9 +69,9 @@ def _bounded(documents: Iterator[Any], what: str) -> Iterator[Any]:
         yield document
 
 
-def _check_depth(text: str, what: str) -> None:
-    # Before anything is built: libyaml composes recursively, so depth must be known to be harmless.
-    depth = 0
+def _check_size(text: str, what: str) -> None:
+    # Before anything is built: libyaml composes recursively, and objects take much more room than text.
+    depth = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
@@ -79,6 +79,9 @@ def _check_depth(text: str, what: str) -> None:
                 raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > MOST_NODES:
+            raise Invalid(f"{what} has more than {MOST_NODES} nodes")
 
 
 def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str) -> int:

@@ -2,6 +2,7 @@
 
 The library starts Go threads when it is imported, and these do not survive a fork: every call in a forked child
 would hang. So it is imported by the call that needs it, and a child of a process that had it gets an error instead.
+Rendering happens in a helper process (see `engines.helm.helper`), so it works in any process.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import BreakwaterError, Missing
-from engines.helm import chartfile
+from core.errors import BreakwaterError, Invalid, Missing
+from engines.helm import chartfile, helper
 from engines.helm.errors import translate
 from engines.helm.manifests import manifests
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
-_NOWHERE = "http://127.0.0.1:1"
 _LIBRARY = "helm_python"
 _inherited = False
 
@@ -57,17 +57,21 @@ class SdkHelm(Helm):
     def render(self, chart: Path, values: Mapping[str, Any], *, name: str, namespace: str) -> Rendered:
         check_names(name, namespace)
         chartfile.check(chart)
-        sdk = library()
-        with _translated(sdk), sdk.Chart.load(chart) as loaded:
-            # An install reports a broken schema as a failed release; asked first, the answer is exact.
-            loaded.validate_schema(plain(values))
-            with sdk.Config(kube_apiserver=_NOWHERE, namespace=namespace) as config:
-                answer = config.install(loaded, name, plain(values), namespace=namespace, dry_run="client")
+        try:
+            answer = helper.shared.ask(
+                {"chart": str(chart.resolve()), "values": plain(values), "name": name, "namespace": namespace}
+            )
+        except helper.HelperDied:
+            raise Invalid(
+                f"Helm cannot render the chart within {helper.SECONDS} s and {helper.ADDRESS_SPACE >> 30} GiB"
+            ) from None
+        if "error" in answer:
+            raise translate(*answer["error"])
         return Rendered(
-            manifests=manifests(str(answer.get("manifest", ""))),
-            chart_name=str(answer.get("chart_name", "")),
-            chart_version=str(answer.get("chart_version", "")),
-            app_version=str(answer.get("app_version", "")),
+            manifests=manifests(str(answer["manifest"])),
+            chart_name=str(answer["chart_name"]),
+            chart_version=str(answer["chart_version"]),
+            app_version=str(answer["app_version"]),
         )
 
     def install(

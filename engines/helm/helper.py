@@ -1,0 +1,155 @@
+"""Rendering in a process of its own, because charts are written by strangers.
+
+A template can ask for any amount of memory and time, and Go ends a process that runs out of memory. The helper has
+limits, so such a chart ends only the helper; and since it is started fresh, it does not matter whether the
+caller was forked. It is started on first use, kept while it is used, and ends with its caller or after a minute of rest.
+
+Run as a module this file is the helper: JSON lines on standard input and output.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+#: What one rendering may take. Go reserves much more address space than it uses, so the limit is roomy.
+SECONDS, ADDRESS_SPACE = 20, 4 << 30
+#: After this long without work the helper ends.
+REST = 60.0
+#: A rendered chart larger than this is not even sent.
+LARGEST_ANSWER = 9 << 20
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class HelperDied(Exception):
+    """The helper ended, or had to be ended, while it worked on a chart."""
+
+
+class Helper:
+    """The caller's end: one helper process, one request at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the helper's answer; `HelperDied` when this request was too much for it."""
+        line = json.dumps(request).encode() + b"\n"
+        with self._lock:
+            for attempt in (1, 2):
+                process = self._running()
+                try:
+                    assert process.stdin is not None
+                    process.stdin.write(line)
+                    process.stdin.flush()
+                    return self._answer(process)
+                except BrokenPipeError:
+                    # It went to rest just now; a fresh one takes the request.
+                    self._end()
+                    if attempt == 2:
+                        raise HelperDied from None
+        raise HelperDied
+
+    def close(self) -> None:
+        with self._lock:
+            self._end()
+
+    def after_fork(self) -> None:
+        """Leave the helper to the parent; a lock that another thread of it held is nobody's here."""
+        self._lock = threading.Lock()
+        self._process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "engines.helm.helper"],
+                env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "KUBECONFIG": os.devnull},
+                cwd=_ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return self._process
+
+    def _answer(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        assert process.stdout is not None
+        # The helper ends itself when time is over; this is for one that cannot even do that.
+        ready, _, _ = select.select([process.stdout], [], [], SECONDS + 10)
+        line = process.stdout.readline() if ready else b""
+        if not line:
+            self._end()
+            raise HelperDied
+        return dict(json.loads(line))
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+
+
+shared = Helper()
+atexit.register(shared.close)
+os.register_at_fork(after_in_child=shared.after_fork)
+
+
+def render(sdk: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Render one chart with the SDK and return what Helm says, or the class and text of its error."""
+    try:
+        with sdk.Chart.load(request["chart"]) as chart:
+            # An install reports a broken schema as a failed release; asked first, the answer is exact.
+            chart.validate_schema(request["values"])
+            with sdk.Config(kube_apiserver="http://127.0.0.1:1", namespace=request["namespace"]) as config:
+                answer = config.install(
+                    chart, request["name"], request["values"], namespace=request["namespace"], dry_run="client"
+                )
+    except sdk.HelmError as problem:
+        return {"error": [type(problem).__name__, str(getattr(problem, "detail", problem))[:4000]]}
+    if len(answer.get("manifest", "")) > LARGEST_ANSWER:
+        return {"error": ["HelmRenderError", f"it renders to more than {LARGEST_ANSWER >> 20} MiB"]}
+    return {key: answer.get(key, "") for key in ("manifest", "chart_name", "chart_version", "app_version")}
+
+
+def main(requests: io.FileIO, answers: IO[bytes]) -> None:
+    """Answer requests until there are no more, or none for a while."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import helm_python as sdk  # only here: it must not be loaded by a process that may fork
+
+    while True:
+        ready, _, _ = select.select([requests], [], [], REST)
+        line = requests.readline() if ready else b""
+        if not line:
+            return
+        signal.alarm(SECONDS)
+        answer = render(sdk, json.loads(line))
+        signal.alarm(0)
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    # Unbuffered, so that `select` sees whatever was not read yet.
+    main(os.fdopen(0, "rb", buffering=0), sys.stdout.buffer)
