@@ -31,6 +31,7 @@ _KINDS: dict[str, Any] = {
     "Service": create_namespaced_resource("", "v1", "Service", "services"),
     "Event": create_namespaced_resource("", "v1", "Event", "events"),
     "PersistentVolumeClaim": create_namespaced_resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    "RoleBinding": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     "Deployment": create_namespaced_resource("apps", "v1", "Deployment", "deployments"),
     "ReplicaSet": create_namespaced_resource("apps", "v1", "ReplicaSet", "replicasets"),
     "StatefulSet": create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets"),
@@ -49,18 +50,21 @@ _VERSION = re.compile(r"[a-z0-9.-]+(/v[a-z0-9]+)?")
 class Api:
     """One cluster, as one user. Raises only errors of `core.errors`; may be used from any thread."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, transport: httpx2.BaseTransport | None = None) -> None:
         user = User(token=access.token or None)
-        self._config = SingleConfig("node", Context(cluster="node"), Cluster(server=access.server), user)
+        # TLS is the transport's business; without this word lightkube would load the system's authorities in vain.
+        self._config = SingleConfig("node", Context(cluster="node"), Cluster(server=access.server, insecure=True), user)
         tls = access.tls()
-        self._client: Any = Client(
-            self._config, timeout=_TIMEOUT, trust_env=False, transport=httpx2.HTTPTransport(verify=tls, retries=1)
-        )
+
+        def way() -> httpx2.BaseTransport:
+            return transport or httpx2.HTTPTransport(verify=tls, retries=1)
+
+        self._client: Any = Client(self._config, timeout=_TIMEOUT, trust_env=False, transport=way())
         self._plain = httpx2.Client(
             base_url=access.server,
             timeout=_TIMEOUT,
             trust_env=False,
-            transport=httpx2.HTTPTransport(verify=tls, retries=1),
+            transport=way(),
             headers={"Authorization": f"Bearer {access.token}"} if access.token else {},
         )
         self._known: dict[str, dict[str, tuple[str, bool]]] = {}
@@ -98,6 +102,21 @@ class Api:
             query["continue"] = (page.get("metadata") or {}).get("continue") or ""
             if not query["continue"]:
                 return found
+
+    def allowed(self, namespace: str, verb: str, resource: str, *, user: str = "") -> bool:
+        """Say whether we, or `user`, may do this (authorization.k8s.io/v1 access reviews)."""
+        kind = "SubjectAccessReview" if user else "SelfSubjectAccessReview"
+        what = {"namespace": namespace, "verb": verb, "resource": resource}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": kind,
+            "spec": {
+                "resourceAttributes": what,
+                **({"user": user, "groups": ["system:authenticated"]} if user else {}),
+            },
+        }
+        answer = self._ask("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", json=body)
+        return bool(answer.json()["status"]["allowed"])
 
     def create(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object of the cluster's own; `Conflict` where it is already."""

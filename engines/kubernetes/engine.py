@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from core.errors import Conflict, Invalid, Missing, Rejected, Unavailable
+from core.errors import BreakwaterError, Invalid, Missing, Rejected, Unavailable
 from core.findings import blocking
 from engines.contract import (
     Capacity,
@@ -29,26 +29,32 @@ from engines.contract import (
     ReleaseStatus,
     Revision,
 )
-from engines.helm import Cluster, chartfile, helm
+from engines.helm import chartfile
 from engines.helm.port import check_names
 from engines.kubernetes import kept as keeping
 from engines.kubernetes.api import Api
+from engines.kubernetes.confined import confined
 from engines.kubernetes.findings import chart_findings
 from engines.kubernetes.kept import PENDING, Kept, Releases
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.look import Look
+from engines.kubernetes.tenancy import Tenancy
 from engines.planning import compute_of, images_of, items, mapping, quantity
 
-#: Labels of a tenant's namespace. Pod Security Admission enforces in the cluster what `plan` refuses before.
-OURS = {"app.kubernetes.io/managed-by": "breakwater"}
-GUARD = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "latest"}
-#: How long `apply` waits for a namespace that is just being removed.
-NAMESPACE_SECONDS = 45.0
 #: How long `remove` waits for pods to end; the cluster ends the rest by itself.
 REMOVE_SECONDS = 40.0
-#: A namespace that holds one of these is in use, whoever made it.
-_SIGNS_OF_USE = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Service", "PersistentVolumeClaim")
 _OWNER = "meta.helm.sh/release-name"
+
+
+class _Site:
+    """One cluster, as the parts of this engine see it."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        access = Access.read(settings.kubeconfig, settings.context)
+        self.api = Api(access)
+        self.releases = Releases(self.api)
+        self.tenancy = Tenancy(access, self.api, self.releases)
+        self.look = Look(self.api, self.releases, timedelta(seconds=settings.progress_deadline))
 
 
 class KubernetesEngine(Engine):
@@ -58,21 +64,24 @@ class KubernetesEngine(Engine):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
-        access = Access.read(settings.kubeconfig, settings.context)
-        self.helm = helm(settings.helm)
-        self._cluster = Cluster(kubeconfig=access.kubeconfig())
-        self._api = Api(access)
-        self._releases = Releases(self._api)
-        self._look = Look(self._api, self._releases, timedelta(seconds=settings.progress_deadline))
+        self.helm = confined(settings.helm)
+        self._site: _Site | None = _Site(settings) if settings.kubeconfig else None
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._guard = threading.Lock()
 
+    @property
+    def site(self) -> _Site:
+        """The cluster; `Invalid` for an engine without kubeconfig, which can only plan."""
+        if self._site is None:
+            self._site = _Site(self.settings)
+        return self._site
+
     def ping(self) -> str:
-        return f"Kubernetes {self._api.version()}"
+        return f"Kubernetes {self.site.api.version()}"
 
     def capacity(self) -> Capacity:
         cpu = memory = storage = 0
-        for node in self._api.all("Node"):
+        for node in self.site.api.all("Node"):
             if mapping(node.get("spec")).get("unschedulable"):
                 continue
             has = mapping(mapping(node.get("status")).get("allocatable"))
@@ -85,47 +94,60 @@ class KubernetesEngine(Engine):
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
         manifests = self.helm.render(chart, values, name=name, namespace=namespace).manifests
-        return Plan(manifests, tuple(chart_findings(manifests, namespace)), compute_of(manifests), images_of(manifests))
+        hooks = self.helm.hooks(chart, values, name=name, namespace=namespace)
+        findings = tuple(chart_findings((*manifests, *hooks), namespace))
+        return Plan(manifests, findings, compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:
         check_names(release.name, release.namespace)
         labels = keeping.labels_for(release, self.settings.name, chartfile.check(release.chart))
         wish = labels[keeping.CHART], labels[keeping.VALUES]
         with self._changing(release.namespace):
-            revisions = self._releases.revisions(release.namespace, release.name)
+            revisions = self.site.releases.revisions(release.namespace, release.name)
             present = revisions[-1] if revisions else None
             if (
                 present
                 and present.status == "deployed"
                 and (present.generation, present.wish) == (release.generation, wish)
             ):
-                return self._releases.revision(present)
+                return self.site.releases.revision(present)
+            if present and present.status in {"uninstalling", "uninstalled"}:
+                self.remove(release.name, release.namespace)  # whoever began this died
+                revisions, present = [], None
             self._check(self.plan(release.chart, release.values, name=release.name, namespace=release.namespace))
-            self._make_namespace(release.namespace)
+            self.site.tenancy.enter(release.namespace)
             interrupted = self._mend(revisions)
-            act = self.helm.upgrade if present else self.helm.install
+            self._install_or_upgrade(release, labels, upgrade=present is not None)
+            made = self._newest(release.name, release.namespace)
+            self._check_made(made)
+            self._sweep(interrupted, keep=self.site.releases.content(made).manifests)
+            return self.site.releases.revision(made)
+
+    def _install_or_upgrade(self, release: Release, labels: Mapping[str, str], *, upgrade: bool) -> None:
+        act = self.helm.upgrade if upgrade else self.helm.install
+        try:
             act(
-                self._cluster,
+                self.site.tenancy.cluster(release.namespace),
                 release.chart,
                 release.values,
                 name=release.name,
                 namespace=release.namespace,
                 labels=labels,
             )
-            made = self._newest(release.name, release.namespace)
-            self._check_made(made)
-            self._sweep(interrupted, keep=self._releases.content(made).manifests)
-            return self._releases.revision(made)
+        except BreakwaterError:
+            with suppress(BreakwaterError):  # the first error is the one to tell
+                self.site.tenancy.leave(release.namespace)
+            raise
 
     def rollback(self, name: str, namespace: str, revision: int | None = None, *, generation: int = 0) -> Revision:
         check_names(name, namespace)
         with self._changing(namespace):
-            revisions = self._releases.revisions(namespace, name)
+            revisions = self.site.releases.revisions(namespace, name)
             if not revisions:
                 raise Missing(f"There is no release {name} in {namespace}")
             present = revisions[-1]
             if generation and present.generation == generation and self._is_rollback(present):
-                return self._releases.revision(present)
+                return self.site.releases.revision(present)
             begun = next((kept for kept in revisions if _intent(kept)[0] == generation), None) if generation else None
             if begun and begun is not present and present.status == "deployed" and self._is_rollback(present):
                 return self._finish_rollback(present, generation)  # the caller died before the last step
@@ -133,37 +155,39 @@ class KubernetesEngine(Engine):
             interrupted = self._mend(revisions)
             wanted = generation or present.generation
             if generation and not begun:
-                self._releases.mark(present, rolling_back=f"{generation}-{target.number}")
-            self.helm.rollback(self._cluster, name=name, namespace=namespace, revision=target.number)
+                self.site.releases.mark(present, rolling_back=f"{generation}-{target.number}")
+            self.helm.rollback(
+                self.site.tenancy.cluster(namespace), name=name, namespace=namespace, revision=target.number
+            )
             made = self._newest(name, namespace)
-            self._sweep(interrupted, keep=self._releases.content(made).manifests)
+            self._sweep(interrupted, keep=self.site.releases.content(made).manifests)
             return self._finish_rollback(made, wanted)
 
     def _is_rollback(self, kept: Kept) -> bool:
-        return self._releases.content(kept).description.startswith("Rollback")
+        return self.site.releases.content(kept).description.startswith("Rollback")
 
     def _finish_rollback(self, made: Kept, generation: int) -> Revision:
         # Helm gave it the labels of the revision that it went back to: right for the digests, not for these.
-        self._releases.mark(made, generation=str(generation), rolling_back="")
-        return self._releases.revision(self._newest(made.name, made.namespace))
+        self.site.releases.mark(made, generation=str(generation), rolling_back="")
+        return self.site.releases.revision(self._newest(made.name, made.namespace))
 
     def remove(self, name: str, namespace: str) -> None:
         check_names(name, namespace)
         with self._changing(namespace):
-            revisions = self._releases.revisions(namespace, name)
+            revisions = self.site.releases.revisions(namespace, name)
             if revisions:
-                owned, running = self._all_objects(revisions), self._look.running(name, namespace)
+                owned, running = self._all_objects(revisions), self.site.look.running(name, namespace)
                 self._let_claims_go(namespace, owned)
                 with suppress(Missing):  # somebody else was faster
-                    self.helm.uninstall(self._cluster, name=name, namespace=namespace)
+                    self.helm.uninstall(self.site.tenancy.cluster(namespace), name=name, namespace=namespace)
                 self._delete(name, namespace, owned)
                 deadline = time.monotonic() + REMOVE_SECONDS
-                while self._look.still_there(namespace, running) and time.monotonic() < deadline:
+                while self.site.look.still_there(namespace, running) and time.monotonic() < deadline:
                     time.sleep(0.1)
-            self._drop_namespace(namespace)
+            self.site.tenancy.leave(namespace)
 
     def _newest(self, name: str, namespace: str) -> Kept:
-        revisions = self._releases.revisions(namespace, name)
+        revisions = self.site.releases.revisions(namespace, name)
         if not revisions:
             raise Unavailable(f"The release {name} was removed meanwhile")
         return revisions[-1]
@@ -177,7 +201,7 @@ class KubernetesEngine(Engine):
                 findings=[finding.as_dict() for finding in refused],
             )
         for manifest in plan.manifests:
-            inside = self._api.namespaced(manifest.api_version, manifest.kind)
+            inside = self.site.api.namespaced(manifest.api_version, manifest.kind)
             if inside is None:
                 raise Invalid(f"The cluster knows no {manifest.kind} of {manifest.api_version}")
             if not inside:
@@ -187,7 +211,7 @@ class KubernetesEngine(Engine):
 
     def _check_made(self, made: Kept) -> None:
         """A chart may render otherwise in a cluster than offline, and has hooks: look again at what Helm really made."""
-        content = self._releases.content(made)
+        content = self.site.releases.content(made)
         everything = (*content.manifests, *content.hooks)
         refused = blocking(chart_findings(everything, made.namespace))
         if refused:
@@ -203,7 +227,7 @@ class KubernetesEngine(Engine):
         """Free a release whose last caller died half way; return the revisions that never came to be."""
         present = revisions[-1] if revisions else None
         if present and present.status in PENDING:
-            self._releases.give_up(present)
+            self.site.releases.give_up(present)
         last_good = max((kept.number for kept in revisions if kept.status == "deployed"), default=0)
         return [kept for kept in revisions if kept.number > last_good and kept.status in {*PENDING, "failed"}]
 
@@ -220,21 +244,22 @@ class KubernetesEngine(Engine):
 
     def _objects(self, kept: Kept) -> list[Manifest]:
         try:
-            content = self._releases.content(kept)
+            content = self.site.releases.content(kept)
         except (Missing, Rejected):  # Helm drops the oldest revisions; one that cannot be read names nothing
             return []
         return [*content.manifests, *content.hooks]
 
     def _delete(self, release: str, namespace: str, objects: Sequence[Manifest]) -> None:
-        """Delete those of the objects that are still there and belong to the release."""
+        """Delete those of the objects that are still there and belong to the release; never anything of the cluster's."""
         for each in objects:
-            found = self._api.find_any(each.api_version, each.kind, namespace, each.name)
-            metadata = mapping(mapping(found).get("metadata"))
-            hook = "helm.sh/hook" in mapping(metadata.get("annotations"))
-            if metadata.get("deletionTimestamp") is not None:
+            if not self.site.api.namespaced(each.api_version, each.kind):
                 continue
-            if hook or mapping(metadata.get("annotations")).get(_OWNER) == release:
-                self._api.delete_any(each.api_version, each.kind, namespace, each.name)
+            found = mapping(self.site.api.find_any(each.api_version, each.kind, namespace, each.name))
+            metadata = mapping(found.get("metadata"))
+            annotations = mapping(metadata.get("annotations"))
+            ours = annotations.get(_OWNER) == release or "helm.sh/hook" in annotations
+            if ours and not metadata.get("deletionTimestamp"):
+                self.site.api.delete_any(each.api_version, each.kind, namespace, each.name)
 
     def _let_claims_go(self, namespace: str, objects: Sequence[Manifest]) -> None:
         """Have the cluster delete the volumes of StatefulSets with them; by itself it keeps them."""
@@ -242,36 +267,9 @@ class KubernetesEngine(Engine):
         for each in objects:
             if each.kind == "StatefulSet" and items(mapping(each.body.get("spec")).get("volumeClaimTemplates")):
                 try:
-                    self._api.patch("StatefulSet", each.name, namespace, policy)
+                    self.site.api.patch("StatefulSet", each.name, namespace, policy)
                 except Missing:
                     continue
-
-    # Namespaces
-
-    def _make_namespace(self, namespace: str) -> None:
-        deadline = time.monotonic() + NAMESPACE_SECONDS
-        while found := self._api.find("Namespace", namespace):
-            if mapping(found.get("status")).get("phase") != "Terminating":
-                return
-            if time.monotonic() > deadline:
-                raise Unavailable(f"The namespace {namespace} is still being removed")
-            time.sleep(0.2)
-        try:
-            self._api.create("Namespace", {"metadata": {"name": namespace, "labels": {**OURS, **GUARD}}})
-        except Conflict:  # made by another process just now
-            return
-
-    def _drop_namespace(self, namespace: str) -> None:
-        """Delete the tenant's namespace when it was made by us and nothing is in it."""
-        found = mapping(self._api.find("Namespace", namespace))
-        labels = mapping(mapping(found.get("metadata")).get("labels"))
-        if any(labels.get(key) != value for key, value in OURS.items()) or self._releases.any_in(namespace):
-            return
-        for kind in _SIGNS_OF_USE:
-            for each in self._api.all(kind, namespace):
-                if not mapping(each.get("metadata")).get("deletionTimestamp"):
-                    return
-        self._api.delete_namespace(namespace)
 
     @contextmanager
     def _changing(self, namespace: str) -> Iterator[None]:
@@ -285,31 +283,32 @@ class KubernetesEngine(Engine):
 
     def status(self, name: str, namespace: str) -> ReleaseStatus:
         check_names(name, namespace)
-        return self._look.status(name, namespace, datetime.now(UTC))
+        return self.site.look.status(name, namespace, datetime.now(UTC))
 
     def releases(self) -> list[tuple[str, str]]:
-        return self._releases.of_engine(self.settings.name)
+        return self.site.releases.of_engine(self.settings.name)
 
     def history(self, name: str, namespace: str) -> list[Revision]:
         check_names(name, namespace)
-        revisions = self._releases.revisions(namespace, name)
+        revisions = self.site.releases.revisions(namespace, name)
         if not revisions:
             raise Missing(f"There is no release {name} in {namespace}")
         if not revisions[-1].was_ready:  # perhaps nobody looked yet
             self.status(name, namespace)
-            revisions = self._releases.revisions(namespace, name)
-        return [self._releases.revision(kept) for kept in revisions]
+            revisions = self.site.releases.revisions(namespace, name)
+        return [self.site.releases.revision(kept) for kept in revisions]
 
     def logs(self, name: str, namespace: str, *, workload: str = "", tail: int = 200) -> list[LogLine]:
         check_names(name, namespace)
-        return self._look.logs(name, namespace, workload, tail)
+        return self.site.look.logs(name, namespace, workload, tail)
 
     def events(self, name: str, namespace: str, *, limit: int = 100) -> list[Event]:
         check_names(name, namespace)
-        return self._look.events(name, namespace, limit)
+        return self.site.look.events(name, namespace, limit)
 
     def close(self) -> None:
-        self._api.close()
+        if self._site is not None:
+            self._site.api.close()
 
 
 def _intent(kept: Kept | None) -> tuple[int, int]:

@@ -80,8 +80,8 @@ class Access:
         access.tls()  # certificates that cannot be read are told now, not at the first use
         return access
 
-    def kubeconfig(self) -> str:
-        """Return a kubeconfig with just this, for Helm."""
+    def kubeconfig(self, acting_as: str = "") -> str:
+        """Return a kubeconfig with just this, for Helm; with `acting_as` each request is made as that user."""
         cluster: dict[str, Any] = {"server": self.server}
         if not self.verify:
             cluster["insecure-skip-tls-verify"] = True
@@ -90,6 +90,8 @@ class Access:
         user: dict[str, Any] = {"token": self.token} if self.token else {}
         if self.certificate:
             user |= {"client-certificate-data": _encoded(self.certificate), "client-key-data": _encoded(self.key)}
+        if acting_as:
+            user["as"] = acting_as
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -142,7 +144,7 @@ def _server(value: Any) -> str:
 
 def _pem(part: Mapping[str, Any], key: str) -> str:
     try:
-        return base64.b64decode(_text(part.get(key)), validate=False).decode("ascii")
+        return base64.b64decode("".join(_text(part.get(key)).split()), validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         raise _invalid(f"has {key} that is no base64") from None
 
