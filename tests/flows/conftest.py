@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.flows.main_job import Centre, build_samples
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +135,139 @@ def mep(tmp_path: Path, start: Callable[..., Program]) -> Mep:
     found = Mep(port, folder, launch, launch())
     until(found.answers, 40, what="the MEP to answer")
     return found
+
+
+# --- the whole thing
+
+
+class WholeStack:
+    """`manage.py up` in a folder of its own, at free ports, with a private Docker daemon or the one that runs."""
+
+    def __init__(self, folder: Path, engine: str = "docker") -> None:
+        self.var, self.ready_file, self.output = folder / "var", folder / "ready.json", folder / "up.log"
+        self.web, self.mp1 = free_port(), free_port()
+        self.env = {
+            "BREAKWATER_VAR": str(self.var),
+            "BREAKWATER_WEB_PORT": str(self.web),
+            "BREAKWATER_NODE_ENGINE": engine,
+            "BREAKWATER_DOCKER_POOL": "10.94.0.0/16",
+            "MEP_MP1_PORT": str(self.mp1),
+            "MEP_DNS_PORT": str(free_port()),
+        }
+        self.program: Program | None = None
+        self.facts: dict[str, Any] = {}
+
+    def up(self, within: float = 240) -> dict[str, Any]:
+        """Start, and return what was started once everything works."""
+        self.ready_file.unlink(missing_ok=True)
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--ready-file", str(self.ready_file)]
+        self.program = Program(command, self.env, self.output)
+        until(self._ready_or_over, within, 0.1, what=f"the stack to work: {self.program.said()[-2000:]}")
+        assert self.program.process.poll() is None, self.program.said()[-3000:]
+        self.facts = json.loads(self.ready_file.read_text())
+        return self.facts
+
+    def down(self, number: int = signal.SIGINT, within: float = 90) -> int:
+        """End it as Ctrl-C does, and return its exit code."""
+        assert self.program
+        return self.program.stop(number, within)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.web}"
+
+    @property
+    def accounts(self) -> Path:
+        return self.var / "demo-accounts.json"
+
+    def centre(self) -> Centre:
+        """Return the public API, signed in as the administrator."""
+        accounts = json.loads(self.accounts.read_text())["accounts"]
+        admin = next(each for each in accounts if each["username"] == "admin")
+        return Centre(self.url, admin["username"], admin["password"])
+
+    def processes(self, part: str = "") -> dict[int, str]:
+        """Return the processes that were started for this stack, of those whose command holds `part`."""
+        found = {}
+        marks = (str(self.var).encode(), f"breakwater-{self._short()}".encode())
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                command, environ = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            ours = any(mark in command or mark in environ for mark in marks)
+            if ours and command and part.encode() in command:
+                found[int(entry.name)] = command.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        return found
+
+    def containers(self, name: str = "") -> dict[str, str]:
+        """Return the ids and names of this node's containers, of those whose name holds `name`."""
+        wanted = json.dumps({"label": [f"io.breakwater.node={self.facts['node']}"]})
+        with self.docker() as docker:
+            rows = docker.get("/containers/json", params={"all": "1", "filters": wanted}).raise_for_status().json()
+        return {row["Id"]: row["Names"][0] for row in rows if name in row["Names"][0]}
+
+    def address_of(self, container: str) -> str:
+        """Return a container's address on its network, for asking it without the loopback ports of the engine."""
+        with self.docker() as docker:
+            row = docker.get(f"/containers/{container}/json").raise_for_status().json()
+        return next((net["IPAddress"] for net in row["NetworkSettings"]["Networks"].values() if net["IPAddress"]), "")
+
+    def docker(self) -> httpx.Client:
+        """Return a client of the container engine."""
+        return httpx.Client(
+            transport=httpx.HTTPTransport(uds=self.facts["socket"]), base_url="http://docker", timeout=20
+        )
+
+    def leftovers(self) -> list[str]:
+        """Return everything on this machine that should have gone with the stack."""
+        short = self._short()
+        held = [f"process {pid}: {command}" for pid, command in self.processes().items()]
+        held += [str(path) for path in (Path("/run"), Path("/tmp")) for path in path.glob(f"breakwater-*{short}*")]
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        held += [line for line in mounts if str(self.var) in line or short in line]
+        routes = subprocess.run(["ip", "-br", "address"], capture_output=True, text=True, check=False).stdout
+        held += [line for line in routes.splitlines() if " 10.94." in line]
+        return held
+
+    def _ready_or_over(self) -> bool:
+        return self.ready_file.exists() or bool(self.program and self.program.process.poll() is not None)
+
+    def _short(self) -> str:
+        return hashlib.sha256(str((self.var / "docker").resolve()).encode()).hexdigest()[:10]
+
+
+def why_not_docker() -> str:
+    """Return why no container engine can be had here; empty when one can."""
+    if Path("/var/run/docker.sock").exists():
+        return ""
+    if os.geteuid() != 0:
+        return "no Docker socket, and only root may start a daemon"
+    if not shutil.which("dockerd"):
+        return "no dockerd (apt-get install docker.io)"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeStack]:
+    """One stack that works, for the tests of a module; it goes with them."""
+    reason = why_not_docker()
+    if reason:
+        pytest.skip(reason)
+    whole = WholeStack(tmp_path_factory.mktemp("stack"))
+    try:
+        whole.up()
+        yield whole
+    finally:
+        if whole.program and whole.program.process.poll() is None:
+            whole.down()
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sample packages, of a provider that no store knows yet."""
+    folder = tmp_path_factory.mktemp("samples")
+    build_samples(folder, "Flow tests")
+    return folder
