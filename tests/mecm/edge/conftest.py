@@ -14,6 +14,9 @@ from cryptography.x509.oid import NameOID
 
 from mecm.edge import services
 from mecm.nodes.models import Node
+from tests.mecm.deployments.conftest import threads_db
+
+__all__ = ["threads_db"]
 
 
 class Machine:

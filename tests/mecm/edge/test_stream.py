@@ -83,14 +83,14 @@ def test_a_wish_that_is_rolled_back_uses_no_revision(node: Node) -> None:
     assert revs(node) == [("a", 1), ("c", 2)]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("threads_db")
 def test_writers_at_the_same_time_never_let_a_reader_pass_a_revision(node: Node) -> None:
     """A reader that follows the stream while four writers commit sees every revision once, and none too late."""
     _race(node, writers=4, each=15)
 
 
 @pytest.mark.live
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("threads_db")
 def test_writers_at_the_same_time_never_let_a_reader_pass_a_revision_on_postgresql(node: Node) -> None:
     """As above; only PostgreSQL lets transactions overlap, so only there a bare sequence would lose revisions."""
     if connection.vendor != "postgresql":
@@ -280,7 +280,7 @@ def test_a_report_that_nobody_understands_holds_up_no_other(node: Node, heard: A
 
 
 # --- the doorbell and the cost of many nodes -----------------------------------------------------------------------------
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("threads_db")
 def test_the_bell_rings_after_the_commit_and_not_before(node: Node) -> None:
     before = bell().value()
     with transaction.atomic():
