@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 
-from core.errors import BreakwaterError, Denied, Invalid, Missing, TooLarge
+from core.errors import BreakwaterError, Denied, Invalid, Missing, TooLarge, Unavailable
 from mep.mp1 import links, tokens
 from mep.mp1.models import App
 from mep.mp1.subscriptions import SERVICE_API, SUPPORT_API
@@ -89,12 +90,17 @@ class Endpoint:
             call = Call(request)
             if len(request.get_full_path()) > LONGEST_TARGET:
                 raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
-            if not self.query:
-                _ = self._who(call)
-                call.no_query()
-            return handler(call, **path)
+            if not self.needs_app or request.method in ("GET", "HEAD"):
+                return self._handle(handler, call, path)
+            # Who asks is read under the same write lock that the change needs: an app that is discarded at this
+            # very moment either changes something before or is refused.
+            with transaction.atomic():
+                return self._handle(handler, call, path)
         except BreakwaterError as error:
             return refused(error)
+        except OperationalError as error:
+            log.warning("%s %s met a busy database: %s", request.method, request.path, error)
+            return refused(Unavailable("The MEP is busy; try again in a moment"))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             return problem(500, "Something went wrong on our side", "The MEP failed; its log says why", "internal")
@@ -102,8 +108,12 @@ class Endpoint:
     #: Whether callers must show an access token of an app; the token and management endpoints ask for other things.
     needs_app = True
 
-    def _who(self, call: Call) -> App | None:
-        return call.app if self.needs_app else None
+    def _handle(self, handler: Handler, call: Call, path: dict[str, str]) -> HttpResponse:
+        if self.needs_app:
+            _ = call.app
+        if not self.query:
+            call.no_query()
+        return handler(call, **path)
 
 
 class Open(Endpoint):

@@ -118,6 +118,8 @@ class Courier:
     def __init__(self, database: Database, authority: str | None = None) -> None:
         self._database = database
         self._busy: dict[str, asyncio.Task[None]] = {}
+        #: A task has ended since the last pump. What was put into its outbox in its last moment has no other bell.
+        self.stirred = False
         trust = ssl.create_default_context()
         if authority:
             trust.load_verify_locations(cadata=authority)
@@ -131,6 +133,7 @@ class Courier:
 
     async def pump(self) -> None:
         """Start a task for every subscription that has something to send and none yet."""
+        self.stirred = False
         room = WIDTH - len(self._busy)
         if room <= 0:
             return
@@ -138,7 +141,11 @@ class Courier:
             if subscription not in self._busy:
                 task = asyncio.create_task(self._serve(subscription))
                 self._busy[subscription] = task
-                task.add_done_callback(lambda _, key=subscription: self._busy.pop(key, None))  # type: ignore[misc]
+                task.add_done_callback(lambda _, key=subscription: self._ended(key))  # type: ignore[misc]
+
+    def _ended(self, subscription: str) -> None:
+        self._busy.pop(subscription, None)
+        self.stirred = True
 
     async def close(self) -> None:
         """Stop; what is under way is sent again after the next start."""

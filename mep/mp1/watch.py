@@ -68,6 +68,8 @@ class Watch:
         with ThreadPoolExecutor(1, "mep-watch-db") as hands:
             try:
                 asyncio.run(self._main(hands))
+            except Exception:
+                log.critical("the watch has ended; heartbeats and notifications stand still", exc_info=True)
             finally:
                 hands.submit(connection.close)
 
@@ -82,13 +84,16 @@ class Watch:
         due: float | None = None
         chores = 0.0
         try:
-            await database(catalogue.forgive_absence)
+            forgiven = False
             while not self._stopping.is_set():
                 try:
+                    if not forgiven:
+                        await database(catalogue.forgive_absence)
+                        forgiven = True
                     if time.time() >= chores:
                         await database(self._chores)
                         chores = time.time() + HOURLY
-                    if pulse.moved() or (due is not None and time.time() >= due):
+                    if pulse.moved() or courier.stirred or (due is not None and time.time() >= due):
                         due = await database(sweep)
                         await courier.pump()
                     await asyncio.sleep(BEAT)

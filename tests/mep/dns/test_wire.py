@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import struct
 from typing import Any
 
 import dns.edns
@@ -160,6 +161,14 @@ def test_other_opcodes_are_not_implemented_and_other_edns_versions_bad() -> None
     assert isinstance(data, bytes)
     assert dns.message.from_wire(data).rcode() == dns.rcode.NOTIMP
     assert ask(dns.message.make_query("hello.example", "A", use_edns=1)).rcode() == dns.rcode.BADVERS
+
+
+@pytest.mark.parametrize("length", [64, 0x80, 0xBF, 0xC0, 0xFF])
+def test_a_label_is_at_most_63_long_and_a_question_is_not_compressed(length: int) -> None:
+    data = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + bytes([length]) + b"a" * length + b"\0" + struct.pack("!2H", 1, 1)
+    found = responder(forwards=True).reply(data, "127.0.0.1", udp=True)
+    assert isinstance(found, bytes)
+    assert dns.message.from_wire(found).rcode() == dns.rcode.FORMERR
 
 
 def test_answers_are_met_with_silence() -> None:
