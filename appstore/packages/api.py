@@ -128,7 +128,7 @@ def visible(actor: access.Actor, pk: Any, queryset: QuerySet[Package] | None = N
 class _Negotiation(DefaultContentNegotiation):
     """Leaves `?format=` to us: it is the format of packages, not of answers."""
 
-    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 class PackagesView(ApiView):
@@ -140,12 +140,12 @@ class PackagesView(ApiView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Keep the check against forged requests from reading an upload to look for its token in the form."""
-        made = super().initialize_request(request, *args, **kwargs)
+        made: Any = super().initialize_request(request, *args, **kwargs)
         if request.method == "POST":
             # It finds an empty form and then looks at X-CSRFToken, which a browser's script sends.
             made._data = made._full_data = QueryDict()
             made._files = MultiValueDict()
-        return made
+        return made  # type: ignore[no-any-return]
 
     @extend_schema(
         responses=PackageRow(many=True),
@@ -200,6 +200,9 @@ class PackagesView(ApiView):
         plain = request._request
         organisation = organisation_for(plain, self.permission)
         expected = uploads.expected_digest(plain)
+        uploads.check_length(plain)
+        if uploads.is_question(plain):
+            return Response(status=204)
         with uploads.received(plain) as (file, name):
             package = services.take_in(
                 file, actor=self.actor, organisation=organisation, filename=name, expected=expected

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from core.errors import Invalid, TooLarge
+from core.errors import Invalid, TooLarge, Unavailable
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 _CHUNK = 1 << 20
@@ -48,8 +48,9 @@ class Incoming:
             raise TooLarge(f"The file is larger than the {self.limit} bytes that are taken", limit=self.limit)
         self._digest.update(chunk)
         view = memoryview(chunk)
-        while view:
-            view = view[self._file.write(view) :]
+        with _disk_errors():
+            while view:
+                view = view[self._file.write(view) :]
         self.size += len(chunk)
         self._owed += len(chunk)
         if self._owed >= _FLUSH_EVERY:
@@ -64,21 +65,24 @@ class Incoming:
         digest = self._digest.hexdigest()
         if expected and expected.lower() != digest:
             raise Invalid("The file did not arrive as it was sent: its SHA-256 is another", sha256=digest)
+        with _disk_errors():
+            self._place(path_of(digest))
+        return digest, self.size
+
+    def _place(self, target: Path) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
-        target = path_of(digest)
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             os.utime(target)  # so that the garbage sweep takes it for new
             if target.exists():
                 self.path.unlink()
                 self._kept = True
-                return digest, self.size
+                return
         self.path.chmod(0o444)
         self.path.replace(target)
         self._kept = True
         _sync_folder(target.parent)
-        return digest, self.size
 
     def abandon(self) -> None:
         """Forget the file unless it was kept."""
@@ -89,11 +93,26 @@ class Incoming:
 
 
 @contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Translate what a full or broken disk raises."""
+    try:
+        yield
+    except OSError as problem:
+        raise Unavailable(f"The store cannot write at the moment: {problem.strerror or problem}") from problem
+
+
+def begin(limit: int | None = None) -> Incoming:
+    """Return a new file on its way in; whoever begins must `keep` or `abandon` it."""
+    folder = Path(settings.BLOB_DIR) / "incoming"
+    with _disk_errors():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Incoming(folder / f"{secrets.token_hex(16)}.part", limit)
+
+
+@contextmanager
 def incoming(limit: int | None = None) -> Iterator[Incoming]:
     """Receive one file: `write` chunks, then `keep`. Leaving without `keep` leaves nothing."""
-    folder = Path(settings.BLOB_DIR) / "incoming"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = Incoming(folder / f"{secrets.token_hex(16)}.part", limit)
+    file = begin(limit)
     try:
         yield file
     finally:

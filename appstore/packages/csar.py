@@ -162,7 +162,8 @@ def template_of(csar: Csar) -> tosca.Template | None:
     name = _definition(csar.archive, f"{csar.root}APPD/")
     if name:
         return _template_in(csar, csar.archive, csar.root, name[len(csar.root) :], name[len(csar.root) :])
-    return _no_template(csar, entry or "APPD")
+    _no_template(csar, entry or "APPD")
+    return None
 
 
 def _no_template(csar: Csar, place: str) -> None:

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -26,24 +27,59 @@ _ENVELOPE = 1 << 20
 _FIELD = "file"
 
 
+#: Under this name the ASGI side leaves a ticket in the scope of a request (see `ingest`).
+TICKET = "breakwater.upload"
+
+
+@dataclass(slots=True)
+class Ticket:
+    """What the ASGI side says about an upload: only a question whether it may come, or the body that has arrived."""
+
+    body: blobs.Incoming | None = None
+
+
+def ticket_of(request: HttpRequest) -> Ticket | None:
+    """Return the ticket of a request; None when its body is still on the wire."""
+    ticket = request.META.get("asgi.scope", {}).get(TICKET)
+    return ticket if isinstance(ticket, Ticket) else None
+
+
+def is_question(request: HttpRequest) -> bool:
+    """Tell whether the ASGI side only asks if this upload would be taken."""
+    ticket = ticket_of(request)
+    return ticket is not None and ticket.body is None
+
+
+def check_length(request: HttpRequest) -> None:
+    """`TooLarge` before anything is read when the length that the client tells is over the limit."""
+    told, limit = _content_length(request), settings.MAX_PACKAGE_BYTES
+    if told is not None and told > limit + (_ENVELOPE if _is_form(request) else 0):
+        raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
+
+
 @contextmanager
 def received(request: HttpRequest) -> Iterator[tuple[blobs.Incoming, str]]:
-    """Read the whole body and give the file in it with its name; leaving without `keep` leaves nothing.
-
-    `TooLarge` before anything is read when the length that the client tells is over the limit.
-    """
-    multipart = request.META.get("CONTENT_TYPE", "").startswith("multipart/form-data")
-    told = _content_length(request)
-    limit: int = settings.MAX_PACKAGE_BYTES
-    if told is not None and told > limit + (_ENVELOPE if multipart else 0):
-        raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
-    with blobs.incoming(limit) as file:
-        if multipart:
-            name = _read_multipart(request, file)
+    """Read the whole body and give the file in it with its name; leaving without `keep` leaves nothing."""
+    check_length(request)
+    ticket = ticket_of(request)
+    arrived = ticket.body if ticket else None
+    if arrived is not None and not _is_form(request):
+        yield arrived, request.GET.get("filename", "")
+        return
+    with blobs.incoming(settings.MAX_PACKAGE_BYTES) as file:
+        if arrived is not None:
+            with arrived.path.open("rb") as body:
+                name = _read_multipart(request, file, body)
+        elif _is_form(request):
+            name = _read_multipart(request, file, request)
         else:
             name = request.GET.get("filename", "")
-            _read_raw(request, file, told)
+            _read_raw(request, file, _content_length(request))
         yield file, name
+
+
+def _is_form(request: HttpRequest) -> bool:
+    return request.META.get("CONTENT_TYPE", "").startswith("multipart/form-data")
 
 
 def expected_digest(request: HttpRequest) -> str:
@@ -123,9 +159,8 @@ class _IntoStore(FileUploadHandler):
         return UploadedFile(io.BytesIO(), self.name, size=file_size)
 
 
-def _read_multipart(request: HttpRequest, file: blobs.Incoming) -> str:
+def _read_multipart(request: HttpRequest, file: blobs.Incoming, stream: Any) -> str:
     handler = _IntoStore(request, file)
-    stream: Any = request
     try:
         parser = MultiPartParser(request.META, stream, [handler], request.encoding)
         parser.parse()

@@ -1,0 +1,134 @@
+"""Uploads without a thread each: bodies are received on the ASGI side, then handed to the ordinary view.
+
+A slow client would hold one of the few threads that serve all pages for as long as its upload takes. So
+this wrapper first asks the view whether the upload would be taken (who asks, how large), then receives the
+body into the store's `incoming` folder, and at last calls the view with the file that has arrived.
+
+    pages = Ingest(WSGIMiddleware(get_wsgi_application()))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+
+from appstore.packages import blobs
+from appstore.packages.uploads import TICKET, Ticket
+from core.errors import BreakwaterError, Invalid
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PATH = "/api/v1/packages"
+_PIECE = 1 << 20
+#: A client that sends nothing for this long is gone.
+_PATIENCE = 120.0
+#: A form has a little more around its file.
+_ENVELOPE = 1 << 20
+
+
+class Ingest:
+    """Wraps the application that serves pages; everything but an upload passes through untouched."""
+
+    def __init__(self, app: App, *, writers: int = 4) -> None:
+        self.app = app
+        self._writers = ThreadPoolExecutor(writers, "ingest")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH:
+            await self._upload(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = _Kept()
+        await self.app({**scope, TICKET: Ticket()}, _nothing, asked)
+        if asked.status != 204:
+            await asked.tell(send)
+            return
+        loop = asyncio.get_running_loop()
+        limit = settings.MAX_PACKAGE_BYTES + (_ENVELOPE if _is_form(scope) else 0)
+        try:
+            body = await loop.run_in_executor(self._writers, blobs.begin, limit)
+        except BreakwaterError as problem:
+            await _refuse(problem, send)
+            return
+        try:
+            if await self._take(body, receive):
+                await self.app({**scope, TICKET: Ticket(body)}, _nothing, send)
+        except BreakwaterError as problem:
+            await _refuse(problem, send)
+        finally:
+            await loop.run_in_executor(self._writers, body.abandon)
+
+    async def _take(self, body: blobs.Incoming, receive: Receive) -> bool:
+        """Write the body to disk, one piece while the next one arrives; False when the client has gone away."""
+        loop = asyncio.get_running_loop()
+        piece, writing = bytearray(), None
+        more = True
+        try:
+            while more:
+                try:
+                    async with asyncio.timeout(_PATIENCE):
+                        message = await receive()
+                except TimeoutError:
+                    raise Invalid(f"Nothing arrived for {_PATIENCE:g} seconds") from None
+                if message["type"] == "http.disconnect":
+                    return False
+                piece += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(piece) >= _PIECE or not more:
+                    if writing is not None:
+                        await writing
+                    writing = loop.run_in_executor(self._writers, body.write, bytes(piece))
+                    piece.clear()
+        finally:
+            if writing is not None:
+                await writing
+        return True
+
+
+def _is_form(scope: Scope) -> bool:
+    return any(name == b"content-type" and value.startswith(b"multipart/") for name, value in scope["headers"])
+
+
+async def _nothing() -> dict[str, Any]:
+    """A body of no bytes."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+class _Kept:
+    """Keeps an answer instead of sending it."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.status = 0
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        self.messages.append(message)
+
+    async def tell(self, send: Send) -> None:
+        """Send what was kept."""
+        for message in self.messages:
+            await send(message)
+
+
+async def _refuse(problem: BreakwaterError, send: Send) -> None:
+    text = json.dumps(problem.problem()).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(text)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

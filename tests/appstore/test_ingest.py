@@ -1,0 +1,197 @@
+"""Uploads on the ASGI side: asked first, received without a thread, handed over whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appstore.packages.ingest import PATH, Ingest
+from appstore.packages.uploads import TICKET
+from tests.appstore import making
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class View:
+    """Stands for the pages: answers the question with `status`, then keeps what it was given."""
+
+    def __init__(self, status: int = 204) -> None:
+        self.status = status
+        self.asked = 0
+        self.got: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        ticket = scope.get(TICKET)
+        if ticket is None:
+            status = 299
+        elif ticket.body is None:
+            self.asked, status = self.asked + 1, self.status
+        else:
+            self.got.append(ticket.body.path.read_bytes())
+            status = 201
+        assert (await receive())["body"] == b""
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def ask(view: View, *messages: dict[str, Any], path: str = PATH, method: str = "POST") -> tuple[int, int]:
+    """Run one request; return its status and how many messages of the body were read."""
+    waiting = list(messages)
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    if path != PATH or method != "POST":
+        waiting = [{"type": "http.request", "body": b""}]
+    asyncio.run(Ingest(view)(scope, receive, send))
+    return (statuses or [0])[0], len(messages) - len(waiting)
+
+
+def piece(content: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+def parts(settings: Any) -> list[Path]:
+    return list(Path(settings.BLOB_DIR).rglob("*.part"))
+
+
+def test_a_body_is_handed_over_whole(settings: Any) -> None:
+    view = View()
+    content = [bytes([n]) * 700_000 for n in range(5)]
+    assert ask(view, *(piece(c) for c in content), piece(b"", more=False)) == (201, 6)
+    assert view.got == [b"".join(content)]
+    assert parts(settings) == []
+
+
+def test_a_refusal_comes_before_the_body_is_read(settings: Any) -> None:
+    view = View(status=403)
+    assert ask(view, piece(b"x", more=False)) == (403, 0)
+    assert (view.asked, view.got) == (1, [])
+    assert parts(settings) == []
+
+
+def test_a_client_that_goes_away_leaves_nothing(settings: Any) -> None:
+    view = View()
+    assert ask(view, piece(b"x" * 3_000_000))[0] == 0
+    assert view.got == []
+    assert parts(settings) == []
+
+
+def test_too_much_is_refused_while_it_arrives(settings: Any) -> None:
+    settings.MAX_PACKAGE_BYTES = 1_500_000
+    view = View()
+    status, read = ask(view, *(piece(b"x" * (1 << 20)) for _ in range(9)))
+    assert status == 413
+    assert read < 9
+    assert view.got == []
+    assert parts(settings) == []
+
+
+def test_everything_else_passes_through() -> None:
+    view = View()
+    assert ask(view, path="/api/v1/nodes")[0] == 299
+    assert ask(view, method="GET")[0] == 299
+    assert view.asked == 0
+
+
+PREPARE = """
+import django; django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from core.accounts import services
+from core.accounts.access import Actor
+from core.accounts.models import User
+user = User.objects.create_user(username="ann", password=None)
+services.found_organisation(slug="acme", name="Acme", actor=Actor(user))
+print("TOKEN", services.issue_token(user, name="t", actor=Actor(user))[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, Path]]:
+    """A real server with two threads for pages: its port, a token, its store."""
+    folder = tmp_path_factory.mktemp("server")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "MEP_"))}
+    env |= {"BREAKWATER_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "mecm.settings", "BREAKWATER_LOG_LEVEL": "ERROR"}
+    made = subprocess.run(
+        [sys.executable, "-c", PREPARE], cwd=ROOT, env=env, check=True, capture_output=True, text=True
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "tests.appstore.upload_server:application", "--port", str(port)]
+    process = subprocess.Popen([*command, "--log-level", "error"], cwd=ROOT, env=env)
+    try:
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 30, what="the server")
+        yield port, made.stdout.split()[-1], folder / "blobs"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def begin(port: int, token: str, length: int) -> socket.socket:
+    """Start an upload of `length` bytes and send the first of them."""
+    wire = socket.create_connection(("127.0.0.1", port), timeout=20)
+    head = f"POST {PATH}?filename=slow.csar HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    wire.sendall(head.encode() + f"Content-Length: {length}\r\nContent-Type: application/octet-stream\r\n\r\n".encode())
+    wire.sendall(b"x" * 1000)
+    return wire
+
+
+def post(port: int, token: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream", **headers}
+    connection.request("POST", f"{PATH}?filename=a.csar", body=body, headers=sent)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return answer.status, json.loads(text)
+
+
+def test_slow_uploads_hold_no_thread_and_broken_ones_leave_nothing(server: tuple[int, str, Path]) -> None:
+    port, token, store = server
+    before = set(store.glob("sha256/*/*"))
+    with ExitStack() as wires:
+        for _ in range(12):
+            wires.enter_context(begin(port, token, 10_000_000))
+        until(lambda: len(list(store.glob("incoming/*.part"))) == 12, 20, what="twelve uploads under way")
+        # Two threads serve pages, twelve uploads are under way, and there is an answer all the same.
+        status, told = post(port, token, making.edgegallery())
+        assert (status, told["filename"]) == (201, "a.csar")
+    until(lambda: not list(store.glob("incoming/*")), 20, what="the store to forget broken uploads")
+    assert len(set(store.glob("sha256/*/*")) - before) == 1
+
+
+def test_every_form_of_upload_arrives(server: tuple[int, str, Path]) -> None:
+    port, token, store = server
+    chunks = iter([making.chart_bytes("one")[:100], making.chart_bytes("one")[100:]])
+    status, told = post(port, token, chunks)  # http.client sends an iterator in chunks, without a length
+    assert (status, told["size"]) == (201, len(making.chart_bytes("one")))
+    content = making.chart_bytes("two")
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="two.tgz"\r\n\r\n' + content + b"\r\n--b--\r\n"
+    )
+    status, told = post(port, token, form, **{"Content-Type": "multipart/form-data; boundary=b"})
+    assert (status, told["size"], told["filename"]) == (201, len(content), "two.tgz")
+    status, told = post(port, token, making.chart_bytes("three"), **{"X-Content-SHA256": "0" * 64})
+    assert (status, told["code"]) == (400, "invalid")
+    assert post(port, "nobody", b"x")[0] == 401
+    assert list(store.glob("incoming/*")) == []
