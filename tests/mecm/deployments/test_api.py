@@ -202,8 +202,11 @@ def test_an_agent_is_asked_for_log_lines_while_somebody_looks(api: Any, deployme
         node_id=deployment.node_id, kind="appLog", key=str(deployment.pk), status={"lines": lines}
     )
     assert [line["text"] for line in api.get(f"{url}?tail=2").json()["lines"]] == ["7", "8"]
-    again = DesiredObject.objects.get(kind="logWatch", key=str(deployment.pk))
-    assert again.rev == watch.rev, "a second look within seconds writes nothing"
+    for left, renewed in ((20, False), (10, True)):
+        DesiredObject.objects.filter(pk=watch.pk).update(spec={"until": time.time() + left}, sha256="")
+        api.get(url)
+        again = DesiredObject.objects.get(pk=watch.pk)
+        assert (again.rev > watch.rev) is renewed, "a second look within seconds writes nothing"
     assert api.get(f"{url}?tail=-1").status_code == 400
 
 
