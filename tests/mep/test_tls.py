@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import threading
@@ -92,3 +93,29 @@ def test_two_processes_that_start_at_once_agree() -> None:
 
 def test_nothing_older_than_tls_1_2_is_spoken() -> None:
     assert tls.context(tls.ensure()).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_server_that_runs_goes_over_to_the_renewed_certificate() -> None:
+    files = tls.ensure()
+    context = tls.context(files)
+
+    async def serial_seen(port: int) -> int:
+        trust = ssl.create_default_context(cafile=str(files.ca))
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname="mep")
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return x509.load_der_x509_certificate(shown).serial_number
+
+    async def talk() -> tuple[int, int]:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        before = await serial_seen(port)
+        files.key.unlink()
+        context.load_cert_chain(tls.ensure().chain, files.key)
+        after = await serial_seen(port)
+        server.close()
+        return before, after
+
+    before, after = asyncio.run(talk())
+    assert before != after
+    assert after == certificate(files.chain).serial_number
