@@ -65,6 +65,7 @@ class Story:
         self.mark = secrets.token_hex(3)
         self.node = self._node(node)
         self.took: list[tuple[str, float]] = []
+        self.packages: dict[str, str] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
