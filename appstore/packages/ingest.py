@@ -3,8 +3,10 @@
 A slow client would hold one of the few threads that serve all pages for as long as its upload takes. So
 this wrapper first asks the view whether the upload would be taken (who asks, how large), then receives the
 body into the store's `incoming` folder, and at last calls the view with the file that has arrived.
+Forms must be taken apart by Django, so they get threads of their own and can only wait for each other.
 
-    pages = Ingest(WSGIMiddleware(get_wsgi_application()))
+    wsgi = get_wsgi_application()
+    pages = Ingest(WSGIMiddleware(wsgi, workers=16), forms=WSGIMiddleware(wsgi, workers=4))
 """
 
 from __future__ import annotations
@@ -30,23 +32,23 @@ PATH = "/api/v1/packages"
 _PIECE = 1 << 20
 #: A client that sends nothing for this long is gone.
 _PATIENCE = 120.0
-#: A form has a little more around its file.
-_ENVELOPE = 1 << 20
 
 
 class Ingest:
     """Wraps the application that serves pages; everything but an upload passes through untouched."""
 
-    def __init__(self, app: App, *, writers: int = 4) -> None:
-        self.app = app
+    def __init__(self, app: App, *, forms: App, writers: int = 4) -> None:
+        self.app, self.forms = app, forms
         self._writers = ThreadPoolExecutor(writers, "ingest")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH:
-            await self._upload(scope, receive, send)
-        else:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
             await self.app(scope, receive, send)
+        elif _is_form(scope):
+            await self.forms(scope, receive, send)
+        else:
+            await self._upload(scope, receive, send)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _Kept()
@@ -55,9 +57,8 @@ class Ingest:
             await asked.tell(send)
             return
         loop = asyncio.get_running_loop()
-        limit = settings.MAX_PACKAGE_BYTES + (_ENVELOPE if _is_form(scope) else 0)
         try:
-            body = await loop.run_in_executor(self._writers, blobs.begin, limit)
+            body = await loop.run_in_executor(self._writers, blobs.begin, settings.MAX_PACKAGE_BYTES)
         except BreakwaterError as problem:
             await _refuse(problem, send)
             return

@@ -62,16 +62,12 @@ def received(request: HttpRequest) -> Iterator[tuple[blobs.Incoming, str]]:
     """Read the whole body and give the file in it with its name; leaving without `keep` leaves nothing."""
     check_length(request)
     ticket = ticket_of(request)
-    arrived = ticket.body if ticket else None
-    if arrived is not None and not _is_form(request):
-        yield arrived, request.GET.get("filename", "")
+    if ticket and ticket.body:
+        yield ticket.body, request.GET.get("filename", "")
         return
     with blobs.incoming(settings.MAX_PACKAGE_BYTES) as file:
-        if arrived is not None:
-            with arrived.path.open("rb") as body:
-                name = _read_multipart(request, file, body)
-        elif _is_form(request):
-            name = _read_multipart(request, file, request)
+        if _is_form(request):
+            name = _read_multipart(request, file)
         else:
             name = request.GET.get("filename", "")
             _read_raw(request, file, _content_length(request))
@@ -159,8 +155,9 @@ class _IntoStore(FileUploadHandler):
         return UploadedFile(io.BytesIO(), self.name, size=file_size)
 
 
-def _read_multipart(request: HttpRequest, file: blobs.Incoming, stream: Any) -> str:
+def _read_multipart(request: HttpRequest, file: blobs.Incoming) -> str:
     handler = _IntoStore(request, file)
+    stream: Any = request
     try:
         parser = MultiPartParser(request.META, stream, [handler], request.encoding)
         parser.parse()

@@ -61,7 +61,7 @@ def ask(view: View, *messages: dict[str, Any], path: str = PATH, method: str = "
     scope = {"type": "http", "method": method, "path": path, "headers": []}
     if path != PATH or method != "POST":
         waiting = [{"type": "http.request", "body": b""}]
-    asyncio.run(Ingest(view)(scope, receive, send))
+    asyncio.run(Ingest(view, forms=view)(scope, receive, send))
     return (statuses or [0])[0], len(messages) - len(waiting)
 
 
@@ -147,11 +147,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str,
         process.wait(20)
 
 
-def begin(port: int, token: str, length: int) -> socket.socket:
-    """Start an upload of `length` bytes and send the first of them."""
+def begin(port: int, token: str, kind: str = "application/octet-stream") -> socket.socket:
+    """Start a large upload and send the first bytes of it."""
     wire = socket.create_connection(("127.0.0.1", port), timeout=20)
     head = f"POST {PATH}?filename=slow.csar HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
-    wire.sendall(head.encode() + f"Content-Length: {length}\r\nContent-Type: application/octet-stream\r\n\r\n".encode())
+    wire.sendall(head.encode() + f"Content-Length: 10000000\r\nContent-Type: {kind}\r\n\r\n".encode())
     wire.sendall(b"x" * 1000)
     return wire
 
@@ -171,9 +171,11 @@ def test_slow_uploads_hold_no_thread_and_broken_ones_leave_nothing(server: tuple
     before = set(store.glob("sha256/*/*"))
     with ExitStack() as wires:
         for _ in range(12):
-            wires.enter_context(begin(port, token, 10_000_000))
-        until(lambda: len(list(store.glob("incoming/*.part"))) == 12, 20, what="twelve uploads under way")
-        # Two threads serve pages, twelve uploads are under way, and there is an answer all the same.
+            wires.enter_context(begin(port, token))
+        for _ in range(4):
+            wires.enter_context(begin(port, token, "multipart/form-data; boundary=b"))
+        until(lambda: len(list(store.glob("incoming/*.part"))) == 14, 20, what="uploads under way")
+        # Two threads serve pages, two forms; sixteen uploads are under way, and there is an answer all the same.
         status, told = post(port, token, making.edgegallery())
         assert (status, told["filename"]) == (201, "a.csar")
     until(lambda: not list(store.glob("incoming/*")), 20, what="the store to forget broken uploads")

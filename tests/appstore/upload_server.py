@@ -9,8 +9,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mecm.settings")
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
-pages = WSGIMiddleware(get_wsgi_application(), workers=2)  # type: ignore[arg-type]
+wsgi = get_wsgi_application()
+pages = WSGIMiddleware(wsgi, workers=2)  # type: ignore[arg-type]
+forms = WSGIMiddleware(wsgi, workers=2)  # type: ignore[arg-type]
 
 from appstore.packages.ingest import Ingest  # noqa: E402  (its models need the apps to be loaded)
 
-application = Ingest(pages)  # type: ignore[arg-type]
+application = Ingest(pages, forms=forms)  # type: ignore[arg-type]
