@@ -17,11 +17,15 @@ from core.operations.models import Operation
 from engines.contract import EngineSettings
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
-from tests.live.conftest import TestCluster, kubernetes_cluster  # noqa: F401 - a fixture
+from tests.live import conftest as live
+from tests.live.conftest import TestCluster
 from tests.mecm.deployments import fake_mep
 from tests.waiting import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.usefixtures("threads_db")]
+
+#: The cluster of the live tests.
+kubernetes_cluster = live.kubernetes_cluster
 
 CHARTS = Path(__file__).resolve().parents[2] / "contracts" / "charts"
 MISSING = "localhost/breakwater/there-is-no-such-image:1"
@@ -43,7 +47,7 @@ def package(make_package: Any) -> Any:
 
 
 @pytest.fixture
-def node(api: Any, kubernetes_cluster: TestCluster) -> Iterator[Node]:  # noqa: F811 - the fixture above
+def node(api: Any, kubernetes_cluster: TestCluster) -> Iterator[Node]:
     """A direct node, made as an operator makes it: by HTTP alone."""
     made = api.post("/api/v1/nodes", {"name": "quay-1", "engine": "kubernetes", "link": "direct"}, format="json").json()
     url = f"/api/v1/nodes/{made['id']}"
@@ -126,7 +130,7 @@ def test_a_cluster_that_says_image_missing_or_probe_failing_is_never_shown_as_de
 
 def test_the_whole_life_on_a_cluster(
     node: Node, package: Any, api: Any, work: Any, kubernetes_cluster: TestCluster
-) -> None:  # noqa: F811
+) -> None:
     asked = {"package": str(package.pk), "node": str(node.pk), "name": "web", "values": {"message": "one"}}
     made = api.post("/api/v1/deployments", asked, format="json").json()
     url = f"/api/v1/deployments/{made['id']}"
