@@ -182,7 +182,7 @@ class Store:
                 "select coalesce(max(number), 0) from revision where namespace = ? and name = ?", (namespace, name)
             ).fetchone()
             db.execute(
-                "update revision set status = case when status = 'deployed' then 'superseded' else 'failed' end"
+                "update revision set status = 'superseded'"
                 " where namespace = ? and name = ? and status in"
                 " ('deployed', 'pending-install', 'pending-upgrade', 'pending-rollback')",
                 (namespace, name),

@@ -6,6 +6,7 @@ import contextlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,13 +120,24 @@ class Daemon:
             ]
         return both[0], both[1]
 
-    def run(self, container: str, command: tuple[str, ...]) -> int:
-        """Run a command in a container and return its exit code."""
+    def run(self, container: str, command: tuple[str, ...], timeout: float) -> int:
+        """Run a command in a container and return its exit code; `TimedOut` when it does not end in time.
+
+        The command goes on in its container then: the Docker API cannot end it.
+        """
+        deadline = time.monotonic() + timeout
         with talking():
-            made = self.api.exec_create(container, list(command), stdout=True, stderr=True)
-            for _ in self.api.exec_start(made["Id"], stream=True):
-                pass
-            return int(self.api.exec_inspect(made["Id"]).get("ExitCode") or 0)
+            made = self.api.exec_create(container, list(command), stdout=False, stderr=False)
+            self.api.exec_start(made["Id"], detach=True)
+            pause_between = 0.02
+            while True:
+                seen = self.api.exec_inspect(made["Id"])
+                if not seen.get("Running"):
+                    return int(seen.get("ExitCode") or 0)
+                if time.monotonic() > deadline:
+                    raise TimedOut(f"no answer within {timeout:g} s")
+                time.sleep(pause_between)
+                pause_between = min(0.2, pause_between * 2)
 
     def folders(self, container: str, modes: Mapping[str, tuple[int, int]]) -> None:
         """Set mode and group of folders (relative to the root) in a container that was made."""
@@ -187,8 +199,9 @@ class Daemon:
 
     def _load(self, stream: Any) -> list[str]:
         names = []
-        with talking():
-            for message in self.api.load_image(stream):
+        # Unpacking may be silent for a long time, so this client waits longer than others.
+        with talking(), contextlib.closing(docker.APIClient(base_url=self.url, version="auto", timeout=900)) as patient:
+            for message in patient.load_image(stream):
                 if "error" in message:
                     raise Invalid(f"The runtime cannot load the image: {str(message['error'])[:300]}")
                 line = str(message.get("stream", ""))

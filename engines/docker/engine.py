@@ -71,8 +71,8 @@ class DockerEngine(Engine):
         memory = Memory(fates=fates)
         self.keeper = Keeper(settings, self.daemon, self.store, self.files, memory)
         self._loop = LoopThread()
-        self._workers = ThreadPoolExecutor(max_workers=6, thread_name_prefix="engine-pods")
-        self._askers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="engine-probes")
+        self._workers = ThreadPoolExecutor(max_workers=12, thread_name_prefix="engine-pods")
+        self._askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="engine-probes")
         self._proxies = Proxies(self._loop)
         self.rounds = Rounds(
             settings=settings,

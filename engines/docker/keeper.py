@@ -151,27 +151,23 @@ class Keeper:
                 aliases += [f"{pod.name}.{alias}" for alias in template.aliases if alias.startswith(workload.service)]
             hosts = {"mep": gateway} if gateway else {}
             hosts.update(dict(template.hosts))
-            try:
-                made = self.daemon.create(
-                    name=self._name(pod.namespace, pod.release, pod.name, HOLDER),
-                    image=pause.IMAGE,
-                    stop_signal="SIGKILL",  # it has nothing to tidy up, and a daemon that stops waits for it otherwise
-                    hostname=pod.name[:63],
-                    labels=self._pod_labels(pod, HOLDER),
-                    networking_config={"EndpointsConfig": {network: {"Aliases": aliases}}},
-                    host={
-                        "network_mode": network,
-                        "extra_hosts": hosts,
-                        "binds": mounts,
-                        "cap_drop": ["ALL"],
-                        "security_opt": ["no-new-privileges"],
-                        "mem_limit": 16 << 20,
-                        "log_config": {"Type": "none"} if not self.daemon.podman else None,
-                    },
-                )
-            except Missing:
-                self.forget_network(pod.namespace)
-                raise
+            made = self.daemon.create(
+                name=self._name(pod.namespace, pod.release, pod.name, HOLDER),
+                image=pause.IMAGE,
+                stop_signal="SIGKILL",  # it has nothing to tidy up, and a daemon that stops waits for it otherwise
+                hostname=pod.name[:63],
+                labels=self._pod_labels(pod, HOLDER),
+                networking_config={"EndpointsConfig": {network: {"Aliases": aliases}}},
+                host={
+                    "network_mode": network,
+                    "extra_hosts": hosts,
+                    "binds": mounts,
+                    "cap_drop": ["ALL"],
+                    "security_opt": ["no-new-privileges"],
+                    "mem_limit": 16 << 20,
+                    "log_config": {"Type": "none"} if not self.daemon.podman else None,
+                },
+            )
             pod.holder = Seen(made, HOLDER, "created")
             group = template.group
             self.daemon.folders(
@@ -182,7 +178,13 @@ class Keeper:
                     if volume.kind != "files"
                 },
             )
-        self.daemon.start(pod.holder.id)
+        try:
+            self.daemon.start(pod.holder.id)
+        except Missing:
+            # Its network is gone: the next one gets a new network.
+            self.forget_network(pod.namespace)
+            self.clear(pod)
+            raise
         pod.holder.state = "running"
         networks = (self.daemon.inspect(pod.holder.id).get("NetworkSettings") or {}).get("Networks") or {}
         pod.address = next((str(each["IPAddress"]) for each in networks.values() if each.get("IPAddress")), "")

@@ -20,8 +20,8 @@ EAGER = 1.0
 #: A container without a readiness probe counts as ready once it has lived this long.
 SETTLE = 1.0
 
-#: Runs a command in a container (id, command) and returns its exit code.
-Run = Callable[[str, tuple[str, ...]], int]
+#: Runs a command in a container (id, command, seconds) and returns its exit code.
+Run = Callable[[str, tuple[str, ...], float], int]
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Prober:
 
     def _exec(self, probe: Probe, container_id: str) -> str:
         try:
-            code = self._run(container_id, probe.command)
+            code = self._run(container_id, probe.command, probe.timeout)
         except BreakwaterError as problem:
             return problem.detail
         return "" if code == 0 else f"{probe.command[0] if probe.command else 'command'} ended with exit code {code}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from datetime import UTC, datetime
 
-from core.errors import BreakwaterError, Unavailable
+from core.errors import BreakwaterError
 from engines.contract import Endpoint, EngineSettings, Reason, ReleaseStatus, State, WorkloadStatus
 from engines.docker import decide, seen
 from engines.docker.daemon import Daemon
@@ -25,6 +26,8 @@ from engines.pods.wanted import ServicePort, Wanted, Workload
 from engines.store import Kept, Store
 
 DEFAULT_GRACE = 10
+
+log = logging.getLogger(__name__)
 
 
 class Rounds:
@@ -115,11 +118,13 @@ class Rounds:
                 continue
             del self._jobs[key]
             problem = job.exception()
-            if isinstance(problem, BreakwaterError):
-                with contextlib.suppress(BreakwaterError):
-                    self.store.event(key[0], key[1], "Warning", "Failed", f"Pod/{key[2]}", problem.detail)
-            elif problem is not None:
-                raise problem
+            if problem is None:
+                continue
+            # The next round tries again; the person must be able to see why it is needed.
+            told = problem.detail if isinstance(problem, BreakwaterError) else f"internal: {type(problem).__name__}"
+            if not isinstance(problem, BreakwaterError):
+                log.error("work on pod %s/%s/%s failed", *key, exc_info=problem)
+            self.store.event(key[0], key[1], "Warning", "Failed", f"Pod/{key[2]}", told)
 
     def _submit(self, key: PodKey, work: Callable[..., None], *given: object) -> None:
         if key not in self._jobs and not self._stopped:
@@ -323,8 +328,8 @@ class Rounds:
         """Bring the files of running pods up to date: a changed ConfigMap shows without a restart, as in Kubernetes."""
         try:
             pods = self._look(namespace=release.namespace, release=release.name)
-        except Unavailable:
-            return
+        except BreakwaterError:
+            return  # files are written anyway when a pod is made
         wanted = self.wanted(release)
         for pod in pods.values():
             workload = wanted.workload(pod.workload)
@@ -350,6 +355,8 @@ class Rounds:
             owner = self.owner(pod)
             states[pod.name] = self._state(pod, owner) if owner else PodState(False, known=False)
         found = self._statuses(release, wanted, pods, states, self.store.finished())
+        # Whoever is told "ready" may count on it that this revision can be rolled back to.
+        self._mark(release, found)
         state, reason, message = overall(found)
         return ReleaseStatus(
             name=name,

@@ -84,10 +84,12 @@ def test_a_finished_job_is_not_run_again_after_a_halt(harness: DockerHarness) ->
     assert harness.pods("one") == ["one-db-0", "one-db-1"]
 
 
-def test_pods_that_were_removed_behind_its_back_are_made_again(harness: DockerHarness) -> None:
+def test_pods_and_networks_that_were_removed_behind_its_back_are_made_again(harness: DockerHarness) -> None:
     harness.engine.apply(release(harness, "web", image=IMAGE, replicas=2))
     ready(harness)
     shut_down(harness)
+    for network in harness.client.networks(filters={"label": [f"io.breakwater.node={harness.node}"]}):
+        harness.client.remove_network(network["Id"])
     until(lambda: ready(harness) and len(harness.containers()) == 4, 30.0)
     assert harness.about("one")["message"] == "hello"
 
