@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -22,6 +21,8 @@ log = logging.getLogger(__name__)
 LONGEST_TARGET = 8192
 #: Where the URI of a request ends to be the API root.
 APIS = (SERVICE_API + "/", SUPPORT_API + "/")
+#: No type of MEC 011 is nested deeper than eight; free members such as implSpecificInfo have this much room.
+DEEPEST = 40
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
@@ -46,9 +47,14 @@ class Call:
     def json(self) -> Any:
         """The body. Any content type will do as long as it is JSON."""
         try:
-            return json.loads(self.request.body, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
+            body = msgspec.json.decode(self.request.body)
+        except ValueError:
             raise Invalid("The body is not JSON") from None
+        except RecursionError:
+            raise Invalid(f"The body is nested deeper than {DEEPEST} levels") from None
+        if deeper_than(DEEPEST, body):
+            raise Invalid(f"The body is nested deeper than {DEEPEST} levels")
+        return body
 
     @property
     def if_match(self) -> str | None:
@@ -232,5 +238,16 @@ def _not_allowed(method: str, known: Iterable[str]) -> HttpResponse:
     return response
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")  # RFC 8259 6: NaN and Infinity are not permitted
+def deeper_than(levels: int, body: Any) -> bool:
+    """Return whether objects and lists are nested deeper than that; what reads them later recurses."""
+    layer = [body] if isinstance(body, dict | list) else []
+    for _ in range(levels + 1):
+        if not layer:
+            return False
+        layer = [
+            each
+            for outer in layer
+            for each in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(each, dict | list)
+        ]
+    return True
