@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mecm.deployments.observation import Known, judge
@@ -27,6 +27,7 @@ def known(**facts: Any) -> Known:
     return Known(**{"wish": "present", "generation": 2, "observed_generation": 1, "state": "pending", **facts})
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["present", "absent"]), small, small, states, small, statuses)
 def test_ready_is_only_said_about_the_present_wish(
     wish: str, generation: int, seen: int, state: str, reported: int, status: dict[str, Any]
@@ -41,6 +42,7 @@ def test_ready_is_only_said_about_the_present_wish(
         assert (wish, reported, status["state"]) == ("absent", generation, "absent")
 
 
+@settings(deadline=None)
 @given(statuses)
 def test_a_hostile_report_becomes_plain_bounded_values(status: dict[str, Any]) -> None:
     verdict = judge(known(), 2, status)

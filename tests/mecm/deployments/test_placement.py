@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.contract import Compute
@@ -52,6 +52,7 @@ def codes(requirement: Requirement, facts: NodeFacts, present: list[Allocation] 
     return [reason.code for reason in place(requirement, facts, present or []).reasons]
 
 
+@settings(deadline=None)
 @given(requirements, nodes, allocations)
 def test_what_fits_never_exceeds_the_capacity(needed: Requirement, facts: NodeFacts, present: list[Allocation]) -> None:
     if not place(needed, facts, present).fits:
@@ -65,6 +66,7 @@ def test_what_fits_never_exceeds_the_capacity(needed: Requirement, facts: NodeFa
         assert not has or not asks or getattr(after, figure) <= has, (figure, before)
 
 
+@settings(deadline=None)
 @given(requirements, nodes, allocations)
 def test_there_are_reasons_exactly_when_it_does_not_fit(
     needed: Requirement, facts: NodeFacts, present: list[Allocation]
@@ -75,6 +77,7 @@ def test_there_are_reasons_exactly_when_it_does_not_fit(
     assert as_document(verdict)["fits"] is verdict.fits
 
 
+@settings(deadline=None)
 @given(requirements, nodes, allocations)
 def test_a_release_that_asks_for_less_fits_wherever_one_that_asks_for_more_does(
     needed: Requirement, facts: NodeFacts, present: list[Allocation]
@@ -84,6 +87,7 @@ def test_a_release_that_asks_for_less_fits_wherever_one_that_asks_for_more_does(
         assert place(modest, facts, present).fits
 
 
+@settings(deadline=None)
 @given(computes, allocations)
 def test_what_is_free_is_never_negative(capacity: Compute, present: list[Allocation]) -> None:
     left = free(capacity, present)

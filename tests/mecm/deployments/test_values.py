@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid, TooLarge
@@ -19,6 +19,7 @@ plain = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), plain, max_size=3))
 def test_plain_values_come_back_as_they_were(given_values: dict[str, Any]) -> None:
     assert values.check(given_values) == given_values

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid, TooLarge
@@ -131,6 +131,7 @@ def test_a_large_one_is_refused() -> None:
         kubeconfig.check("#" * (kubeconfig.LARGEST + 1))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1")))
 def test_any_text_is_taken_or_refused_but_never_breaks(text: str) -> None:
     try:
@@ -139,6 +140,7 @@ def test_any_text_is_taken_or_refused_but_never_breaks(text: str) -> None:
         return
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["contexts", "clusters", "users", "current-context"]),
     st.none() | st.integers() | st.text() | st.lists(st.none()),
