@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from core.errors import BreakwaterError, Invalid, Missing, Throttled
 from core.frames import canonical
@@ -81,6 +82,17 @@ class Hub:
                 close_old_connections()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Let go of the threads and their database connections; call when nothing is connected."""
+        together = threading.Barrier(THREADS)
+
+        def leave(_: int) -> None:
+            together.wait(10)  # so that each thread gets exactly one of these
+            connections.close_all()
+
+        list(self._pool.map(leave, range(THREADS)))
+        self._pool.shutdown()
 
     async def serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one WebSocket from its first to its last frame."""

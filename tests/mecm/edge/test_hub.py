@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 
 from core import frames
 from mecm.edge import services
@@ -72,11 +73,23 @@ class Talk:
 
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(scene())
+    async def whole() -> None:
+        try:
+            await scene()
+        finally:
+            hub().close()
+
+    asyncio.run(whole())
 
 
 def in_thread(work: Callable[..., Any], *args: Any, **options: Any) -> Awaitable[Any]:
-    return sync_to_async(work, thread_sensitive=False)(*args, **options)
+    def alone() -> Any:
+        try:
+            return work(*args, **options)
+        finally:
+            connections.close_all()
+
+    return sync_to_async(alone, thread_sensitive=False)()
 
 
 async def refusal(talk: Talk) -> tuple[int, dict[str, Any]]:

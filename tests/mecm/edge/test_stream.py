@@ -95,7 +95,7 @@ def test_writers_at_the_same_time_never_let_a_reader_pass_a_revision_on_postgres
     """As above; only PostgreSQL lets transactions overlap, so only there a bare sequence would lose revisions."""
     if connection.vendor != "postgresql":
         pytest.skip("the database is not PostgreSQL; set BREAKWATER_DATABASE_URL")
-    _race(node, writers=8, each=50)
+    _race(node, writers=6, each=20)
 
 
 def _race(node: Node, *, writers: int, each: int) -> None:
