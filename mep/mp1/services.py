@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+import upf_adapter
 from core.errors import Invalid, Missing
 from mep.mp1 import catalogue, rules, subscriptions, wire
 from mep.mp1.models import App, Counter, DnsRule, Service, Subscription, TrafficRule
@@ -210,6 +211,7 @@ def snapshot() -> dict[str, Any]:
             }
             for rule in TrafficRule.objects.all()
         ],
+        "user_plane": {"adapter": settings.UPF, "simulated": upf_adapter.registry.get(settings.UPF).simulated},
     }
 
 

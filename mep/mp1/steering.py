@@ -1,8 +1,7 @@
 """Traffic rules reach the user plane: what should be in force is compared with what is, and the difference made.
 
-`reconcile(adapter)` belongs into the loop of the process that owns the adapter, about once a second, with the
-same adapter each time: `manage.py agent` does that on a node. The memory adapter lives in one process, so its rules
-are seen there alone. A call costs one query while nothing has changed. The first call after a start compares
+`reconcile(adapter)` is called by the watch of `manage.py mp1`, after each change and every two seconds, with the one
+adapter of that process. It costs one query while nothing has changed. The first call after a start compares
 everything, so rules survive a crash of either side; a rule that is refused is reported on its row with the
 reason and tried again when it changes.
 """
@@ -125,3 +124,4 @@ def _report(row: Row, enforcement: Enforcement, reason: str) -> None:
     if (row.enforcement, row.reason) != (enforcement, reason[:500]):
         # Only for the revision that was looked at: a newer one is still to come.
         Row.objects.filter(pk=row.pk, revision=row.revision).update(enforcement=enforcement, reason=reason[:500])
+        Counter.bump("steering")

@@ -1,7 +1,7 @@
-"""The loop beside Mp1 that watches deadlines and sends what waits in the outbox.
+"""The loop beside Mp1: it watches deadlines, sends what waits in the outbox, and keeps the user plane up to date.
 
-One thread with an event loop, and one more that alone uses the database. All state is in rows: whatever stops
-this loop, the next one goes on where it was.
+One thread with an event loop, one that alone uses the database for it, and one for the user plane, which may be
+slow. All state is in rows: whatever stops this loop, the next one goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Min
 
-from mep.mp1 import catalogue, keys, outbox, services, tls
+import upf_adapter
+from mep.mp1 import catalogue, keys, outbox, services, steering, tls
 from mep.mp1.database import Pulse
 from mep.mp1.models import App, Service
+from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
 #: Seconds between looks at the database's version: the delay of a notification, and 50 cheap wake-ups a second.
 BEAT = 0.02
 HOURLY = 3600.0
+#: Seconds between looks at the user plane when nothing has changed: the one that was away may be back.
+AGAIN = 2.0
 
 
 def sweep(now: float | None = None) -> float | None:
@@ -50,8 +54,9 @@ class Watch:
     `certificates` is called about once an hour, so that a renewed certificate is served.
     """
 
-    def __init__(self, certificates: Callable[[], None] | None = None) -> None:
+    def __init__(self, certificates: Callable[[], None] | None = None, adapter: UpfAdapter | None = None) -> None:
         self._certificates = certificates
+        self.adapter = adapter or upf_adapter.registry.get(settings.UPF)()
         self._thread = threading.Thread(target=self._run, name="mep-watch", daemon=True)
         self._stopping = threading.Event()
 
@@ -65,15 +70,16 @@ class Watch:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(1, "mep-watch-db") as hands:
+        with ThreadPoolExecutor(1, "mep-watch-db") as hands, ThreadPoolExecutor(1, "mep-watch-upf") as wheel:
             try:
-                asyncio.run(self._main(hands))
+                asyncio.run(self._main(hands, wheel))
             except Exception:
                 log.critical("the watch has ended; heartbeats and notifications stand still", exc_info=True)
             finally:
                 hands.submit(connection.close)
+                wheel.submit(connection.close)
 
-    async def _main(self, hands: ThreadPoolExecutor) -> None:
+    async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
 
         async def database(function: Callable[..., Any], *args: Any) -> Any:
@@ -82,7 +88,8 @@ class Watch:
         courier = outbox.Courier(database, tls.ca_pem())
         pulse = Pulse(settings.DATABASES["default"]["NAME"])
         due: float | None = None
-        chores = 0.0
+        chores = steer_at = 0.0
+        steered: asyncio.Future[None] | None = None
         try:
             forgiven = False
             while not self._stopping.is_set():
@@ -93,7 +100,13 @@ class Watch:
                     if time.time() >= chores:
                         await database(self._chores)
                         chores = time.time() + HOURLY
-                    if pulse.moved() or courier.stirred or (due is not None and time.time() >= due):
+                    moved = pulse.moved()
+                    if moved:
+                        steer_at = 0.0
+                    if time.time() >= steer_at and (steered is None or steered.done()):
+                        steer_at = time.time() + AGAIN
+                        steered = loop.run_in_executor(wheel, self._steer)
+                    if moved or courier.stirred or (due is not None and time.time() >= due):
                         due = await database(sweep)
                         await courier.pump()
                     await asyncio.sleep(BEAT)
@@ -104,6 +117,12 @@ class Watch:
         finally:
             await courier.close()
             pulse.close()
+
+    def _steer(self) -> None:
+        try:
+            steering.reconcile(self.adapter)
+        except Exception:
+            log.exception("the user plane %s cannot be brought up to date", self.adapter.name)
 
     def _chores(self) -> None:
         keys.rotate_when_due()

@@ -129,3 +129,12 @@ def test_settings_that_make_no_sense_are_all_told_at_once(launch: Callable[..., 
     told = mep.log.read_text()
     for name in ("MEP_KEY_LIFETIME", "MEP_CALLBACK_NETWORKS", "MEP_TYPO"):
         assert name in told
+
+
+def test_an_unknown_user_plane_is_told_at_the_start(launch: Callable[..., Process]) -> None:
+    mep = launch(UPF="teleporter")
+    assert mep.running is not None
+    assert mep.running.wait(30) != 0
+    assert "teleporter" in mep.log.read_text()
+    assert "memory" in mep.log.read_text()
+    assert "Traceback" not in mep.log.read_text()

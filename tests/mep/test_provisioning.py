@@ -83,6 +83,7 @@ def test_discarding_leaves_nothing_and_may_come_twice(app: Mp1) -> None:
     services.begin_termination("app-1")
     assert services.termination_over("app-1")
     assert services.snapshot() == {
+        "user_plane": {"adapter": "memory", "simulated": True},
         "apps": [],
         "services": [],
         "subscriptions": [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,9 @@ from core.errors import Invalid, Unavailable
 from mep.mp1 import services
 from mep.mp1.models import TrafficRule as Row
 from mep.mp1.steering import plan, reconcile
+from mep.mp1.watch import Watch
 from tests.mep.conftest import TRAFFIC_RULE, Mp1
+from tests.waiting import until
 from upf_adapter.contract import TrafficRule
 from upf_adapter.memory import MemoryUpf
 
@@ -126,8 +129,10 @@ def test_a_user_plane_that_is_away_gets_the_rules_when_it_is_back(app: Mp1) -> N
     reconcile(upf)
     assert told() == ("pending", "the user plane is away")
     upf.away = False
+    before = services.snapshot_version()
     reconcile(upf)
     assert told() == ("in-force", "")
+    assert services.snapshot_version() != before
     assert reconcile(upf) is None
 
 
@@ -143,3 +148,20 @@ def test_a_change_during_the_work_is_not_overwritten_by_its_report(app: Mp1) -> 
     super(Meddler, upf).put(upf.rules()["app-1/t1"])
     reconcile(upf)
     assert upf.rules()["app-1/t1"].priority == 77
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_loop_of_mp1_steers_by_itself(app: Mp1) -> None:
+    upf = Moody()
+    upf.away = True
+    watch = Watch(adapter=upf)
+    watch.start()
+    try:
+        until(lambda: told() == ("pending", "the user plane is away"))
+        upf.away = False
+        until(lambda: set(upf.rules()) == {"app-1/t1"}, timeout=5)
+        until(lambda: told() == ("in-force", ""))
+        app.put(PATH, {**TRAFFIC_RULE, "state": "INACTIVE"})
+        until(lambda: upf.rules() == {}, timeout=1.5)
+    finally:
+        watch.stop()

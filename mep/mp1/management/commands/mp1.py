@@ -6,8 +6,9 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from core.errors import BreakwaterError
 from mep.mp1 import database, tls
 from mep.mp1.watch import Watch
 
@@ -35,7 +36,10 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=5,
         )
         # A context may be given a new certificate while it serves: handshakes from then on use it.
-        watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
+        try:
+            watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
+        except BreakwaterError as problem:
+            raise CommandError(problem.detail) from problem
         watch.start()
         log.info("Mp1 on https://%s:%s as %s", settings.MP1_BIND, settings.MP1_PORT, ", ".join(tls.names()))
         # uvicorn repeats the signal that stopped it once it has stopped; by then it means: go home, all is well.
