@@ -71,6 +71,9 @@ class Content:
     hooks: tuple[Manifest, ...] = field(default=(), repr=False)
 
 
+NOTHING = Content("", "", datetime.fromtimestamp(0, UTC), "")
+
+
 class Releases:
     """Reads and mends the releases of one cluster."""
 

@@ -12,7 +12,7 @@ from core.errors import BreakwaterError, Invalid, Missing, Unavailable
 from engines.contract import Endpoint, Event, LogLine, Manifest, Reason, ReleaseStatus, State, WorkloadStatus
 from engines.kubernetes import status as judge
 from engines.kubernetes.api import Api, Object
-from engines.kubernetes.kept import PENDING, Kept, Releases
+from engines.kubernetes.kept import NOTHING, PENDING, Content, Releases
 from engines.planning import WORKLOADS, containers, items, mapping
 
 #: Logs of this many containers are read at most, and lines are cut at this length.
@@ -145,8 +145,7 @@ class Look:
 
     def events(self, name: str, namespace: str, limit: int) -> list[Event]:
         """Return what happened to the objects of the release, newest first."""
-        present = self._present(name, namespace)
-        content = self._releases.content(present)
+        content = self._content(name, namespace)
         own = {(each.kind, each.name) for each in content.manifests}
         pods = re.compile(
             "|".join(rf"{re.escape(each.name)}-[a-z0-9-]+" for each in content.manifests if each.kind in WORKLOADS)
@@ -175,7 +174,7 @@ class Look:
         return any(str(_uid(each)) in uids for kind in ("Pod", "ReplicaSet") for each in self._api.all(kind, namespace))
 
     def _pods(self, name: str, namespace: str) -> list[tuple[Manifest, Object]]:
-        content = self._releases.content(self._present(name, namespace))
+        content = self._content(name, namespace)
         wanted = [each for each in content.manifests if each.kind in WORKLOADS]
         pods = self._api.all("Pod", namespace) if wanted else []
         sets = self._api.all("ReplicaSet", namespace) if pods else []
@@ -188,11 +187,13 @@ class Look:
             found += [(each, pod) for pod in pods if _uid(pod) == uid or any(judge.owned(pod, one) for one in owners)]
         return found
 
-    def _present(self, name: str, namespace: str) -> Kept:
+    def _content(self, name: str, namespace: str) -> Content:
+        """Return the present revision; an empty one for a release that is not there, of which nothing can be told."""
         revisions = self._releases.revisions(namespace, name)
-        if not revisions:
-            raise Missing(f"There is no release {name} in {namespace}")
-        return revisions[-1]
+        try:
+            return self._releases.content(revisions[-1]) if revisions else NOTHING
+        except Missing:  # removed between the two looks
+            return NOTHING
 
 
 def _event(event: Object, kind: str, of: str) -> Event:

@@ -106,7 +106,6 @@ def test_a_cluster_that_is_no_plain_https_server_is_refused(cluster: dict[str, A
         "a: b: c",
         "\t",
         "clusters: 5",
-        "x: " + "y" * (300 << 10),
         kubeconfig(user={"token": ""}),
         kubeconfig(**{"current-context": 7}),
     ],
@@ -114,6 +113,11 @@ def test_a_cluster_that_is_no_plain_https_server_is_refused(cluster: dict[str, A
 def test_what_is_no_kubeconfig_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         Access.read(text)
+
+
+def test_a_kubeconfig_of_any_size_is_not_read() -> None:
+    with pytest.raises(Invalid, match="larger than"):
+        Access.read("x: " + "y" * (300 << 10))
 
 
 def test_neither_the_token_nor_the_key_is_shown() -> None:
@@ -177,6 +181,14 @@ def test_an_answer_that_is_no_is_told_in_our_words(
         with pytest.raises(error) as told:
             ask()
         assert TOKEN not in str(told.value.problem())
+
+
+def test_credentials_that_are_not_known_are_told_as_that(api_that: Any) -> None:
+    api = api_that(
+        lambda request: httpx2.Response(401, json={"kind": "Status", "message": "Unauthorized", "code": 401})
+    )
+    with pytest.raises(Rejected, match="credentials of its kubeconfig"):
+        api.version()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]", b"null", b'{"items": 5}'])

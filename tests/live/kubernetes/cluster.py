@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A real Kubernetes cluster of one node, for tests, on one machine and from nothing but registries.
 
-    cluster.py up | down | status | kubeconfig | build | load IMAGE.tar | forward NODE_PORT [PORT] | expose PORT [NODE_PORT]
+    cluster.py build | up | down | status | kubeconfig | kubeconfig-path
+    cluster.py load IMAGE.tar | forward NODE_PORT [PORT] | expose PORT [NODE_PORT]
 
 Run as root. The servers are built once (`binaries.py`) and live in namespaces of their own, without a route
 to anywhere: the host reaches the API server at 127.0.0.1 through a relay, and nothing else. All state is in
@@ -31,7 +32,7 @@ from tests.live.kubernetes.netns import Address, Border  # noqa: E402
 
 #: Programs that Debian has: containerd (and runc), containernetworking-plugins, iproute2, iptables, util-linux, openssl.
 NEEDED = ("containerd", "ctr", "runc", "ip", "iptables", "unshare", "nsenter", "openssl", "mount")
-PACKAGES = "containerd runc containernetworking-plugins iproute2 iptables conntrack openssl"
+PACKAGES = "containerd runc containernetworking-plugins iproute2 iptables openssl"
 
 
 class Cluster:
@@ -301,6 +302,8 @@ def main(arguments: list[str]) -> None:
         cluster.down()
     elif command == "kubeconfig":
         print(cluster.kubeconfig())
+    elif command == "kubeconfig-path":
+        print(cluster.state / "kubeconfig")
     elif command == "load":
         cluster.load_image(Path(rest[0]))
     elif command == "status":
