@@ -241,7 +241,7 @@ def _read(raw: Mapping[str, Any]) -> Wish:
 
 
 def _open(row: Desired) -> Wish:
-    spec = json.loads(vault().open(row.sealed, _purpose(row.kind, row.key)))
+    spec = json.loads(vault().open(bytes(row.sealed), _purpose(row.kind, row.key)))
     return Wish(row.kind, row.key, row.rev, row.generation, row.deleted, row.sha256, spec)
 
 

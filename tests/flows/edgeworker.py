@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -14,8 +15,8 @@ django.setup()
 from appstore.packages import blobs  # noqa: E402
 from core.accounts.access import SYSTEM  # noqa: E402
 from core.accounts.models import Organisation  # noqa: E402
-from mecm.edge import services  # noqa: E402
-from mecm.edge.models import DesiredObject, NodeSync, ReportedObject  # noqa: E402
+from mecm.edge import ca, services  # noqa: E402
+from mecm.edge.models import DesiredObject, NodeCert, NodeSync, ReportedObject  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
 
 
@@ -87,7 +88,18 @@ def revoke() -> int:
     return services.revoke(node(), actor=SYSTEM)
 
 
-VERBS = (join, store, put, delete, reported, measure, sync, tombstones, new_epoch, spoil, revoke)
+def issue(csr: str, minutes: float) -> str:
+    """Sign a certificate for the node that lives only a few minutes."""
+    made = ca.authority().sign(ca.read_csr(csr), node_id=str(node().pk), life=timedelta(minutes=minutes))
+    NodeCert.objects.create(serial=made.serial, node=node(), certificate=made.pem, not_after=made.not_after)
+    return made.pem
+
+
+def valid_serials() -> list[str]:
+    return list(NodeCert.objects.filter(node=node(), revoked_at=None).values_list("serial", flat=True))
+
+
+VERBS = (issue, valid_serials, join, store, put, delete, reported, measure, sync, tombstones, new_epoch, spoil, revoke)
 
 
 def main() -> None:

@@ -7,10 +7,14 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.flows.edgelab import Lab
 from tests.waiting import until
@@ -157,6 +161,26 @@ def test_a_revoked_node_is_hung_up_on_and_may_come_back_by_joining_again(lab: La
     assert "joined a centre already" in refused.stderr
     assert lab.run_edge("enrol", "--again", lab.ask("join")).returncode == 0
     lab.until_reported("later", "ready", timeout=15)
+
+
+def test_a_certificate_near_its_end_is_renewed_with_a_new_key_and_the_old_one_falls(lab: Lab) -> None:
+    file = lab.folder / "edge" / "identity" / "identity.json"
+    identity = json.loads(file.read_text())
+    key = serialization.load_pem_private_key(identity["key_pem"].encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    ending = lab.ask("issue", csr=csr.public_bytes(serialization.Encoding.PEM).decode(), minutes=2)
+    lab.stop_agent()
+    file.write_text(json.dumps({**identity, "chain_pem": ending + identity["ca_pem"]}))
+    lab.start_agent()
+    until(lambda: len(lab.ask("valid_serials")) == 1, 20, what="the older certificates to fall")
+    renewed = json.loads(file.read_text())
+    certificate = x509.load_pem_x509_certificate(renewed["chain_pem"].encode())
+    assert renewed["key_pem"] != identity["key_pem"]
+    assert lab.ask("valid_serials") == [f"{certificate.serial_number:x}"]
+    assert certificate.not_valid_after_utc - datetime.now(UTC) > timedelta(days=89)
+    lab.app("after-renewal")
+    lab.until_reported("after-renewal", "ready")
 
 
 def test_the_nodes_key_stays_private_and_specs_are_sealed_on_its_disk(lab: Lab) -> None:
