@@ -21,14 +21,17 @@ Send = Callable[[Message], Awaitable[None]]
 
 #: The libraries spell the types of ASGI in three different ways; to us they are one kind of callable.
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-threads = cast(Application, WSGIMiddleware(cast(Any, get_wsgi_application()), workers=16))
+django = cast(Any, get_wsgi_application())
+threads = cast(Application, WSGIMiddleware(django, workers=16))
+#: A form with a file is taken apart by Django while it arrives: such uploads may only wait for each other.
+forms = cast(Application, WSGIMiddleware(django, workers=4))
 streams = cast(Application, get_asgi_application())
 
 from appstore.packages.ingest import Ingest  # noqa: E402  (its settings must be ready)
 from mecm.edge.hub import application as edge  # noqa: E402  (its models need the apps to be loaded)
 
 #: Uploads are received without holding one of the threads that serve the pages.
-pages = Ingest(threads)
+pages = Ingest(threads, forms=forms)
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
