@@ -29,6 +29,7 @@ from mecm.runtime.processes import Child, Supervisor, end_leftovers
 
 _PATIENCE = 120.0
 _LOOK_EVERY = 5.0
+_TRIES = 3
 
 
 class Stack:
@@ -192,6 +193,7 @@ class Stack:
         missing = ["web"]
         while missing and time.monotonic() < deadline:
             self.supervisor.watch()
+            self._give_up_on_crashes()
             looks = {
                 "web": self._web_answers,
                 "worker": lambda: self._worker_takes_work,
@@ -204,6 +206,13 @@ class Stack:
             raise Unavailable(
                 f"After {_PATIENCE:.0f} s these do not work: {', '.join(missing)}; see {self.var / 'log'}"
             )
+
+    def _give_up_on_crashes(self) -> None:
+        """Raise `Unavailable` with the last words of a child that does not get off the ground."""
+        for child in self.supervisor.children.values():
+            if child.crashes >= _TRIES:
+                last = child.log.read_text("utf-8", "replace").strip().splitlines()[-3:]
+                raise Unavailable(f"{child.name} does not start ({child.log}): {' | '.join(last)}")
 
     def _listen(self, name: str, line: str) -> None:
         # Celery has no cheaper sign of life on an embedded broker than the line it writes once it takes work.
