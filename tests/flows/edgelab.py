@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.flows.wire import Wire
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -78,16 +79,17 @@ class Process:
 
 
 class Lab:
-    """One centre, one node, and the means to disturb them."""
+    """One centre, one node, and the means to disturb them. The node knows the centre by the near end of a wire."""
 
     def __init__(self, folder: Path, *, engine: str = "memory", edge: dict[str, str] | None = None) -> None:
         self.folder, self.port = folder, free_port()
+        self.wire = Wire(self.port)
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "MEP_"))}
         self.centre_environment = {
             **keep,
             "DJANGO_SETTINGS_MODULE": "mecm.settings",
             "BREAKWATER_VAR": str(folder / "centre"),
-            "BREAKWATER_PUBLIC_URL": f"http://127.0.0.1:{self.port}",
+            "BREAKWATER_PUBLIC_URL": f"http://127.0.0.1:{self.wire.port}",
         }
         if url := os.environ.get("BREAKWATER_DATABASE_URL"):
             self.centre_environment["BREAKWATER_DATABASE_URL"] = url
@@ -112,6 +114,7 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.wire.close()
         for process in (self.agent, self.centre):
             if process is not None:
                 process.end(signal.SIGKILL)
@@ -127,11 +130,6 @@ class Lab:
         ]
         self.centre = Process(command, self.centre_environment, self.folder / "centre.log")
         until(self._centre_answers, 30, what="the centre to answer")
-
-    def stop_centre(self, how: int = signal.SIGKILL) -> None:
-        """Take the centre away."""
-        assert self.centre is not None
-        self.centre.end(how)
 
     def start_agent(self, *command: str) -> None:
         """Start the agent (or the whole edge node, by `"edge"`); it may not have joined yet."""

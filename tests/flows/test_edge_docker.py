@@ -149,7 +149,7 @@ def test_a_node_that_lost_power_while_cut_off_serves_again_and_heals_without_a_r
     site.lab.until_reported("second", "ready", timeout=60)
     assert site.containers("web") == before
 
-    site.lab.stop_centre()
+    site.lab.wire.cut()
     site.lose_power()
     assert site.containers() == {}
     began = time.monotonic()
@@ -158,7 +158,7 @@ def test_a_node_that_lost_power_while_cut_off_serves_again_and_heals_without_a_r
     print(f"cold start while cut off: apps and MEP serve after {time.monotonic() - began:.1f} s")
     cold = site.containers()
 
-    site.lab.start_centre()
+    site.lab.wire.mend()
     until(lambda: site.lab.ask("sync")["hub"], 30, what="the node to be linked again")
     site.lab.app("later")
     until(lambda: site.lab.reported("later"), 20)
