@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Stream
 from rest_framework import exceptions as drf
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.pagination import PageNumberPagination
+from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -45,6 +46,16 @@ class TokenAuthentication(BaseAuthentication):
         return 'Bearer realm="breakwater"'
 
 
+class JsonParser(JSONParser):
+    """JSON whose nesting may be hostile: too deep is the sender's mistake, not ours."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().parse(*args, **kwargs)
+        except RecursionError:
+            raise errors.Invalid("The JSON body is nested too deeply.") from None
+
+
 class ApiView(APIView):
     """Base of every view of our API.
 
@@ -53,6 +64,7 @@ class ApiView(APIView):
     """
 
     authentication_classes = [TokenAuthentication, SessionAuthentication]
+    parser_classes = [JsonParser, FormParser]
     permission_required: str | dict[str, str] = ""
     public = False
     actor: Actor = ANONYMOUS

@@ -6,11 +6,15 @@ from celery import shared_task
 
 from core.operations import services as operations
 
+#: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
+BATCH = 20
+
 
 @shared_task(name="operations.run")
 def run_operation(operation_id: str) -> None:
-    """Do one operation, unless somebody else has it."""
+    """Do one operation, unless somebody else has it, and then what else is due: a message is only a doorbell."""
     operations.run(operation_id)
+    operations.run_due(limit=BATCH)
 
 
 @shared_task(name="operations.sweep")

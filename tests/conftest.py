@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
-# Everything the suite writes goes to a folder of its own, before any settings are read.
-_scratch = tempfile.TemporaryDirectory(prefix="breakwater-tests-")
-os.environ["BREAKWATER_VAR"] = os.environ["MEP_VAR"] = _scratch.name
-
-EDGE = os.environ.get("DJANGO_SETTINGS_MODULE") == "mep.settings"
-
-# One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=mep.settings pytest tests/mep`.
+# One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
+EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
 collect_ignore = [] if EDGE else ["mep"]
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep test settings in one place: quick password hashes, no bell, no live broker."""
-    from django.conf import settings
-
-    settings.OPERATION_BELL = ""
-    database = settings.DATABASES["default"]
-    if database["ENGINE"].endswith("sqlite3"):
-        # A file, as in production: threads of a test see each other's rows and wait for each other's locks.
-        database.setdefault("TEST", {})["NAME"] = str(Path(_scratch.name) / "test.sqlite3")
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave nothing behind."""
-    _scratch.cleanup()
+# Two shared cores: a slow example is no failure, and the default suite stays quick.
+hypothesis.settings.register_profile(
+    "breakwater",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("breakwater")
 
 
 @pytest.fixture
@@ -98,7 +85,7 @@ if not EDGE:
         return make_user("stranger", stranger_organisation, "admin")
 
     @pytest.fixture
-    def client_of() -> Iterator[Callable[[Any], Any]]:
+    def client_of() -> Callable[[Any], Any]:
         """Make a DRF client that is signed in: `client_of(user).get("/api/v1/nodes")`."""
         from rest_framework.test import APIClient
 

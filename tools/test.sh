@@ -15,7 +15,7 @@ suite() {
 
 # loadscope would keep a slow file on one process; the default spreads tests.
 suite centre env DJANGO_SETTINGS_MODULE=mecm.settings "$bin/python" -m pytest -n "$jobs" "$@"
-suite edge env DJANGO_SETTINGS_MODULE=mep.settings "$bin/python" -m pytest -n "$jobs" tests/mep "$@"
+suite edge env DJANGO_SETTINGS_MODULE=tests.edge_settings "$bin/python" -m pytest -n "$jobs" tests/mep "$@"
 
 if ((${#failed[@]})); then
   printf '\033[1;31mmake test FAILED in the tests of: %s (%d s)\033[0m\n' "$(IFS=,; echo "${failed[*]}")" $((SECONDS - started))

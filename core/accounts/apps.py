@@ -8,3 +8,7 @@ class AccountsConfig(AppConfig):
 
     name = "core.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Let the API document know our tokens."""
+        from core import schema  # noqa: F401  (it registers itself, and needs the apps to be loaded)

@@ -135,7 +135,7 @@ def run(operation_id: Any) -> bool:
     if operation is None:
         return False
     handler = _handlers.get(operation.kind)
-    if handler is None or not operation.claim(handler.lease):
+    if handler is None or operation.state != Operation.State.PENDING or not operation.claim(handler.lease):
         return False
     with _leases.kept(operation):
         _perform(operation, handler)
@@ -148,8 +148,10 @@ def run_due(limit: int = 100, kinds: Iterable[str] | None = None) -> int:
     done = 0
     wanted = set(_handlers) if kinds is None else set(kinds)
     while done < limit:
-        due = Operation.objects.due().filter(kind__in=wanted).values_list("pk", flat=True)[: limit - done]
-        ran = sum(run(pk) for pk in list(due))
+        due = list(Operation.objects.due().filter(kind__in=wanted).values_list("pk", flat=True)[: limit - done])
+        # Workers that look at the same moment see the same rows; in the same order they would race for each.
+        random.shuffle(due)
+        ran = sum(run(pk) for pk in due)
         if not ran:
             break
         done += ran

@@ -21,6 +21,11 @@ def test_a_body_that_is_no_json_is_the_callers_fault(api: Any) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
 
 
+def test_json_that_is_nested_too_deeply_is_the_callers_fault(api: Any) -> None:
+    answer = api.post("/api/v1/tokens", "[" * 100_000, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+
+
 def test_a_wrong_field_is_named(api: Any) -> None:
     answer = api.post("/api/v1/tokens", {"name": "x" * 200}, format="json")
     assert answer.json()["errors"][0]["field"] == "name"

@@ -1,6 +1,6 @@
 """What the tests of the edge platform share: an own folder, app instances, clients that speak for them.
 
-Run with `DJANGO_SETTINGS_MODULE=mep.settings pytest tests/mep`.
+Run with `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 """
 
 from __future__ import annotations
