@@ -52,10 +52,10 @@ class CliHelm(Helm):
             arguments = ["template", name, str(chart), "--namespace", namespace, "--no-hooks", "--skip-tests", *given]
             try:
                 text = self._run(arguments, timeout=SECONDS)
-            except (TimedOut, OutOfMemory):
-                raise Invalid(
-                    f"Helm cannot render the chart within {SECONDS} s and {ADDRESS_SPACE >> 30} GiB"
-                ) from None
+            except TimedOut:
+                raise Invalid(f"Helm cannot render the chart: it needs more than {SECONDS} s") from None
+            except OutOfMemory:
+                raise Invalid(f"Helm cannot render the chart: it needs more than {ADDRESS_SPACE >> 30} GiB") from None
         return Rendered(
             manifests=manifests(text),
             chart_name=str(facts.get("name", "")),

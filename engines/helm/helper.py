@@ -34,7 +34,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class HelperDied(Exception):
-    """The helper ended, or had to be ended, while it worked on a chart."""
+    """The helper ended, or had to be ended, while it worked on a chart; it says which limit was reached."""
 
 
 class Helper:
@@ -59,8 +59,8 @@ class Helper:
                     # It went to rest just now; a fresh one takes the request.
                     self._end()
                     if attempt == 2:
-                        raise HelperDied from None
-        raise HelperDied
+                        break
+        raise HelperDied("a fresh helper")
 
     def close(self) -> None:
         with self._lock:
@@ -91,9 +91,16 @@ class Helper:
         ready, _, _ = select.select([process.stdout], [], [], SECONDS + 10)
         line = process.stdout.readline() if ready else b""
         if not line:
-            self._end()
-            raise HelperDied
+            raise HelperDied(self._cause(process))
         return dict(json.loads(line))
+
+    def _cause(self, process: subprocess.Popen[bytes]) -> str:
+        try:
+            slow = process.wait(1) == -signal.SIGALRM
+        except subprocess.TimeoutExpired:
+            slow = True
+        self._end()
+        return f"{SECONDS} s" if slow else f"{ADDRESS_SPACE >> 30} GiB"
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -61,10 +61,8 @@ class SdkHelm(Helm):
             answer = helper.shared.ask(
                 {"chart": str(chart.resolve()), "values": plain(values), "name": name, "namespace": namespace}
             )
-        except helper.HelperDied:
-            raise Invalid(
-                f"Helm cannot render the chart within {helper.SECONDS} s and {helper.ADDRESS_SPACE >> 30} GiB"
-            ) from None
+        except helper.HelperDied as problem:
+            raise Invalid(f"Helm cannot render the chart: it needs more than {problem}") from None
         if "error" in answer:
             raise translate(*answer["error"])
         return Rendered(

@@ -97,3 +97,13 @@ def test_after_a_halt_the_next_round_brings_everything_back(harness: MemoryHarne
     harness.engine.halt()
     assert harness.pods("one") == []
     suite.wait_ready(harness)
+
+
+def test_the_same_rollback_twice_is_one_revision(harness: MemoryHarness) -> None:
+    suite = TestMemoryEngine()
+    for generation, message in enumerate(("a", "b"), start=1):
+        harness.engine.apply(suite.release(harness, generation=generation, message=message))
+        suite.wait_ready(harness)
+    first = harness.engine.rollback("one", harness.namespace, generation=3)
+    assert harness.engine.rollback("one", harness.namespace, generation=3) == first
+    assert harness.engine.rollback("one", harness.namespace, generation=4).number == first.number + 1
