@@ -14,6 +14,7 @@ from engines.kubernetes.api import Api
 from engines.kubernetes.kubeconfig import Access
 from tests.contracts.engine import EngineContract, Harness
 from tests.live.conftest import TestCluster
+from tests.waiting import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -57,7 +58,8 @@ class KubernetesHarness(Harness):
         )
 
     def break_liveness(self, name: str) -> None:
-        self.get(name, "/cgi-bin/break")
+        # The packet filter's rule for a new Service may come a moment after its pods are ready.
+        until(lambda: "broken" in self.get(name, "/cgi-bin/break"), self.patience, every=0.2)
 
     def pods(self, name: str) -> list[str]:
         return self.named("Pod", name)
