@@ -5,7 +5,7 @@ export VENV
 PY := $(VENV)/bin/python
 # Tests take this many processes; they need little memory but some patience on one core.
 JOBS ?= 2
-PACKAGES := core engines upf_adapter appstore mecm mep frontend
+PACKAGES := core engines upf_adapter appstore mecm frontend
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check samples clean runtime dev
