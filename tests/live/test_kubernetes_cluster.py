@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.contracts.engine import CHARTS
 from tests.contracts.image import IMAGE
 from tests.live.conftest import TestCluster
 from tests.live.kubernetes import files
+from tests.live.kubernetes.cluster import Cluster
 from tests.live.kubernetes.netns import Border
 from tests.live.test_kubernetes_engine import KubernetesHarness
 from tests.waiting import until
@@ -98,3 +102,28 @@ def test_pods_reach_what_the_host_exposes_by_the_name_mep(harness: KubernetesHar
         harness.patience,
         every=0.2,
     )
+
+
+def test_a_second_cluster_comes_and_goes_without_a_trace_and_leaves_the_first_alone(
+    harness: KubernetesHarness,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # A short path: sockets in it may have names of about a hundred characters at most.
+    state = Path(tempfile.mkdtemp(prefix="bwk-")) / "c"
+    second = Cluster(state, port)
+    try:
+        second.up()
+        assert second.ready()
+        process = second._first_process()
+        group = files.control_group(state)
+        assert any((root / group).exists() for root in Path("/sys/fs/cgroup").iterdir())
+    finally:
+        second.down()
+        state.parent.rmdir()
+    assert not Path(f"/proc/{process}").exists()
+    assert not any((root / group).exists() for root in Path("/sys/fs/cgroup").iterdir())
+    assert not state.exists()
+    assert harness.cluster.own is not None
+    assert harness.cluster.own.ready()
+    assert harness.engine.ping()

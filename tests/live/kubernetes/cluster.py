@@ -26,7 +26,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 if str(_ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(_ROOT))
 
-from tests.live.kubernetes import binaries, files  # noqa: E402
+from tests.live.kubernetes import binaries, files, inside  # noqa: E402
 from tests.live.kubernetes.api import Api  # noqa: E402
 from tests.live.kubernetes.netns import Address, Border  # noqa: E402
 
@@ -39,7 +39,7 @@ class Cluster:
     """The one test cluster of this machine, whoever started it."""
 
     def __init__(self, state: Path | None = None, port: int | None = None) -> None:
-        self.state = state or Path(os.environ.get("BREAKWATER_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))
+        self.state = (state or Path(os.environ.get("BREAKWATER_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))).absolute()
         self.port = port or int(os.environ.get("BREAKWATER_CLUSTER_PORT", "16443"))
         self._border: Border | None = None
 
@@ -49,6 +49,8 @@ class Cluster:
         """Return why a cluster cannot be brought up here; empty when it can."""
         if os.geteuid() != 0:
             return "a test cluster needs root"
+        if any(self.state.is_relative_to(path) for path in inside.OWN_FOLDERS):
+            return f"the test cluster's folder may not lie in {', '.join(inside.OWN_FOLDERS)}"
         lacking = [name for name in NEEDED if not shutil.which(name)]
         if lacking or not Path("/usr/lib/cni/ptp").exists():
             return f"a test cluster needs {', '.join(lacking) or 'CNI plugins'} (apt-get install {PACKAGES})"
@@ -85,11 +87,8 @@ class Cluster:
         self.leave()
         for name in ("relay", "servers"):
             _end(self.state / f"{name}.pid")
-        _remove_control_groups()
+        _remove_control_groups(files.control_group(self.state))
         shutil.rmtree(self.state, ignore_errors=True)
-        for path in ("/tmp/hostpath_pv", "/var/lib/cni"):  # the empty folders that it mounted over
-            with contextlib.suppress(OSError):
-                Path(path).rmdir()
 
     def leave(self) -> None:
         """Stop this process's relays into the cluster, which stays."""
@@ -170,16 +169,14 @@ class Cluster:
 
     def _write_files(self) -> None:
         self.state.mkdir(mode=0o700)
-        for name in ("logs/pods", "cni-results", "volumes", "volume-plugins", "kubelet"):
+        for name in ("logs/pods", "volume-plugins", "kubelet"):
             (self.state / name).mkdir(parents=True)
-        for path in ("/tmp/hostpath_pv", "/var/lib/cni"):
-            Path(path).mkdir(exist_ok=True)
         files.write_keys(self.state / "pki")
         (self.state / "kubeconfig").touch(mode=0o600)
         (self.state / "kubeconfig").write_text(files.kubeconfig(self.state / "pki", self.port))
         files.write_configuration(self.state)
         for groups in _hierarchies():
-            (groups / files.CGROUP).mkdir(exist_ok=True)
+            (groups / files.control_group(self.state)).mkdir(exist_ok=True)
 
     def _start(self) -> None:
         here = [sys.executable, "-m"]
@@ -269,10 +266,10 @@ def _hierarchies() -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
-def _remove_control_groups() -> None:
+def _remove_control_groups(name: str) -> None:
     deadline = time.monotonic() + 20
     for hierarchy in _hierarchies():
-        group = hierarchy / files.CGROUP
+        group = hierarchy / name
         while group.exists():
             for folder, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):  # a process in it has not quite ended

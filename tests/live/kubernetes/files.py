@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import json
 import platform
@@ -14,12 +15,16 @@ NODE, NODE_IP = "edge-1", "10.200.0.2"
 SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
 PODS = "10.244.0.0/24"
 PAUSE_IMAGE = "localhost/breakwater/pause:1"
-CGROUP = "breakwater-kubernetes"
 
 _SERVER_NAMES = (
     f"IP:127.0.0.1,IP:{NODE_IP},IP:{API_SERVICE},DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,"
     "DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
 )
+
+
+def control_group(state: Path) -> str:
+    """Return the name of the cluster's control group: one machine may hold several clusters, each with its folder."""
+    return f"breakwater-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
 
 
 def write_keys(pki: Path) -> None:
@@ -88,7 +93,7 @@ def write_configuration(state: Path) -> None:
         },
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{control_group(state)}",
         "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{state}/containerd.sock",

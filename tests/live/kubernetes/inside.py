@@ -16,9 +16,12 @@ from pathlib import Path
 
 from tests.live.kubernetes import files
 
+#: Where programs write without being asked: each cluster sees folders of its own there, empty at first.
+OWN_FOLDERS = ("/run", "/var/log", "/var/lib")
+
 
 def main(state: Path, programs: Path, port: int) -> None:
-    _prepare_mounts(state)
+    _prepare_mounts()
     _prepare_network()
     servers = Servers(state)
     servers.start("etcd", [
@@ -48,7 +51,6 @@ def main(state: Path, programs: Path, port: int) -> None:
     servers.start("kube-controller-manager", [
         programs / "kube-controller-manager", login, "--leader-elect=false", "--allocate-node-cidrs=false",
         f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt", "--profiling=false",
-        "--enable-hostpath-provisioner=true",
     ])  # fmt: skip
     servers.start("kube-scheduler", [programs / "kube-scheduler", login, "--leader-elect=false", "--profiling=false"])
     servers.start(
@@ -104,13 +106,11 @@ class Servers:
         self.start(name, [*self._commands[name]])
 
 
-def _prepare_mounts(state: Path) -> None:
+def _prepare_mounts() -> None:
     """Give the servers folders that nobody outside sees; kubelet wants its mounts to be shared among them."""
     _mount("none", "/", "", 0x100000 | 0x4000)  # MS_SHARED | MS_REC
-    for path in ("/run", "/var/log"):
+    for path in OWN_FOLDERS:
         _mount("tmpfs", path, "tmpfs", 0)
-    for path, inner in (("/var/lib/cni", "cni-results"), ("/tmp/hostpath_pv", "volumes")):
-        _mount(str(state / inner), path, "", 0x1000)  # MS_BIND
 
 
 def _mount(source: str, target: str, kind: str, flags: int) -> None:
