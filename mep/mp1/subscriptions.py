@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from core.errors import Denied, Invalid, Missing
-from mep.mp1 import callbacks, states, wire
+from mep.mp1 import bell, callbacks, states, wire
 from mep.mp1.models import App, Notice, Service, Subscription
 from mep.mp1.states import Action, AppState, Change
 
@@ -162,3 +162,4 @@ def _reference(root: str, service: Service, change: Change) -> dict[str, Any]:
 
 def _post(subscription: Subscription, message: dict[str, Any]) -> None:
     Notice.objects.create(subscription=subscription, body=message, created_at=time.time())
+    bell.ring_on_commit()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -19,14 +20,14 @@ from django.db import connection
 from django.db.models import Min
 
 import upf_adapter
-from mep.mp1 import catalogue, keys, outbox, services, steering, tls
+from mep.mp1 import bell, catalogue, keys, outbox, services, steering, tls
 from mep.mp1.database import Pulse
 from mep.mp1.models import App, Service
 from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
-#: Seconds between looks at the database's version: the delay of a notification, and 50 cheap wake-ups a second.
-BEAT = 0.02
+#: Seconds between looks at the database's version, for what other processes change; our own changes ring the bell.
+BEAT = 0.1
 HOURLY = 3600.0
 #: Seconds between looks at the user plane when nothing has changed: the one that was away may be back.
 AGAIN = 2.0
@@ -85,11 +86,18 @@ class Watch:
         async def database(function: Callable[..., Any], *args: Any) -> Any:
             return await loop.run_in_executor(hands, function, *args)
 
+        rung = asyncio.Event()
+
+        def ring() -> None:
+            with suppress(RuntimeError):  # the loop has just ended
+                loop.call_soon_threadsafe(rung.set)
+
         courier = outbox.Courier(database, tls.ca_pem())
         pulse = Pulse(settings.DATABASES["default"]["NAME"])
         due: float | None = None
         chores = steer_at = 0.0
         steered: asyncio.Future[None] | None = None
+        bell.answer(ring)
         try:
             forgiven = False
             while not self._stopping.is_set():
@@ -109,12 +117,15 @@ class Watch:
                     if moved or courier.stirred or (due is not None and time.time() >= due):
                         due = await database(sweep)
                         await courier.pump()
-                    await asyncio.sleep(BEAT)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(rung.wait(), BEAT)
+                    rung.clear()
                 except Exception:
                     log.exception("a round of the watch failed; the next one is in a second")
                     pulse.close()
                     await asyncio.sleep(1.0)
         finally:
+            bell.forget(ring)
             await courier.close()
             pulse.close()
 

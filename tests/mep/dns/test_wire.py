@@ -165,7 +165,9 @@ def test_other_opcodes_are_not_implemented_and_other_edns_versions_bad() -> None
 
 @pytest.mark.parametrize("length", [64, 0x80, 0xBF, 0xC0, 0xFF])
 def test_a_label_is_at_most_63_long_and_a_question_is_not_compressed(length: int) -> None:
-    data = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + bytes([length]) + b"a" * length + b"\0" + struct.pack("!2H", 1, 1)
+    data = (
+        struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + bytes([length]) + b"a" * length + b"\0" + struct.pack("!2H", 1, 1)
+    )
     found = responder(forwards=True).reply(data, "127.0.0.1", udp=True)
     assert isinstance(found, bytes)
     assert dns.message.from_wire(found).rcode() == dns.rcode.FORMERR
