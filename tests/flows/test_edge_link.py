@@ -33,7 +33,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(shared: Lab) -> Lab:
-    """The shared lab, linked."""
+    """The shared lab, linked; a test that failed may have left the wire cut."""
+    shared.wire.mend()
     until(lambda: shared.ask("sync")["hub"], 40, what="the node to be linked")
     return shared
 

@@ -22,7 +22,7 @@ class Wire:
         self.mend()
 
     def mend(self) -> None:
-        """Join the wire, at the same port as before."""
+        """Join the wire, at the same port as before; whole already is fine."""
         self._do(self._open())
 
     def cut(self) -> None:
@@ -40,12 +40,15 @@ class Wire:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _open(self) -> None:
+        if self._server is not None:
+            return
         self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
         if self._server is not None:
             self._server.close()
+            self._server = None
         for end in self._ends:
             end.transport.abort()
         await asyncio.sleep(0)
