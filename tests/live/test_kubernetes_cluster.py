@@ -121,7 +121,7 @@ def test_a_second_cluster_comes_and_goes_without_a_trace_and_leaves_the_first_al
     finally:
         second.down()
         state.parent.rmdir()
-    assert not Path(f"/proc/{process}").exists()
+    until(lambda: not Path(f"/proc/{process}/exe").exists(), 5)  # what is left may wait to be reaped
     assert not any((root / group).exists() for root in Path("/sys/fs/cgroup").iterdir())
     assert not state.exists()
     assert harness.cluster.own is not None

@@ -85,8 +85,10 @@ class Cluster:
     def down(self) -> None:
         """End every process of the cluster and take away all that it left; not up is fine."""
         self.leave()
+        first = self._first_process()
         for name in ("relay", "servers"):
             _end(self.state / f"{name}.pid")
+        _wait_for_end(first)
         _remove_control_groups(files.control_group(self.state))
         shutil.rmtree(self.state, ignore_errors=True)
 
@@ -255,6 +257,18 @@ def _end(pid_file: Path) -> None:
     while _alive(pid_file) and time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.02)
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until a process that is none of our children has ended: its last breath is the end of all in its namespace."""
+    deadline = time.monotonic() + 20
+    while pid and time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return
+        except OSError:
+            return
         time.sleep(0.02)
 
 
