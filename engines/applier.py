@@ -161,7 +161,7 @@ class Applier:
     def __init__(self, engine: Engine, mep: MepPort, fetch: Fetch) -> None:
         self.engine, self.mep, self.fetch = engine, mep, fetch
         self._loaded: set[str] = set()
-        self._loading = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
 
     def apply(self, spec: Mapping[str, Any] | AppSpec, generation: int) -> Revision:
         """Install or upgrade the app so that it is as `spec` says; twice with one generation is one revision."""
@@ -203,16 +203,18 @@ class Applier:
     def _load_images(self, app: AppSpec) -> None:
         if not app.images or type(self.engine).load_image is Engine.load_image:
             return  # this runtime pulls from a registry; a missing image shows in its status
-        with self._loading:
-            for image in app.images:
+        for image in app.images:
+            # One lock for each image: who waits for a large one holds up nobody who does not need it.
+            with self._loading.setdefault(image.sha256, threading.Lock()):
                 if image.sha256 not in self._loaded:
                     self.engine.load_image(self.fetch(image))
                     self._loaded.add(image.sha256)
 
-    def forget_images(self) -> None:
-        """Load images again at the next apply: the runtime may have lost them."""
-        with self._loading:
-            self._loaded.clear()
+    def load_images_again(self, spec: Mapping[str, Any] | AppSpec) -> None:
+        """Bring back images that the runtime has lost."""
+        app = _read(spec)
+        self._loaded.difference_update(image.sha256 for image in app.images)
+        self._load_images(app)
 
 
 def values_for(app: AppSpec, access: MepAccess, chart: Peek) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import time
@@ -9,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BreakwaterError, Invalid, Unavailable
-from engines.applier import Applier, AppSpec, Blob, absent, failure
-from engines.contract import Event, State
+from engines.applier import Applier, AppSpec, Blob, absent
+from engines.contract import Event, Reason, State
 from mep.agent import store
 from mep.agent.backoff import pause
 from mep.agent.blobs import Blobs, Fetcher
@@ -28,6 +29,8 @@ LEAVING = 0.25
 #: Events of a moving release are told once in this many looks.
 EVENTS_EVERY = 6
 EVENTS = 50
+#: Seconds between two tries to bring back images that the runtime lost.
+IMAGES_AGAIN = 30.0
 
 
 class Next(enum.Enum):
@@ -59,6 +62,7 @@ class Apps:
     ) -> None:
         self.applier, self.blobs, self.fetcher, self.reporter, self.wake = applier, blobs, fetcher, reporter, wake
         self._looks: dict[str, int] = {}
+        self._images_at: dict[str, float] = {}
 
     def step(self, key: str) -> float | None:
         """Do what is next for one app."""
@@ -77,7 +81,7 @@ class Apps:
             case Next.REMOVE:
                 return self._remove(wish, spec)
             case Next.REST:
-                self._rest(wish)
+                self._rest(wish, spec)
                 return None
 
     def _apply(self, wish: Wish, spec: AppSpec) -> float | None:
@@ -113,7 +117,7 @@ class Apps:
         if not problem.retryable:
             logger.error("%s: generation %d cannot be applied: %s", spec.name, wish.generation, problem.detail)
             store.note(wish, Applied.State.FAILED, error=problem.problem())
-            self._rest(wish)
+            self._rest(wish, spec)
             self._events(wish, spec)
             return None
         done = store.note(wish, Applied.State.RETRYING, error=problem.problem())
@@ -129,11 +133,18 @@ class Apps:
         status |= {"state": str(State.PROGRESSING), "reason": reason, "message": message}
         self.reporter.say(KIND, wish.key, wish.generation, status)
 
-    def _rest(self, wish: Wish) -> None:
+    def _rest(self, wish: Wish, spec: AppSpec | None) -> None:
+        """Report that this wish cannot be fulfilled, beside what runs of an earlier one."""
         done = store.outcome(KIND, wish.key)
         problem: Mapping[str, Any] = (done.last_error if done else None) or {}
-        status = failure(Unavailable(str(problem.get("detail", "")))) | {
+        status = absent()
+        if spec is not None:
+            with contextlib.suppress(BreakwaterError):
+                status = self.applier.observe(spec)
+        status |= {
+            "state": str(State.FAILED),
             "reason": str(problem.get("code", "")),
+            "message": str(problem.get("detail", "")),
             "problem": dict(problem),
         }
         self.reporter.say(KIND, wish.key, wish.generation, status)
@@ -149,15 +160,27 @@ class Apps:
         if state == State.ABSENT:
             # The runtime lost it (a node that was rebuilt): the wish still stands.
             logger.warning("%s is not there any more and is applied again", spec.name)
-            self.applier.forget_images()
             store.note(wish, Applied.State.RETRYING)
             return 0.0
+        if status["reason"] == Reason.IMAGE_MISSING and spec.images:
+            self._bring_images_back(wish, spec)
         looks = self._looks.get(wish.key, 0)
         self._looks[wish.key] = looks + 1
         changed = self.reporter.say(KIND, wish.key, wish.generation, status)
         if changed or (state != State.READY and looks % EVENTS_EVERY == 0):
             self._events(wish, spec)
         return {State.READY: SETTLED, State.FAILED: TROUBLED}.get(state, MOVING)
+
+    def _bring_images_back(self, wish: Wish, spec: AppSpec) -> None:
+        """Load an app's images again, now and then: somebody has cleaned up the runtime."""
+        now = time.monotonic()
+        if now < self._images_at.get(wish.key, 0.0) or self.blobs.lacking(spec.images):
+            return
+        self._images_at[wish.key] = now + IMAGES_AGAIN
+        try:
+            self.applier.load_images_again(spec)
+        except BreakwaterError as problem:
+            logger.warning("%s: its images cannot be loaded: %s", spec.name, problem.detail)
 
     def _events(self, wish: Wish, spec: AppSpec) -> None:
         try:
@@ -195,7 +218,7 @@ class Apps:
         if wish.deleted:
             return self._gone(wish)
         store.note(wish, Applied.State.FAILED, error=problem.problem())
-        self._rest(wish)
+        self._rest(wish, None)
         return None
 
 

@@ -7,6 +7,7 @@ that is down, slow or wrong is felt by nobody on the node.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -305,12 +306,18 @@ class Session:
         return frame
 
 
+def _said(body: bytes | bytearray | None) -> str:
+    """Return the centre's own words in a refusal."""
+    try:
+        return str(json.loads(bytes(body or b""))["detail"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return "it gave no reason"
+
+
 def _in_words(problem: Exception) -> str:
     if isinstance(problem, InvalidStatus):
         status = problem.response.status_code
-        if status in (401, 403):
-            return f"the centre does not know this node any more ({status}); it may have to be enrolled again"
-        return f"the centre answered {status}"
+        return f"the centre answered {status}: {_said(problem.response.body)}"
     if isinstance(problem, ConnectionClosed):
         reason = problem.rcvd.reason if problem.rcvd else "without a word"
         return f"the centre hung up ({reason})"

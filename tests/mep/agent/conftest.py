@@ -21,6 +21,7 @@ from engines.contract import (
     Event,
     LogLine,
     Plan,
+    Reason,
     Release,
     ReleaseStatus,
     Revision,
@@ -43,7 +44,7 @@ class MoodyEngine(Engine):
         self.held: dict[tuple[str, str], Release] = {}
         self.applied: list[Release] = []
         self.loaded: list[str] = []
-        self.state = State.READY
+        self.state, self.reason = State.READY, Reason.NONE
         self.trouble: Exception | None = None
         self.lines: list[LogLine] = []
 
@@ -77,7 +78,15 @@ class MoodyEngine(Engine):
             return ReleaseStatus(name, namespace, State.ABSENT)
         ready = int(self.state is State.READY)
         workload = WorkloadStatus("Deployment", name, self.state, 1, ready)
-        return ReleaseStatus(name, namespace, self.state, len(self.applied), held.generation, workloads=(workload,))
+        return ReleaseStatus(
+            name,
+            namespace,
+            self.state,
+            len(self.applied),
+            held.generation,
+            self.reason,
+            workloads=(workload,),
+        )
 
     def releases(self) -> list[tuple[str, str]]:
         return sorted(self.held)

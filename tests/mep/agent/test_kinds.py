@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core.errors import Invalid, Unavailable
-from engines.contract import LogLine, State
+from engines.contract import LogLine, Reason, State
 from mep.agent import store
 from mep.agent.kinds import LEAVING, MOVING, SETTLED, TROUBLED, LogWatches, unsupported
 from mep.agent.models import Applied
@@ -144,6 +144,28 @@ def test_images_are_loaded_before_the_app_starts_and_once(edge: Edge) -> None:
     edge.wish(key="b", images=[{"name": "x", **image}])
     edge.apps.step("b")
     assert edge.engine.loaded == [image["sha256"]]
+
+
+def test_images_that_the_runtime_lost_are_loaded_again_now_and_then(edge: Edge) -> None:
+    image = edge.keep(b"an image")
+    edge.wish(images=[{"name": "x", **image}])
+    edge.apps.step("a")
+    edge.engine.state, edge.engine.reason = State.PROGRESSING, Reason.IMAGE_MISSING
+    edge.apps.step("a")
+    edge.apps.step("a")
+    assert edge.engine.loaded == [image["sha256"]] * 2
+
+
+def test_an_upgrade_that_cannot_work_is_a_failure_beside_what_still_runs(edge: Edge) -> None:
+    edge.wish()
+    edge.apps.step("a")
+    edge.engine.trouble = Invalid("the new chart is wrong")
+    edge.wish(generation=2)
+    edge.apps.step("a")
+    told = edge.told()
+    assert told is not None
+    assert (told["observed_generation"], told["status"]["state"]) == (2, "failed")
+    assert told["status"]["workloads"][0]["ready"] == 1
 
 
 def test_a_file_that_is_not_here_is_waited_for_without_holding_anything_up(edge: Edge) -> None:
