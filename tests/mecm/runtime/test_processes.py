@@ -118,7 +118,7 @@ def test_children_end_when_we_are_killed(tmp_path: Path) -> None:
 import os, sys, time
 from pathlib import Path
 from mecm.runtime.processes import Child, Supervisor
-supervisor = Supervisor(Path({str(tmp_path)!r}), Path.cwd(), print, lambda *_: None)
+supervisor = Supervisor(Path({str(tmp_path)!r}), Path.cwd(), print, lambda _, line: print(line, flush=True))
 child = Child("one", {SLEEPER!r}, dict(os.environ), Path({str(tmp_path / "log")!r}))
 supervisor.start(child)
 print(child.pid, flush=True)
@@ -127,6 +127,8 @@ time.sleep(600)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())
+    # It has written what it had to write, so it does not end for want of a reader.
+    assert parent.stdout.readline() == "up\n"
     assert alive(pid)
     parent.kill()
     parent.wait()
