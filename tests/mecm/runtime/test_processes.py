@@ -113,6 +113,20 @@ def test_what_a_child_started_goes_with_it(
     until(lambda: not alive(grandchild), 10)
 
 
+def test_what_a_dead_child_left_is_ended_before_the_next_start(
+    supervisor: Supervisor, child: Callable[..., Child], heard: list[str]
+) -> None:
+    code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    dead = child(f"{code}; print(p.pid, flush=True)")
+    supervisor.start(dead)
+    until(lambda: heard, 10)
+    left = int(heard[0].removeprefix("worker: "))
+    until(lambda: not dead.runs, 10)
+    assert alive(left)
+    supervisor.watch()
+    until(lambda: not alive(left), 10)
+
+
 def test_children_end_when_we_are_killed(tmp_path: Path) -> None:
     code = f"""
 import os, sys, time
