@@ -38,7 +38,7 @@ class Look:
         except Missing:  # removed between the two looks
             return ReleaseStatus(name, namespace, State.ABSENT)
         workloads = self._workloads(content.manifests, namespace, now)
-        if now - content.deployed_at > self._deadline:
+        if not present.was_ready and now - content.deployed_at > self._deadline:
             workloads = [judge.late(each) for each in workloads]
         state, reason, message = judge.overall(workloads)
         if state is State.READY and present.status == "deployed" and not present.was_ready:

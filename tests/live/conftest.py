@@ -28,7 +28,7 @@ class TestCluster:
         """Put a docker-archive on the node; skips where nodes take images from a registry only."""
         if self.own is None:
             pytest.skip(
-                "the cluster of KUBECONFIG takes images from a registry; set BREAKWATER_CLUSTER_HAS_IMAGES=1 if it has ours"
+                "the cluster of KUBECONFIG takes images from a registry; set TEST_CLUSTER_HAS_IMAGES=1 if it has ours"
             )
         self.own.load_image(archive)
 
@@ -51,7 +51,7 @@ def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tes
     cluster = Cluster()
     if given and Path(given).resolve() != (cluster.state / "kubeconfig").resolve():
         shared = TestCluster(Path(given).read_text())
-        if os.environ.get("BREAKWATER_CLUSTER_HAS_IMAGES") != "1":
+        if os.environ.get("TEST_CLUSTER_HAS_IMAGES") != "1":
             shared.load_image(Path())
         yield shared
         return
@@ -63,5 +63,5 @@ def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tes
     own.load_image(write_archive(tmp_path_factory.mktemp("image") / "contract.tar"))
     yield own
     cluster.leave()
-    if not was_up and os.environ.get("BREAKWATER_KEEP_CLUSTER") != "1":
+    if not was_up and os.environ.get("TEST_CLUSTER_KEEP") != "1":
         cluster.down()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ class KubernetesHarness(Harness):
     def __init__(self, cluster: TestCluster) -> None:
         self.cluster = cluster
         self.namespace = f"t-{secrets.token_hex(4)}"
-        self.settings = EngineSettings(name=f"test-{secrets.token_hex(3)}", kubeconfig=cluster.kubeconfig)
+        helm = os.environ.get("TEST_HELM", "sdk")  # or the path of a helm binary
+        self.settings = EngineSettings(name=f"test-{secrets.token_hex(3)}", kubeconfig=cluster.kubeconfig, helm=helm)
         self.engine = KubernetesEngine(self.settings)
         self.api = Api(Access.read(cluster.kubeconfig))
 

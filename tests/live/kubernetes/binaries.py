@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 #: The newest line that still takes containerd 1.6 and a cgroup v1 host (1.36 needs containerd 2).
-KUBERNETES = os.environ.get("BREAKWATER_KUBERNETES_VERSION", "1.35.4")
+KUBERNETES = os.environ.get("TEST_KUBERNETES_VERSION", "1.35.4")
 #: The CoreDNS release that is built against the same client library.
-COREDNS = os.environ.get("BREAKWATER_COREDNS_VERSION", "1.14.4")
-CACHE = Path(os.environ.get("BREAKWATER_KUBERNETES_CACHE", "/var/cache/breakwater/kubernetes"))
+COREDNS = os.environ.get("TEST_COREDNS_VERSION", "1.14.4")
+CACHE = Path(os.environ.get("TEST_KUBERNETES_CACHE", "/var/cache/breakwater/kubernetes"))
 
 SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 PROGRAMS = (*SERVERS, "etcd", "coredns")

@@ -39,8 +39,8 @@ class Cluster:
     """The one test cluster of this machine, whoever started it."""
 
     def __init__(self, state: Path | None = None, port: int | None = None) -> None:
-        self.state = (state or Path(os.environ.get("BREAKWATER_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))).absolute()
-        self.port = port or int(os.environ.get("BREAKWATER_CLUSTER_PORT", "16443"))
+        self.state = (state or Path(os.environ.get("TEST_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))).absolute()
+        self.port = port or int(os.environ.get("TEST_CLUSTER_PORT", "16443"))
         self._border: Border | None = None
 
     # --- up and down
