@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiResponse, OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -24,6 +25,21 @@ from mecm.edge.models import DesiredObject
 CHUNK = 256 * 1024
 #: A CSR for a P-256 key is under 1 kB.
 CSR_LENGTH = 8192
+
+
+class NodeScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Tells the OpenAPI document how nodes sign in."""
+
+    target_class = NodeAuthentication
+    name = "edgeNode"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the scheme: a bearer token that the node makes itself."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT ES256, signed with the key of the node's certificate, valid for two minutes",
+        }
 
 
 class EnrolIn(serializers.Serializer[Any]):
