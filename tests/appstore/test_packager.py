@@ -68,6 +68,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, chart_folder: Path,
     (chart_folder / "values.yaml").touch()
     two = build(tmp_path, chart_folder, "two.csar", images=[image])
     assert one.read_bytes() == two.read_bytes()
+    with open_archive(one) as archive:
+        names = archive.names()
+    assert names[:2] == ["TOSCA-Metadata/TOSCA.meta", "hello.mf"]
+    assert names[2:] == sorted(names[2:])
     assert sorted(p.name for p in one.parent.iterdir()) == ["one.csar", "two.csar"]
 
 

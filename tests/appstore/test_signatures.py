@@ -74,6 +74,22 @@ def test_one_changed_byte_is_found(key: Any, options: Any) -> None:
     assert [(f.code, f.level) for f in findings] == [("signature-invalid", Level.ERROR)]
 
 
+def test_a_carried_copy_that_was_changed_with_the_manifest_is_found(key: Any) -> None:
+    der = base64.b64decode(sign(TEXT, key, certificate(key)))
+    changed = TEXT.replace(b"00", b"01")
+    assert TEXT in der
+    block = base64.b64encode(der.replace(TEXT, changed)).decode()
+    signature, _ = signatures.verify(block, {"manifest": changed}, "a.mf")
+    assert (signature.state, signature.problem) == ("invalid", "the signed digest is not that of the content")
+
+
+def test_a_signature_of_another_key_is_found(long_key: Any) -> None:
+    for pad in (padding.PKCS1v15(), padding.PSS(padding.MGF1(hashes.SHA256()), 32)):
+        der = bytearray(base64.b64decode(sign(TEXT, long_key, certificate(long_key), DETACHED, rsa_padding=pad)))
+        der[-1] ^= 1  # the signature is what a CMS block ends with
+        assert signatures.verify(base64.b64encode(der).decode(), {"manifest": TEXT}, "a.mf")[0].state == "invalid"
+
+
 def test_rsa_in_both_paddings_verifies(long_key: Any) -> None:
     cert = certificate(long_key)
     for pad in (padding.PKCS1v15(), padding.PSS(padding.MGF1(hashes.SHA256()), 32)):
