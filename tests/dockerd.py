@@ -18,6 +18,7 @@ import pytest
 
 SYSTEM = Path("/var/run/docker.sock")
 START_SECONDS, STOP_SECONDS = 30.0, 30.0
+POOL = "10.88.0.0/15"
 
 
 def find() -> str:
@@ -52,7 +53,7 @@ def unable() -> str:
 class Private:
     """A dockerd of our own in a temporary folder.
 
-    It makes no default bridge and no firewall rule, so it disturbs neither the machine nor another daemon.
+    It makes no default bridge and leaves the firewall alone, so it disturbs neither the machine nor another daemon.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class Private:
             "--bridge=none",
             "--iptables=false",
             "--ip-masq=false",
-            "--default-address-pool=base=10.88.0.0/15,size=24",
+            f"--default-address-pool=base={POOL},size=24",
             "--log-level=warn",
         ]
         (folder / "daemon.json").write_text("{}")
@@ -82,6 +83,7 @@ class Private:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._let_pass("-I")
         deadline = time.monotonic() + START_SECONDS
         while not answers(self.path):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -105,7 +107,17 @@ class Private:
             with contextlib.suppress(Exception):
                 _empty(self.path)
         self.stop()
+        self._let_pass("-D")
         _discard(self.folder)
+
+    def _let_pass(self, verb: str) -> None:
+        """Allow traffic between our containers where another daemon made the kernel drop what it does not know."""
+        if not shutil.which("iptables"):
+            return
+        rule = ["FORWARD", "-s", POOL, "-d", POOL, "-m", "comment", "--comment", self.folder.name, "-j", "ACCEPT"]
+        there = subprocess.run(["iptables", "-w", "-C", *rule], check=False, capture_output=True).returncode == 0
+        if there == (verb == "-D"):
+            subprocess.run(["iptables", "-w", verb, *rule], check=False, capture_output=True)
 
 
 @contextlib.contextmanager

@@ -60,18 +60,20 @@ def workload_status(
     names = pod_names(workload)
     new = [pod for pod in pods if pod.digest == digest and pod.name in names]
     old = [pod for pod in pods if pod not in new]
-    fine = {pod.name for pod in new if states[pod.name].ready} | (done & set(names))
+    # A Job is not ready because it runs, but because it is done; and it may take its time.
+    finite = workload.kind == "Job"
+    fine = {pod.name for pod in new if states[pod.name].ready and not finite} | (done & set(names))
     serving = len(fine) + sum(states[pod.name].ready for pod in old)
     worst = min(
         (states[pod.name] for pod in new if pod.name not in fine),
         key=lambda state: RANK.index(state.reason),
         default=None,
     )
-    reason, message = (worst.reason, worst.message) if worst else (Reason.STARTING, "")
+    reason, message = (worst.reason or Reason.STARTING, worst.message) if worst else (Reason.STARTING, "")
     if len(fine) == workload.replicas and not old:
         state, reason, message = State.READY, Reason.NONE, ""
     else:
-        if late and reason not in HARD:
+        if late and not finite and reason not in HARD:
             wanted = f"{len(fine)} of {workload.replicas} pods became ready in time"
             reason, message = Reason.DEADLINE_EXCEEDED, f"{wanted}; {message}" if message else wanted
         state = State.FAILED if reason in HARD else State.PROGRESSING

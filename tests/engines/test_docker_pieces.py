@@ -432,6 +432,16 @@ def test_a_release_is_as_bad_as_its_worst_workload() -> None:
     assert overall([])[0] is State.READY
 
 
+def test_a_job_is_ready_when_it_is_done_not_while_it_runs() -> None:
+    job = Workload("Job", "check", 1, TEMPLATE)
+    pod = Pod("t", "one", "check-0", "Job/check", "d")
+    running = workload_status(job, [pod], {"check-0": PodState(True, True)}, set(), late=True)
+    assert (running.state, running.reason) == (State.PROGRESSING, Reason.STARTING)
+    ended = workload_status(job, [pod], {"check-0": PodState(False, True, completed=True)}, {"check-0"}, late=True)
+    assert ended.state is State.READY
+    assert workload_status(job, [], {}, {"check-0"}, late=False).state is State.READY
+
+
 def test_probing_costs_no_thread_per_pod(loop: LoopThread) -> None:
     server = Server(200)
     container = Container("main", "image", readiness=Probe("http", server.port, failures=1))

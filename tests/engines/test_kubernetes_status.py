@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.contract import Reason, State, WorkloadStatus
+from engines.contract import Manifest, Reason, State, WorkloadStatus
+from engines.kubernetes.kept import READY, Content, Kept
+from engines.kubernetes.look import Look
 from engines.kubernetes.status import HARD, late, overall, pod_state, pods_of, workload_status
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -288,3 +290,32 @@ def test_whatever_a_cluster_answers_is_judged_without_a_crash(nonsense: dict[str
     for kind in ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"):
         pods_of(kind, nonsense, [nonsense], [nonsense])
         workload_status(kind, "x", nonsense, [state])
+
+
+# The deadline
+
+
+class OneRelease:
+    """A cluster, and the one release in it: the deployment `web`, none of whose pods is ready."""
+
+    def __init__(self, *, ready_once: bool) -> None:
+        labels = {READY: "1" if ready_once else ""}
+        self.kept = Kept("t", "one", 1, "deployed", 1, "secret", "5", labels)
+
+    def revisions(self, namespace: str, name: str) -> list[Kept]:
+        return [self.kept]
+
+    def content(self, kept: Kept) -> Content:
+        web = Manifest("Deployment", "web", "apps/v1", {})
+        return Content("web", "1.0.0", NOW - timedelta(minutes=10), "Install complete", (web,))
+
+    def all(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        return [deployment(1, availableReplicas=0)] if kind == "Deployment" else []
+
+
+@pytest.mark.parametrize(("ready_once", "state"), [(False, State.FAILED), (True, State.PROGRESSING)])
+def test_only_a_revision_that_was_never_ready_is_late(ready_once: bool, state: State) -> None:
+    both: Any = OneRelease(ready_once=ready_once)
+    status = Look(both, both, timedelta(minutes=5)).status("one", "t", NOW)
+    assert status.state is state
+    assert (status.reason is Reason.DEADLINE_EXCEEDED) != ready_once
