@@ -163,7 +163,7 @@ class PackagesView(ApiView):
         found = rows().visible_to(self.actor)  # type: ignore[attr-defined]
         wanted = request.GET
         if wanted.get("q"):
-            found = found.matching(wanted["q"][:200])
+            found = found.matching(wanted["q"][:200].replace("\x00", " "))
         if wanted.get("state"):
             if wanted["state"] not in states.STATES:
                 raise Invalid(f"state must be one of {', '.join(states.STATES)}")
@@ -216,7 +216,7 @@ def _organisations(named: str) -> QuerySet[Organisation]:
     try:
         return Organisation.objects.filter(pk=UUID(named))
     except ValueError:
-        return Organisation.objects.filter(slug=named)
+        return Organisation.objects.filter(slug=named.replace("\x00", " "))
 
 
 class PackageView(ApiView):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -23,6 +23,15 @@ from core.operations import services as operations
 from core.operations.models import Operation
 
 CHECK = "package.check"
+#: Columns that repeat a member of the descriptor, to be searched and sorted by.
+_COLUMNS = {
+    "name": "appName",
+    "provider": "appProvider",
+    "version": "appSoftVersion",
+    "app_d_id": "appDId",
+    "description": "appDescription",
+}
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def receive(
@@ -86,17 +95,14 @@ def record_check(package_id: Any, verdict: Verdict, *, actor: Actor) -> Package 
     if package is None:
         return None
     package.state = states.after(package.state, "pass" if verdict.passed else "fail")
-    package.format, package.signature = verdict.format, verdict.signature
-    package.findings = [finding.as_dict() for finding in verdict.findings]
-    package.chart_sha256, package.images = verdict.chart_sha256, verdict.images
-    appd = verdict.descriptor
-    package.descriptor = appd.to_dict() if appd else {}
-    package.compute = appd.compute.to_dict() if appd else {}
-    package.name = appd.name[:128] if appd else ""
-    package.provider = appd.provider[:128] if appd else ""
-    package.version = appd.version[:64] if appd else ""
-    package.app_d_id = appd.app_d_id[:255] if appd else ""
-    package.description = appd.description[:4000] if appd else ""
+    package.format, package.chart_sha256 = verdict.format, verdict.chart_sha256
+    package.signature, package.images = storable(verdict.signature), storable(verdict.images)
+    package.findings = storable([finding.as_dict() for finding in verdict.findings])
+    described = storable(verdict.descriptor.to_dict()) if verdict.descriptor else {}
+    package.descriptor, package.compute = described, described.get("compute", {})
+    for field, member in _COLUMNS.items():
+        longest = getattr(Package._meta.get_field(field), "max_length", None)
+        setattr(package, field, described.get(member, "")[:longest])
     package.checked_at = timezone.now()
     package.save()
     present = {package.sha256: package.size, **verdict.stored}
@@ -170,6 +176,15 @@ def collect_garbage() -> int:
 def target_of(package: Package) -> str:
     """Return how operations name this package."""
     return f"package:{package.pk}"
+
+
+def storable(value: Any) -> Any:
+    """Return JSON in whose texts nothing is that a database or UTF-8 cannot hold (NUL, lone surrogates)."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(inner) for key, inner in value.items()}
+    return [storable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def clean_name(filename: str) -> str:

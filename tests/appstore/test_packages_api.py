@@ -234,6 +234,20 @@ class TestSamples:
         assert len(told["descriptor"]["appDNSRule"]) == 1
 
 
+def test_texts_that_no_database_holds_are_made_harmless(upload: Any, api: Any) -> None:
+    files = making.edgegallery_files()
+    item = {"name": "a\u0000b\ud800c", "swImage": "\udfff"}
+    files["Image/SwImageDesc.json"] = json.dumps([item])
+    manifest = making.manifest_of(files, app_package_description="NUL \x00 here", app_provider_id="x" * 500)
+    response = upload(making.zip_bytes({"hello.mf": manifest, **files}))
+    assert operations.run_due() == 1
+    told = api.get(response["Location"]).json()
+    assert told["description"] == "NUL \ufffd here"
+    assert told["descriptor"]["images"][0]["name"] == "a\ufffdb\ufffdc"
+    assert told["state"] == "rejected"
+    assert "appd-too-long" in {finding["code"] for finding in told["findings"]}
+
+
 class TestReading:
     """Lists, details, downloads."""
 
