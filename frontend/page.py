@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from core.errors import BreakwaterError, Denied, Missing, Unauthenticated
 from frontend.errors import error_page
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 PAGE_SIZE = 24
 
@@ -26,7 +26,7 @@ def page(view: View) -> View:
     """Let only people who signed in through, and show our errors as pages; strangers go to the sign-in page."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.actor.authenticated:  # type: ignore[attr-defined]
             return _to_sign_in(request)
         try:

@@ -204,7 +204,7 @@ def _judged(
         judged = services.verdicts(rows[:MOST_NODES], package, organisation=organisation, name=name, values=values)
     except BreakwaterError as error:
         return {"nodes": [], "unjudged": error.detail, "find": words}
-    judged.sort(key=lambda item: (not item[1].fits, item[0].name))
+    judged.sort(key=lambda item: (not item[1].fits, len(item[1].remarks), item[0].name))
     first = next((node.pk for node, verdict in judged if verdict.fits), None)
     chosen = form.cleaned_data.get("node") if form.is_bound and hasattr(form, "cleaned_data") else None
     return {

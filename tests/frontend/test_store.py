@@ -95,7 +95,7 @@ def test_findings_are_for_the_owner(browser_of: Any, stranger: Any, make_package
         ({"state": "valid", "signer": "CN=Acme", "self_signed": True}, "vouches for themselves"),
         ({"state": "valid", "signer": "CN=Acme", "weak": "it uses SHA-1"}, "never be trusted"),
         ({"state": "valid", "signer": "CN=Acme", "trusted": True}, "valid and trusted"),
-        ({"state": "invalid", "problem": "the digest differs"}, "the digest differs"),
+        ({"state": "invalid", "problem": "the digest differs"}, "The digest differs. Do not use"),
         ({"state": "absent"}, "Anybody could have made it"),
         ({}, "not read yet"),
     ],

@@ -44,10 +44,8 @@
       if (until.includes(state)) source.close();
     };
     source.addEventListener("done", () => { source.close(); clearTimeout(silence); refresh(); });
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) startPolling();
-      else if (!poll) { clearTimeout(silence); silence = setTimeout(startPolling, 4000); }
-    };
+    // The browser may try again by itself for ever; the page looks by itself until a message comes.
+    source.onerror = startPolling;
     window.addEventListener("pagehide", () => source.close());
   }
 
