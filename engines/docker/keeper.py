@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core.errors import BreakwaterError, Conflict, Missing
+from core.errors import BreakwaterError, Missing
 from engines.contract import EngineSettings, Reason
 from engines.docker import decide, pause
 from engines.docker.daemon import Daemon, ImageMissing
 from engines.docker.files import Files
+from engines.docker.networks import Networks
 from engines.docker.seen import HOLDER, PREFIX, ContainerKey, Exit, Fate, Pod, PodKey, Seen
 from engines.pods.wanted import Container, PodTemplate, Volume, Workload
 from engines.store import Store
@@ -43,8 +44,7 @@ class Keeper:
 
     def __init__(self, settings: EngineSettings, daemon: Daemon, store: Store, files: Files, memory: Memory) -> None:
         self.settings, self.daemon, self.store, self.files, self.memory = settings, daemon, store, files, memory
-        self._networks: dict[str, tuple[str, str]] = {}
-        self._network_lock = threading.Lock()
+        self.networks = Networks(settings, daemon)
 
     # Names and labels
 
@@ -53,40 +53,6 @@ class Keeper:
 
     def _name(self, *parts: str) -> str:
         return ".".join(("bw", self.settings.name, *parts))
-
-    # Networks
-
-    def network(self, namespace: str) -> tuple[str, str]:
-        """Return id and gateway of the tenant's network, made when it is not there."""
-        with self._network_lock:
-            if namespace not in self._networks:
-                mine = self.labels(namespace=namespace)
-                found = self.daemon.networks(mine)
-                if found:
-                    facts = self.daemon.network(found[0]["Id"])
-                else:
-                    try:
-                        facts = self.daemon.make_network(
-                            f"bw-{namespace}", mine, internal=self.settings.internal_networks
-                        )
-                    except Conflict:  # another node of the same runtime serves a tenant of this name
-                        facts = self.daemon.make_network(
-                            f"bw-{namespace}-{self.settings.name}", mine, internal=self.settings.internal_networks
-                        )
-                config = (facts.get("IPAM") or {}).get("Config") or [{}]
-                self._networks[namespace] = (str(facts["Id"]), str(config[0].get("Gateway") or ""))
-            return self._networks[namespace]
-
-    def remove_network(self, namespace: str) -> None:
-        with self._network_lock:
-            self._networks.pop(namespace, None)
-            for network in self.daemon.networks(self.labels(namespace=namespace)):
-                self.daemon.remove_network(network["Id"])
-
-    def forget_network(self, namespace: str) -> None:
-        """Look the network up again next time: the runtime says it is gone."""
-        with self._network_lock:
-            self._networks.pop(namespace, None)
 
     # Pods
 
@@ -144,7 +110,7 @@ class Keeper:
         self.files.write(pod.key, template)
         if pod.holder is None:
             self.daemon.have_pause()
-            network, gateway = self.network(pod.namespace)
+            network, gateway = self.networks.get(pod.namespace)
             mounts = self._volumes(workload, pod)
             aliases = list(template.aliases)
             if workload.service:
@@ -182,7 +148,7 @@ class Keeper:
             self.daemon.start(pod.holder.id)
         except Missing:
             # Its network is gone: the next one gets a new network.
-            self.forget_network(pod.namespace)
+            self.networks.forget(pod.namespace)
             self.clear(pod)
             raise
         pod.holder.state = "running"
@@ -306,7 +272,7 @@ class Keeper:
             "metadata.uid": pod.holder.id[:32],
             "status.podIP": pod.address,
             "status.podIPs": pod.address,
-            "status.hostIP": self._networks.get(pod.namespace, ("", ""))[1],
+            "status.hostIP": self.networks.gateway(pod.namespace),
             "spec.nodeName": self.settings.name,
             "spec.serviceAccountName": "default",
         }.get(field_path, "")

@@ -286,7 +286,7 @@ class Rounds:
         if not any(
             other.namespace == release.namespace and other.key != release.key for other in self.store.releases()
         ):
-            self.keeper.remove_network(release.namespace)
+            self.keeper.networks.remove(release.namespace)
         self.store.forget(*release.key)
         self._drop(release.key)
 
@@ -315,7 +315,7 @@ class Rounds:
             for network in self.daemon.networks(self.keeper.labels()):
                 self.daemon.remove_network(network["Id"])
             for release in self.store.releases():
-                self.keeper.forget_network(release.namespace)
+                self.keeper.networks.forget(release.namespace)
                 self.keeper.files.discard_release(*release.key)
 
     def stop(self) -> None:
