@@ -33,6 +33,7 @@ urlpatterns = [
     path("nodes/<uuid:pk>/live", nodes.node_live, name="node-live"),
     path("nodes/<uuid:pk>/change", nodes.change_node, name="change-node"),
     path("nodes/<uuid:pk>/join", nodes.join_node, name="join-node"),
+    path("nodes/<uuid:pk>/revoke", nodes.revoke_node, name="revoke-node"),
     path("nodes/<uuid:pk>/kubeconfig", nodes.import_kubeconfig, name="import-kubeconfig"),
     path("nodes/<uuid:pk>/mep", nodes.set_mep, name="set-mep"),
     path("nodes/<uuid:pk>/probe", nodes.probe_node, name="probe-node"),

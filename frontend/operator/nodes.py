@@ -160,6 +160,17 @@ def probe_node(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
+def revoke_node(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Take the identity of a node's machine away."""
+    actor = tenancy.actor_of(request)
+    node = access.get(NODES, actor, "nodes.write", pk)
+    with told(request, f"The machine of {node.name} is shut out; a new join string lets one in again."):
+        edge.revoke(node, actor=actor)
+    return redirect("frontend:node", pk)
+
+
+@require_POST
+@page
 def remove_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a node that holds nothing."""
     actor = tenancy.actor_of(request)

@@ -160,7 +160,7 @@ def test_a_join_string_can_be_copied(open_page: Any, site: Any) -> None:
     page.get_by_role("button", name="Make a join string").click()
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    assert "--join mec1." in page.evaluate("navigator.clipboard.readText()")
+    assert "enrol mec1." in page.evaluate("navigator.clipboard.readText()")
 
 
 def test_a_dangerous_deed_is_asked_about_and_can_be_left(open_page: Any) -> None:

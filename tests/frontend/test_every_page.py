@@ -13,9 +13,24 @@ from frontend.urls import urlpatterns
 
 PUBLIC = {"sign-in", "sign-out"}
 ACTIONS = {
-    "sign-out", "choose-organisation", "revoke-token", "check", "publish", "withdraw", "discard", "deploy-plan", "join-node",
-    "import-kubeconfig", "set-mep", "probe-node", "remove-node", "remove-deployment", "cancel-operation", "retry-operation",
-}  # fmt: skip
+    "sign-out",
+    "choose-organisation",
+    "revoke-token",
+    "check",
+    "publish",
+    "withdraw",
+    "discard",
+    "deploy-plan",
+    "join-node",
+    "revoke-node",
+    "import-kubeconfig",
+    "set-mep",
+    "probe-node",
+    "remove-node",
+    "remove-deployment",
+    "cancel-operation",
+    "retry-operation",
+}
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]

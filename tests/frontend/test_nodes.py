@@ -101,9 +101,17 @@ def test_a_join_string_is_shown_once_with_the_command(pages: Any, node: Any) -> 
     response = pages.post(f"/nodes/{node.pk}/join")
     join = re.search(r'id="join-string">(mec1\.[^<]+)<', text_of(response))
     assert join
-    assert f"--join {join[1]}" in response.content.decode()
+    assert f"manage.py enrol {join[1]} --again" in response.content.decode()  # a machine holds this node already
     assert "no-store" in response.headers["Cache-Control"]
     assert join[1].split(".")[-1] not in text_of(pages.get(f"/nodes/{node.pk}"))
+
+
+def test_revoking_shuts_the_machine_out(pages: Any, node: Any) -> None:
+    from mecm.edge.models import EnrolmentToken
+
+    pages.post(f"/nodes/{node.pk}/join")
+    assert "is shut out" in text_of(pages.post(f"/nodes/{node.pk}/revoke", follow=True))
+    assert not EnrolmentToken.objects.exists()
 
 
 def test_a_direct_node_is_joined_by_nobody(pages: Any, make_node: Any) -> None:
