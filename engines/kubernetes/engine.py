@@ -39,6 +39,7 @@ from engines.kubernetes.kept import PENDING, Kept, Releases
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.look import Look
 from engines.kubernetes.tenancy import Tenancy
+from engines.kubernetes_hooks import hooks
 from engines.planning import compute_of, images_of, items, mapping, quantity
 
 #: How long `remove` waits for pods to end; the cluster ends the rest by itself.
@@ -94,8 +95,8 @@ class KubernetesEngine(Engine):
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
         manifests = self.helm.render(chart, values, name=name, namespace=namespace).manifests
-        hooks = self.helm.hooks(chart, values, name=name, namespace=namespace)
-        findings = tuple(chart_findings((*manifests, *hooks), namespace))
+        everything = (*manifests, *hooks(chart, values, name=name, namespace=namespace))
+        findings = tuple(chart_findings(everything, namespace))
         return Plan(manifests, findings, compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:

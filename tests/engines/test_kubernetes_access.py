@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from engines.kubernetes.findings import chart_findings
 from engines.kubernetes.kept import label
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.tenancy import tenant
+from engines.kubernetes_hooks import hooks
 
 TOKEN = "very-secret-token"
 
@@ -260,3 +262,37 @@ def test_any_text_becomes_a_label_that_kubernetes_takes() -> None:
     assert label("Edge node 7 (Zürich)") == "Edge-node-7--Z-rich"
     assert len(label("x" * 99)) == 63
     assert label("--") == ""
+
+
+# Hooks
+
+HOOK = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: "{{ .Release.Name }}-hook"
+  annotations: {"helm.sh/hook": pre-install}
+spec: {hostNetwork: true, containers: []}
+"""
+
+
+def chart_with(template: str, folder: Path) -> Path:
+    (folder / "c" / "templates").mkdir(parents=True)
+    (folder / "c" / "Chart.yaml").write_text("apiVersion: v2\nname: c\nversion: 1.0.0\n")
+    (folder / "c" / "templates" / "all.yaml").write_text(template)
+    return folder / "c"
+
+
+def test_a_plan_tells_what_is_wrong_with_hooks_and_loads_no_helm_here(tmp_path: Path) -> None:
+    engine = KubernetesEngine(EngineSettings())
+    before = "helm_python" in sys.modules
+    plan = engine.plan(chart_with(HOOK, tmp_path), {}, name="one")
+    assert [(each.place, each.code) for each in plan.findings] == [("Pod/one-hook", "host-hostnetwork")]
+    assert plan.manifests == ()
+    assert ("helm_python" in sys.modules) == before
+
+
+def test_a_hook_that_would_fill_the_memory_ends_only_the_process_that_renders_it(tmp_path: Path) -> None:
+    greedy = chart_with(HOOK + '{{ repeat 2000000000 "xxxxxxxxxx" }}', tmp_path)
+    with pytest.raises(Invalid, match="render the chart within"):
+        hooks(greedy, {}, name="one", namespace="t")
