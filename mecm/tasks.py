@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from appstore.packages import services as packages
 from core.operations import services as operations
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
@@ -21,3 +22,9 @@ def run_operation(operation_id: str) -> None:
 def sweep_operations() -> None:
     """Give the work of dead workers to living ones."""
     operations.sweep()
+
+
+@shared_task(name="packages.collect_garbage")
+def collect_package_garbage() -> None:
+    """Drop stored files that nothing names any more."""
+    packages.collect_garbage()

@@ -9,16 +9,16 @@ from typing import Any
 
 import yaml
 
+from core import yamls
 from core.archives import Damaged
+from core.errors import Invalid
 
 LONGEST = 2 << 20
 _MOST_NODES = 50_000
 _DEEPEST = 60
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-
-class _PlainLoader(_Loader):  # type: ignore[misc]
+class _PlainLoader(yamls.Loader):  # type: ignore[misc]
     """YAML whose scalars stay text, but for true, false and null: version 1.10 is not the number 1.1."""
 
     def __init__(self, stream: str) -> None:
@@ -114,17 +114,11 @@ def read_blocks(content: bytes, place: str) -> list[dict[str, str]]:
 
 
 def _skim(text: str, place: str) -> None:
-    """Refuse what is too deep or too long before it is composed: libyaml's composer overruns its stack on depth."""
-    depth = 0
-    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST:
-            raise Damaged("yaml-bomb", f"{place} is nested deeper than {_DEEPEST} levels", place)
-        if number > 3 * _MOST_NODES:
-            raise Damaged("yaml-bomb", f"{place} has more than {_MOST_NODES} values", place)
+    """Refuse what is too deep or too long before it is composed."""
+    try:
+        yamls.skim(text, place, deepest=_DEEPEST, most_nodes=_MOST_NODES)
+    except Invalid as problem:
+        raise Damaged("yaml-bomb", problem.detail, place) from None
 
 
 def _weigh(root: Any, place: str) -> None:

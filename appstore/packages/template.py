@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from core import yamls
 from core.appd import AppDescriptor
 from core.errors import Invalid
 
@@ -24,7 +25,7 @@ def file_name(name: str) -> str:
 
 def chart_name(chart_yaml: bytes) -> str:
     """Return the name in a Chart.yaml of our own."""
-    name = (yaml.safe_load(chart_yaml) or {}).get("name")
+    name = (yamls.load(chart_yaml.decode(errors="replace"), "Chart.yaml") or {}).get("name")
     if not isinstance(name, str) or file_name(name) != name:
         raise Invalid("Chart.yaml has no usable name")
     return name

@@ -7,19 +7,20 @@ from typing import Any
 
 import yaml
 
+from core import yamls
 from core.errors import Invalid
 from engines.contract import Manifest
 
 LARGEST_TEXT, MOST_OBJECTS, MOST_NODES, DEEPEST = 8 << 20, 1000, 200_000, 60
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(yamls.Loader):  # type: ignore[misc]
     """Safe YAML as Kubernetes reads it: a date is text there."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in yamls.Loader.yaml_implicit_resolvers.items()
 }
 
 
@@ -28,7 +29,7 @@ def load_all(text: str, what: str = "The rendered chart") -> list[Any]:
     if len(text) > LARGEST_TEXT:
         raise Invalid(f"{what} is larger than {LARGEST_TEXT >> 20} MiB")
     try:
-        _check_size(text, what)
+        yamls.skim(text, what, deepest=DEEPEST, most_nodes=MOST_NODES)
         documents = list(_bounded(yaml.load_all(text, Loader=_Loader), what))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise Invalid(f"{what} is no valid YAML: {_first_line(problem)}") from None
@@ -67,21 +68,6 @@ def _bounded(documents: Iterator[Any], what: str) -> Iterator[Any]:
         if number >= MOST_OBJECTS:
             raise Invalid(f"{what} has more than {MOST_OBJECTS} documents")
         yield document
-
-
-def _check_size(text: str, what: str) -> None:
-    # Before anything is built: libyaml composes recursively, and objects take much more room than text.
-    depth = nodes = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        nodes += isinstance(event, yaml.NodeEvent)
-        if nodes > MOST_NODES:
-            raise Invalid(f"{what} has more than {MOST_NODES} nodes")
 
 
 def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str) -> int:

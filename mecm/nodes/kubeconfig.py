@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from core import yamls
 from core.errors import Invalid, TooLarge
 
 LARGEST, DEEPEST = 256 * 1024, 20
@@ -78,35 +79,16 @@ def check(text: str, *, allow_insecure: bool = False) -> str:
 
 def server_of(text: str) -> str:
     """Return the address of the cluster's API in a checked kubeconfig; the only part of it that people may see."""
-    return str(yaml.safe_load(text)["clusters"][0]["cluster"]["server"])
+    return str(yamls.load(text, "A kubeconfig")["clusters"][0]["cluster"]["server"])
 
 
 def _parse(text: str) -> Mapping[str, Any]:
     if len(text.encode()) > LARGEST:
         raise TooLarge(f"A kubeconfig of more than {LARGEST // 1024} KiB is not taken")
-    try:
-        _walk(text)
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        # The parser's message quotes the file, which holds secrets.
-        raise Invalid("This is no readable YAML") from None
+    document = yamls.load(text, "A kubeconfig", deepest=DEEPEST)
     if not isinstance(document, Mapping) or document.get("kind", "Config") != "Config":
         raise Invalid("This is no kubeconfig: a YAML mapping of kind Config is wanted")
     return document
-
-
-def _walk(text: str) -> None:
-    """Refuse, before anything is built, what grows or goes deep: no kubeconfig needs either."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise Invalid("A kubeconfig with YAML aliases is not taken")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > DEEPEST:
-            raise Invalid(f"A kubeconfig that is nested deeper than {DEEPEST} levels is not taken")
 
 
 def _named(document: Mapping[str, Any], table: str, name: Any, member: str, problems: list[dict[str, str]]) -> Any:
