@@ -135,7 +135,9 @@ def test_values_that_cannot_be_read_are_refused(tmp_path: Path, files: dict[str,
         peek(chart(tmp_path, files))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", gzip.compress(b"no tar" * 500, mtime=0), b"\x1f\x8b\x08\x00cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", gzip.compress(b"no tar" * 500, mtime=0), b"\x1f\x8b\x08\x00cut"]
+)
 def test_what_is_no_chart_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "chart.tgz"
     path.write_bytes(content)

@@ -40,7 +40,7 @@ class Talk:
         self.inbox.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.create_task(application(scope, self.inbox.get, self.outbox.put))
 
-    async def heard(self, within: float = 10) -> dict[str, Any]:
+    async def heard(self, within: float = 30) -> dict[str, Any]:
         """Return the next event of the server; frames are decoded."""
         event = await asyncio.wait_for(self.outbox.get(), within)
         data = event.get("text") or event.get("bytes")
