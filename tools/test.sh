@@ -14,7 +14,7 @@ suite() {
 }
 
 # loadscope would keep a slow file on one process; the default spreads tests.
-suite centre env DJANGO_SETTINGS_MODULE=mecm.settings "$bin/python" -m pytest -n "$jobs" "$@"
+suite centre env DJANGO_SETTINGS_MODULE=tests.centre_settings "$bin/python" -m pytest -n "$jobs" "$@"
 suite edge env DJANGO_SETTINGS_MODULE=tests.edge_settings "$bin/python" -m pytest -n "$jobs" tests/mep "$@"
 
 if ((${#failed[@]})); then

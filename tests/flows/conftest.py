@@ -147,6 +147,8 @@ class WholeStack:
         self.var, self.ready_file, self.output = folder / "var", folder / "ready.json", folder / "up.log"
         self.web, self.mp1 = free_port(), free_port()
         self.env = {
+            # Not the tests' own settings, which the stack would inherit from here.
+            "DJANGO_SETTINGS_MODULE": "mecm.settings",
             "BREAKWATER_VAR": str(self.var),
             "BREAKWATER_WEB_PORT": str(self.web),
             "BREAKWATER_NODE_ENGINE": engine,
