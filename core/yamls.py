@@ -37,10 +37,13 @@ def skim(
             raise Invalid(f"{what} has more than {most_nodes} values", **context)
 
 
-def load(text: str, what: str, *, deepest: int = 60, most_nodes: int = 50_000) -> Any:
-    """Return one small YAML document without aliases; `Invalid` never quotes the text, which may hold secrets."""
+def load(text: str, what: str, *, deepest: int = 60, most_nodes: int = 50_000, aliases: bool = False) -> Any:
+    """Return one YAML document; `Invalid` never quotes the text, which may hold secrets.
+
+    With `aliases` parts of the document may be shared; whoever writes it out again bounds that himself.
+    """
     try:
-        skim(text, what, deepest=deepest, most_nodes=most_nodes, aliases=False)
+        skim(text, what, deepest=deepest, most_nodes=most_nodes, aliases=aliases)
         return yaml.load(text, Loader=Loader)  # noqa: S506  (Loader is one of the two safe ones)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         mark = getattr(problem, "problem_mark", None)

@@ -197,6 +197,9 @@ class Applier:
             if not self.mep.terminated(app.app_instance_id):
                 return False
         self.engine.remove(app.name, app.namespace)
+        # Pods with a long grace may still be stopping: gone is only what the runtime no longer shows.
+        if self.engine.status(app.name, app.namespace).state is not State.ABSENT:
+            return False
         self.mep.discard(app.app_instance_id)
         return True
 

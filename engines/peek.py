@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core import yamls
 from core.errors import Invalid
 
 #: A chart's values.yaml and schema are read into memory up to here; a chart is unpacked in passing up to `UNPACKED`.
@@ -39,9 +38,11 @@ def peek(chart: Path) -> Peek:
     """Return what the chart (a `.tgz` or a folder) says about its values; `Invalid` when it cannot be read."""
     files = _from_folder(chart) if chart.is_dir() else _from_archive(chart)
     try:
-        values = yaml.safe_load(files.get("values.yaml", b"")) or {}
+        values = (
+            yamls.load(files.get("values.yaml", b"").decode(), "values.yaml", most_nodes=200_000, aliases=True) or {}
+        )
         schema = json.loads(files.get("values.schema.json", b"{}"))
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise Invalid("The chart's values or their schema cannot be read") from problem
     return Peek(
         values if isinstance(values, Mapping) else {},

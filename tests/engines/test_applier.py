@@ -6,14 +6,15 @@ import gzip
 import io
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from core.errors import Invalid
-from engines.applier import AppSpec, Blob, MepAccess, absent, failure, values_for
+from engines.applier import Applier, AppSpec, Blob, MepAccess, absent, failure, values_for
+from engines.contract import ReleaseStatus, State
 from engines.peek import UNPACKED, Peek, peek
 
 ACCESS = MepAccess("client-1", "secret-1", ca_cert="PEM")
@@ -156,3 +157,41 @@ def test_a_chart_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
     assert path.stat().st_size < 1 << 20
     with pytest.raises(Invalid, match="unpacks to more"):
         peek(path)
+
+
+class _Lingering:
+    """An engine whose pods take a few looks to end."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self.removals = looks, 0
+
+    def remove(self, name: str, namespace: str) -> None:
+        self.removals += 1
+
+    def status(self, name: str, namespace: str) -> ReleaseStatus:
+        self.looks -= bool(self.removals)
+        return ReleaseStatus(name, namespace, State.PROGRESSING if self.looks > 0 else State.ABSENT)
+
+
+class _Registry:
+    """A MEP that remembers whom it forgot."""
+
+    def __init__(self) -> None:
+        self.discarded: list[str] = []
+
+    def discard(self, app_instance_id: str) -> None:
+        self.discarded.append(app_instance_id)
+
+
+def test_an_app_is_gone_only_when_its_last_pod_is() -> None:
+    engine, mep = _Lingering(looks=2), _Registry()
+    applier = Applier(cast(Any, engine), cast(Any, mep), fetch=lambda blob: Path("unused"))
+    assert not applier.remove(spec(), waited=0)
+    assert mep.discarded == []
+    assert applier.remove(spec(), waited=1)
+    assert mep.discarded == ["i-1"]
+
+
+def test_a_chart_may_share_parts_of_its_values(tmp_path: Path) -> None:
+    values = b"common: &common {a: 1}\nweb: *common\n"
+    assert peek(chart(tmp_path, {"values.yaml": values})).values["web"] == {"a": 1}
