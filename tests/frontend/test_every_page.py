@@ -148,6 +148,11 @@ def test_a_viewer_reads_everything_but_the_audit_log(
     assert browser_of(viewer).get(address(name, objects)).status_code == (403 if name == "audit" else 200)
 
 
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+def test_a_mere_link_changes_nothing(name: str, pages: Any, objects: Any) -> None:
+    assert pages.get(address(name, objects)).status_code == 405
+
+
 @pytest.mark.parametrize("name", sorted(ACTIONS - {"deploy-plan"}))
 def test_a_form_from_elsewhere_is_refused(name: str, admin: Any, objects: Any) -> None:
     from django.test import Client

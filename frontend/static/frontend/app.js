@@ -72,6 +72,14 @@
     });
   }
 
+  /** What can be scrolled can be reached by the keyboard. */
+  function reachScrollables() {
+    document.querySelectorAll(".table-wrap").forEach((part) => {
+      if (part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight) part.tabIndex = 0;
+      else part.removeAttribute("tabindex");
+    });
+  }
+
   // A select that acts at once still has its button for those without scripts.
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
@@ -91,7 +99,9 @@
   document.addEventListener("DOMContentLoaded", () => {
     markTheme();
     showTimes();
+    reachScrollables();
     setInterval(showTimes, 15000);
   });
-  document.addEventListener("htmx:after:swap", showTimes);
+  document.addEventListener("htmx:after:swap", () => { showTimes(); reachScrollables(); });
+  window.addEventListener("resize", reachScrollables);
 })();
