@@ -306,7 +306,7 @@ objects = st.recursive(
 
 
 @given(anything | objects | st.lists(objects, max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_whatever_stands_there_is_read_or_told(raw: Any) -> None:
     findings: list[Finding] = []
     appd = AppDescriptor(
