@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from core import yamls
 from core.errors import Invalid
 
-LONGEST = 128 * 1024
+LONGEST, DEEPEST = 128 * 1024, 32
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -20,12 +21,8 @@ def parse(text: str) -> dict[str, Any]:
     if found is not None:
         return found
     try:
-        # A few aliases can unfold to gigabytes, and a chart's values need none.
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                number = event.start_mark.line + 1 if event.start_mark else 1
-                raise Invalid(f"Line {number}: aliases (*name) are not taken here.", field="values")
-        found = yaml.safe_load(text)
+        yamls.skim(text, "The text", deepest=DEEPEST, aliases=False, field="values")
+        found = yaml.load(text, Loader=yamls.Loader)  # noqa: S506  (one of the two safe ones)
     except yaml.MarkedYAMLError as problem:
         line = f"Line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
         raise Invalid(f"{line}{problem.problem or 'this is no YAML'}.", field="values") from None

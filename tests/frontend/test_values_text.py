@@ -71,7 +71,8 @@ def test_nothing_is_an_empty_mapping(text: str) -> None:
         ("a: !!python/object:os.system {}", "Line 1"),
         ("a: !!binary aGk=", "bytes"),
         ("a: " + "x" * LONGEST, "longer"),
-        ("[" * 5000 + "]" * 5000, "neither"),
+        ("[" * 5000 + "]" * 5000, "nested deeper"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "nested deeper"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, words: str) -> None:
