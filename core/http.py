@@ -15,6 +15,7 @@ from django.db import close_old_connections
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from rest_framework import exceptions as drf
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.request import Request
@@ -54,6 +55,13 @@ class JsonParser(JSONParser):
             return super().parse(*args, **kwargs)
         except RecursionError:
             raise errors.Invalid("The JSON body is nested too deeply.") from None
+
+
+class AnyAccept(DefaultContentNegotiation):
+    """For views that answer in one form whatever is asked for: EventSource accepts only `text/event-stream`."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
 
 
 class ApiView(APIView):

@@ -41,7 +41,6 @@ urlpatterns = [
     path("deployments", deployments.deployments_page, name="deployments"),
     path("deployments/<uuid:pk>", deployments.deployment_page, name="deployment"),
     path("deployments/<uuid:pk>/live", deployments.deployment_live, name="deployment-live"),
-    path("deployments/<uuid:pk>/stream", deployments.deployment_stream, name="deployment-stream"),
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),

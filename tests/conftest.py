@@ -56,7 +56,7 @@ if not EDGE:
 
     @pytest.fixture
     def make_user(db: None) -> Callable[..., Any]:
-        """Make a person with roles: `make_user("ann", organisation, "operator")`."""
+        """Make a person with roles: `make_user("edge-user", organisation, "operator")`."""
         from core.accounts.models import Membership, User
 
         def make(username: str, organisation: Any = None, *roles: str) -> User:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
-from core.http import sse
 from core.operations.models import Operation
 from frontend import tenancy
 from frontend.operator.values_text import difference
 from frontend.page import page, paged, told, words_of
 from mecm.deployments import logs, services
-from mecm.deployments.api import snapshot
 from mecm.deployments.models import Deployment, DeploymentRevision
 
 #: Neither sealed secrets nor whole descriptors are read for a page about deployments.
@@ -71,14 +69,6 @@ def deployment_live(request: HttpRequest, pk: Any) -> HttpResponse:
 def deployment_tail(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return events and logs as they are now."""
     return render(request, "frontend/operator/deployment_tail.html", tail_facts(_seen(request, pk), ask=True))
-
-
-@require_GET
-@page
-def deployment_stream(request: HttpRequest, pk: Any) -> HttpResponseBase:
-    """Send the deployment each time it changes, as server-sent events; nothing is negotiated with EventSource."""
-    _seen(request, pk)
-    return sse(lambda: snapshot(pk))
 
 
 @page

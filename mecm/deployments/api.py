@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Invalid, Missing
-from core.http import ApiView, organisation_for, paginated, sse
+from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.operations.models import Operation
 from mecm.deployments import logs, placement, services
 from mecm.deployments.models import Deployment
@@ -195,6 +195,7 @@ class StreamView(ApiView):
     """A deployment, live."""
 
     permission_required = "deployments.read"
+    content_negotiation_class = AnyAccept
 
     @extend_schema(
         responses={(200, "text/event-stream"): OpenApiTypes.STR}, description="Server-sent events of DeploymentOut"

@@ -21,10 +21,10 @@ DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: hello}\n"
 
 def sample(name: str) -> Path:
     """A real package of EdgeGallery; skips the test where the samples are not at hand."""
-    folder = Path(os.environ.get("BREAKWATER_SAMPLES", Path(__file__).resolve().parents[3] / "shared" / "samples"))
+    folder = Path(os.environ.get("TEST_SAMPLES", Path(__file__).resolve().parents[3] / "shared" / "samples"))
     path = folder / name
     if not path.exists():
-        pytest.skip(f"the sample package {name} is not here; set BREAKWATER_SAMPLES to its folder")
+        pytest.skip(f"the sample package {name} is not here; set TEST_SAMPLES to its folder")
     return path
 
 

@@ -119,7 +119,7 @@ call_command("migrate", verbosity=0)
 from core.accounts import services
 from core.accounts.access import Actor
 from core.accounts.models import User
-user = User.objects.create_user(username="ann", password=None)
+user = User.objects.create_user(username="edge-user", password=None)
 services.found_organisation(slug="acme", name="Acme", actor=Actor(user))
 print("TOKEN", services.issue_token(user, name="t", actor=Actor(user))[1])
 """

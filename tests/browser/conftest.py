@@ -139,7 +139,7 @@ def chromium(site: Site) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def session_of(chromium: Any, site: Site) -> Callable[[str], Any]:
-    """Sign in through the form and return the cookies: `session_of("ada")`."""
+    """Sign in through the form and return the cookies: `session_of("harbour-admin")`."""
     known: dict[str, Any] = {}
 
     def sign_in(username: str) -> Any:
@@ -160,7 +160,7 @@ def session_of(chromium: Any, site: Site) -> Callable[[str], Any]:
 
 @pytest.fixture
 def open_page(chromium: Any, site: Site, session_of: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page as `ada`: `open_page("map", width="phone", scheme="dark")`.
+    """Open a page as `harbour-admin`: `open_page("map", width="phone", scheme="dark")`.
 
     At the end the test fails when any page had an error, broke the security policy or asked for anything outside.
     """
@@ -168,7 +168,7 @@ def open_page(chromium: Any, site: Site, session_of: Any) -> Iterator[Callable[.
     watch = Watch(site.url)
 
     def show(
-        name: str = "", *, width: str = "desktop", scheme: str = "light", user: str = "ada", **options: Any
+        name: str = "", *, width: str = "desktop", scheme: str = "light", user: str = "harbour-admin", **options: Any
     ) -> Any:
         size = WIDTHS[width]
         context = chromium.new_context(

@@ -97,7 +97,7 @@ def descriptor(name: str, provider: str, version: str, offers: str, needs: str) 
 
 def people() -> tuple[Organisation, User]:
     """Make two organisations, an administrator of both, a viewer, and somebody who has nothing to see here."""
-    founder = User.objects.create_user(username="ada", password=PASSWORD)
+    founder = User.objects.create_user(username="harbour-admin", password=PASSWORD)
     organisation = accounts.found_organisation(slug="harbour", name="Harbour Telecom", actor=Actor(founder))
     other = accounts.found_organisation(slug="northwind", name="Northwind Edge", actor=SYSTEM)
     Membership.objects.create(user=founder, organisation=other, role="operator")
@@ -253,7 +253,7 @@ def main() -> None:
     there = running(organisation, owner, made, where)
     Operation.objects.create(
         kind="node.probe", target=f"node:{where['cluster'].pk}", organisation_id=organisation.pk, state="failed",
-        attempts=3, requested_by="ada", finished_at=NOW,
+        attempts=3, requested_by="harbour-admin", finished_at=NOW,
         problem={"title": "Not available", "detail": "The cluster at 192.0.2.4:6443 does not answer"},
     )  # fmt: skip
     release, ready = made["Crane View"], there["ready"]

@@ -35,7 +35,7 @@ def keep(page: Any, name: str, width: str, scheme: str) -> None:
 def test_a_page_is_whole(name: str, width: str, scheme: str, open_page: Any) -> None:
     if name == "/no/such/page":
         open_page.watch.expected.append("404")
-    page = open_page(name, width=width, scheme=scheme, user="" if name == "/sign-in" else "ada")
+    page = open_page(name, width=width, scheme=scheme, user="" if name == "/sign-in" else "harbour-admin")
     if name == "map":
         page.wait_for_selector("[data-nodes='8'][data-base]")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -178,7 +178,7 @@ def test_a_dangerous_deed_is_asked_about_and_can_be_left(open_page: Any) -> None
 def test_everything_that_is_not_live_works_without_scripts(open_page: Any, site: Any) -> None:
     page = open_page(user="", java_script_enabled=False)
     page.goto(f"{site.url}/nodes")
-    page.get_by_label("User name").fill("ada")
+    page.get_by_label("User name").fill("harbour-admin")
     page.get_by_label("Password").fill("a walk along the quay")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/nodes")

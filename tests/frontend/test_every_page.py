@@ -86,9 +86,7 @@ def test_an_administrator_gets_every_page(name: str, pages: Any, objects: Any) -
     assert response.status_code == (302 if name == "sign-in" else 200)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in READABLE if name not in ("sign-in", "map-script", "deployment-stream")]
-)
+@pytest.mark.parametrize("name", [name for name in READABLE if name not in ("sign-in", "map-script")])
 def test_no_page_has_inline_code_or_loads_from_outside(name: str, pages: Any, objects: Any) -> None:
     response = pages.get(address(name, objects))
     page = Page(response.content.decode())
@@ -174,11 +172,7 @@ def test_somebody_in_no_organisation_is_told_so_and_sees_no_error(
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name in READABLE
-        if name not in ("sign-in", "map-script", "deploy", "deployment-tail", "deployment-stream")
-    ],
+    [name for name in READABLE if name not in ("sign-in", "map-script", "deploy", "deployment-tail")],
 )
 def test_more_rows_cost_no_more_queries(
     name: str,

@@ -15,9 +15,9 @@ from mecm.nodes.models import Node
 KUBECONFIG = """apiVersion: v1
 kind: Config
 current-context: edge
-contexts: [{name: edge, context: {cluster: edge, user: ann}}]
+contexts: [{name: edge, context: {cluster: edge, user: edge-user}}]
 clusters: [{name: edge, cluster: {server: "https://127.0.0.1:6443"}}]
-users: [{name: ann, user: {token: very-secret-token}}]
+users: [{name: edge-user, user: {token: very-secret-token}}]
 """
 
 

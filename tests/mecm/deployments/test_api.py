@@ -245,7 +245,7 @@ def test_what_a_page_follows_ends_with_the_removal(deployment: Deployment, actor
 
 @pytest.mark.usefixtures("threads_db")
 def test_the_stream_sends_the_deployment_as_an_event(api: Any, deployment: Deployment) -> None:
-    answer = api.get(f"{URL}/{deployment.pk}/stream")
+    answer = api.get(f"{URL}/{deployment.pk}/stream", HTTP_ACCEPT="text/event-stream")
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
 
     async def first() -> bytes:
