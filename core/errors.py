@@ -115,7 +115,10 @@ class TimedOut(BreakwaterError):
 
 def from_problem(problem: Mapping[str, Any]) -> BreakwaterError:
     """Rebuild the error that a stored or received problem document describes; unknown codes become `Rejected`."""
-    known = {kind.code: kind for kind in _tree(BreakwaterError)}
+    known: dict[str, type[BreakwaterError]] = {}
+    for each in _tree(BreakwaterError):
+        # A room may have a narrower class of its own; outside of it the class that gave the code its meaning is right.
+        known.setdefault(each.code, each)
     kind = known.get(str(problem.get("code", "")), Rejected)
     standard = {"type", "title", "status", "detail", "code", "retryable"}
     context = {key: value for key, value in problem.items() if key not in standard}
