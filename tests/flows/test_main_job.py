@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.flows.conftest import ROOT, WholeStack, why_not_docker
+from tests.flows.main_job import PRODUCER, Story
 from tests.waiting import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -61,6 +62,29 @@ def test_ctrl_c_leaves_nothing_and_the_next_start_is_quick(tmp_path: Path) -> No
     assert stack.down() == 0
     assert stack.leftovers() == []
     assert took < 20, f"the second start took {took:.1f} s"
+
+
+def test_what_was_deployed_goes_with_ctrl_c_and_comes_back_with_the_next_start(tmp_path: Path, samples: Path) -> None:
+    _need_docker()
+    stack = WholeStack(tmp_path)
+    stack.up()
+    centre = stack.centre()
+    story = Story(centre, "", within=90)
+    deployment = story.deploy(story.publish(samples / PRODUCER), "positioning-kept")
+    assert stack.containers("positioning-kept")
+    centre.close()
+    assert stack.down() == 0
+    assert stack.leftovers() == []
+
+    stack.up()
+    centre = stack.centre()
+    story = Story(centre, "", within=90)
+    until(lambda: stack.containers("positioning-kept"), 60)
+    story.ready(deployment, 1)
+    story.until(lambda: any(each["state"] == "ACTIVE" for each in story.services()), "its service on the MEP")
+    centre.close()
+    assert stack.down() == 0
+    assert stack.leftovers() == []
 
 
 def test_a_start_that_was_killed_is_cleared_away_by_the_next(tmp_path: Path) -> None:
