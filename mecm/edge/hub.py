@@ -26,6 +26,7 @@ from mecm.edge import stream
 from mecm.edge.connection import Closed, Connection
 from mecm.edge.doorbell import bell
 from mecm.edge.identity import Speaker, retire_older, speaker
+from mecm.edge.models import NodeSync
 
 logger = logging.getLogger("breakwater.edge")
 
@@ -110,8 +111,14 @@ class Hub:
             await connection.run()
         except Closed as ended:
             logger.info("node %s: %s", spoke.node.pk, ended)
-            with suppress(Exception):
-                await send({"type": "websocket.close", "code": ended.code, "reason": str(ended)[:100]})
+            await _hang_up(send, ended)
+        except NodeSync.DoesNotExist:
+            # Deleted while it spoke, between two looks of the watcher.
+            logger.info("node %s is gone", spoke.node.pk)
+            await _hang_up(send, Closed(4403, "the node is gone"))
+        except Exception:
+            logger.exception("node %s: the connection ends on an unexpected error", spoke.node.pk)
+            await _hang_up(send, Closed(1011, "an unexpected error on our side; connect again"))
         finally:
             await self._let_go(connection)
 
@@ -195,6 +202,12 @@ class Hub:
         for connection in list(self.connections.values()) if gone else ():
             if connection.serial in gone:
                 connection.close(4403, "the certificate was revoked")
+
+
+async def _hang_up(send: Send, ended: Closed) -> None:
+    """Send the close frame; a peer that is gone already is fine."""
+    with suppress(Exception):
+        await send({"type": "websocket.close", "code": ended.code, "reason": str(ended)[:100]})
 
 
 async def _refuse(scope: dict[str, Any], send: Send, refused: BreakwaterError) -> None:

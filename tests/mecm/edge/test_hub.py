@@ -294,6 +294,21 @@ def test_a_node_that_was_deleted_is_hung_up_on(machine: Machine, node: Node) -> 
     play(scene)
 
 
+def test_a_node_that_was_deleted_as_it_speaks_is_told_so_at_once(machine: Machine, node: Node) -> None:
+    async def scene() -> None:
+        talk = Talk(machine)
+        await talk.linked()
+        hub().connections.clear()  # the watcher does not see it, so only its own next word can
+        await in_thread(node.delete)
+        talk.say("ACK", rev=0)
+        talk.say("REPORT", seq=1, items=[])
+        talk.say("DIGEST", rev=0, digest="")
+        assert (await _closed(talk))["code"] == 4403
+        await talk.task
+
+    play(scene)
+
+
 def test_one_watcher_serves_all_connections_and_ends_with_the_last(
     machine: Machine, node: Node, other_node: Node, actor: Any
 ) -> None:
