@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ import tarfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
 
 from tests.flows.wire import Wire
 from tests.waiting import until
@@ -91,8 +95,13 @@ class Lab:
             "BREAKWATER_VAR": str(folder / "centre"),
             "BREAKWATER_PUBLIC_URL": f"http://127.0.0.1:{self.wire.port}",
         }
-        if url := os.environ.get("BREAKWATER_DATABASE_URL"):
-            self.centre_environment["BREAKWATER_DATABASE_URL"] = url
+        # On PostgreSQL a database for this lab alone: tests in several processes have one each.
+        self._server = os.environ.get("BREAKWATER_DATABASE_URL", "")
+        self._database = f"lab_{secrets.token_hex(6)}" if self._server else ""
+        if self._server:
+            self._sql(f"CREATE DATABASE {self._database}")
+            own = urlsplit(self._server)._replace(path=f"/{self._database}").geturl()
+            self.centre_environment["BREAKWATER_DATABASE_URL"] = own
         self.edge_environment = {
             **keep,
             "DJANGO_SETTINGS_MODULE": "mep.settings",
@@ -121,6 +130,15 @@ class Lab:
         if self._worker is not None:
             self._worker.kill()
             self._worker.wait()
+        if self._server:
+            self._sql(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
+
+    def _sql(self, statement: str) -> None:
+        connection = psycopg2.connect(self._server)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
 
     def start_centre(self) -> None:
         """Start the centre and wait until it answers."""
