@@ -106,6 +106,7 @@ GRACEFUL_TIMEOUT: int = env(
 
 # --- user plane and DNS ---
 UPF: str = env("UPF", "memory", help="short name of the UPF adapter")
+UPF_CONFIG: str = env("UPF_CONFIG", "", help="JSON file with the options of the UPF adapter; empty: its defaults")
 DNS_BIND: list[str] = env(
     "DNS_BIND", ["127.0.0.1", "::1"], cast=words, help="addresses that the DNS responder listens on"
 )

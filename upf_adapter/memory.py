@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from core.errors import Invalid
-from upf_adapter.contract import Counters, TrafficRule, UpfAdapter
+from upf_adapter.contract import ACTIONS, Capabilities, Counters, TrafficRule, UpfAdapter
 
-_DESTINATIONS = {
-    "DROP": (0, 0),
-    "PASSTHROUGH": (0, 1),
-    "FORWARD_DECAPSULATED": (1, 1),
-    "FORWARD_ENCAPSULATED": (1, 1),
-    "DUPLICATE_DECAPSULATED": (1, 2),
-    "DUPLICATE_ENCAPSULATED": (1, 2),
-}
+_FILTERS = frozenset(
+    {
+        "srcAddress", "dstAddress", "srcPort", "dstPort", "protocol", "tag", "token", "uri", "packetLabel",
+        "srcTunnelAddress", "tgtTunnelAddress", "srcTunnelPort", "dstTunnelPort", "qCI", "dSCP", "tC",
+    }
+)  # fmt: skip
 
 
 class MemoryUpf(UpfAdapter):
@@ -24,20 +21,22 @@ class MemoryUpf(UpfAdapter):
     name: ClassVar[str] = "memory"
     simulated: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
         self._rules: dict[str, TrafficRule] = {}
         self._lock = threading.Lock()
 
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            actions=frozenset(ACTIONS),
+            filters=_FILTERS,
+            interfaces=frozenset({"IP", "MAC", "TUNNEL/GTP_U", "TUNNEL/GRE"}),
+            counters=True,
+            notes=("Simulated: rules are checked and remembered, no packet is steered.",),
+        )
+
     def put(self, rule: TrafficRule) -> None:
-        bounds = _DESTINATIONS.get(rule.action)
-        if bounds is None:
-            raise Invalid(f"{rule.action!r} is not an action of MEC 011; use one of {', '.join(_DESTINATIONS)}")
-        if not bounds[0] <= len(rule.destinations) <= bounds[1]:
-            raise Invalid(f"{rule.action} takes {bounds[0]} to {bounds[1]} destinations, not {len(rule.destinations)}")
-        if not 0 <= rule.priority <= 255:
-            raise Invalid(f"priority must be 0 to 255, not {rule.priority}")
-        if not rule.filters:
-            raise Invalid("a rule needs at least one traffic filter")
+        self.check(rule)
         with self._lock:
             self._rules[rule.id] = rule
 

@@ -6,7 +6,7 @@ import uuid
 
 from django.db import connection, models
 
-from mep.mp1.states import AppState, Enforcement, RuleState, ServiceState
+from mep.mp1.states import AppState, Enforcement, RuleOrigin, RuleState, ServiceState, Severity
 
 
 def new_id() -> str:
@@ -58,6 +58,9 @@ class App(models.Model):
     deadline = models.FloatField(null=True, help_text="epoch seconds at which the termination under way is over")
     provisioned_at = models.FloatField()
     ready_at = models.FloatField(null=True)
+    certificate = models.CharField(
+        max_length=43, blank=True, help_text="x5t#S256 of the client certificate that this app must show (RFC 8705)"
+    )
 
     class Meta:
         constraints = [
@@ -106,7 +109,8 @@ class Subscription(models.Model):
     id = models.CharField(primary_key=True, max_length=32, default=new_id)
     app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="subscriptions")
     kind = models.CharField(max_length=60, choices=[(AVAILABILITY, AVAILABILITY), (TERMINATION, TERMINATION)])
-    callback = models.CharField(max_length=2000)
+    callback = models.CharField(max_length=2000, blank=True, help_text="empty: delivered over a WebSocket only")
+    websocket = models.BooleanField(default=False, help_text="the app fetches over a WebSocket (MEC 009 6.12)")
     criteria = models.JSONField(default=dict, help_text="filteringCriteria")
     root = models.CharField(max_length=300, help_text="API root under which the subscriber knows us; for links")
     created_at = models.FloatField()
@@ -137,16 +141,44 @@ class Notice(models.Model):
         return f"notice {self.pk}"
 
 
+class Alarm(models.Model):
+    """Something that a person has to know: one row per kind and subject, raised again it is the same row.
+
+    The shape follows X.733 as far as an edge node needs it; cleared ones are kept for a while.
+    """
+
+    kind = models.CharField(max_length=60, help_text="for example notification-given-up")
+    subject = models.CharField(max_length=255, help_text="what it is about, for example subscription=<id>")
+    severity = models.CharField(max_length=8, choices=Severity.choices())
+    text = models.CharField(max_length=500)
+    count = models.PositiveIntegerField(default=1, help_text="how often it was raised since it was last cleared")
+    raised_at = models.FloatField()
+    updated_at = models.FloatField()
+    cleared_at = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "subject"], name="one_alarm_per_kind_and_subject")]
+        ordering = ["-updated_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
+
+
 class Rule(models.Model):
     """What traffic and DNS rules share: an owner, an id within it, a state, and whether the app chose that state."""
 
     app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="%(class)ss")
     rule_id = models.CharField(max_length=255)
     state = models.CharField(max_length=8, choices=RuleState.choices(), default=RuleState.INACTIVE)
+    origin = models.CharField(
+        max_length=10, choices=RuleOrigin.choices(), default=RuleOrigin.DESCRIPTOR, help_text="who made the rule"
+    )
     chosen = models.BooleanField(
         default=False, help_text="the app itself set the state, so getting ready does not change it"
     )
     revision = models.BigIntegerField(default=0)
+    enforcement = models.CharField(max_length=10, choices=Enforcement.choices(), default=Enforcement.PENDING)
+    reason = models.CharField(max_length=500, blank=True, help_text="why it is not in force")
 
     class Meta:
         abstract = True
@@ -156,8 +188,9 @@ class TrafficRule(Rule):
     """MEC 011 7.1.5.2 (TrafficRule); `body` holds the members beside id and state."""
 
     body = models.JSONField()
-    enforcement = models.CharField(max_length=10, choices=Enforcement.choices(), default=Enforcement.PENDING)
-    reason = models.CharField(max_length=500, blank=True)
+    packets = models.BigIntegerField(default=0, help_text="what the user plane counted since the rule was put")
+    octets = models.BigIntegerField(default=0)
+    counted_at = models.FloatField(null=True, help_text="epoch seconds of that count; null: none yet")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "rule_id"], name="one_traffic_rule_per_id_and_app")]
@@ -174,6 +207,9 @@ class DnsRule(Rule):
     family = models.CharField(max_length=5, choices=[("IP_V4", "IP_V4"), ("IP_V6", "IP_V6")])
     address = models.CharField(max_length=45)
     ttl = models.PositiveIntegerField(null=True)
+    scope = models.CharField(
+        max_length=64, blank=True, help_text="the DNS scope that gets this answer; empty: everybody"
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "rule_id"], name="one_dns_rule_per_id_and_app")]

@@ -14,7 +14,7 @@ from django.db import transaction
 from core.errors import Denied, Invalid, Missing, Stale
 from mep.mp1 import wire
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
-from mep.mp1.states import AppState, Enforcement, RuleState, rule_state
+from mep.mp1.states import AppState, Enforcement, RuleOrigin, RuleState, rule_state
 
 AnyRule = TypeVar("AnyRule", TrafficRule, DnsRule)
 
@@ -49,7 +49,10 @@ def read_all(
 
 
 def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.DnsRule]) -> None:
-    """Make the app have exactly these rules; what stays the same keeps its state."""
+    """Make the app have exactly these rules of its descriptor; what stays the same keeps its state.
+
+    Rules that the operator made on this node stay, unless the descriptor now has one of that id.
+    """
     ready = AppState(app.state)
     _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
     _replace(app, DnsRule, {key: dns_members(rule) for key, rule in dns.items()}, ready)
@@ -138,13 +141,14 @@ def dns_body(rule: DnsRule) -> dict[str, Any]:
 
 def _replace(app: App, kind: type[AnyRule], wanted: dict[str, dict[str, Any]], state: AppState) -> None:
     present = {rule.rule_id: rule for rule in kind.objects.filter(app=app)}
-    gone = [rule.pk for key, rule in present.items() if key not in wanted]
+    gone = [rule.pk for key, rule in present.items() if key not in wanted and rule.origin == RuleOrigin.DESCRIPTOR]
     if gone:
         kind.objects.filter(pk__in=gone).delete()
         Counter.bump(_counter(kind))
     for key, members in wanted.items():
         rule = present.get(key) or kind(app=app, rule_id=key)
         after = rule_state(state, RuleState(rule.state), chosen=rule.chosen)
+        members = {**members, "origin": RuleOrigin.DESCRIPTOR}
         if rule.pk and after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
             continue
         for name, value in members.items():
@@ -182,8 +186,7 @@ def matches(if_match: str | None, present: str) -> bool:
 def _save(rule: TrafficRule | DnsRule) -> None:
     # The counter gives the revision, so that an id used again never repeats an ETag.
     rule.revision = Counter.bump(_counter(type(rule)))
-    if isinstance(rule, TrafficRule):
-        rule.enforcement, rule.reason = Enforcement.PENDING, ""
+    rule.enforcement, rule.reason = Enforcement.PENDING, ""
     rule.save()
 
 

@@ -168,9 +168,9 @@ def discard(app_instance_id: str) -> None:
     if app is None:
         return
     catalogue.withdraw(app)
-    rules.replace(app, {}, {})
     app.delete()
-    Counter.bump("apps")
+    for subject in ("apps", "traffic", "dns"):
+        Counter.bump(subject)
 
 
 def snapshot() -> dict[str, Any]:

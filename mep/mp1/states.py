@@ -46,8 +46,24 @@ class RuleState(_Named):
     INACTIVE = "INACTIVE"
 
 
+class RuleOrigin(_Named):
+    """Who made a rule: the descriptor of the app, or the operator on this node; only the former follow the descriptor."""
+
+    DESCRIPTOR = "descriptor"
+    OPERATOR = "operator"
+
+
+class Severity(_Named):
+    """How bad an alarm is (ITU-T X.733)."""
+
+    CRITICAL = "critical"
+    MAJOR = "major"
+    MINOR = "minor"
+    WARNING = "warning"
+
+
 class Enforcement(_Named):
-    """What the user plane made of a traffic rule."""
+    """What the user plane made of a traffic rule, or the DNS server of a DNS rule."""
 
     PENDING = "pending"
     IN_FORCE = "in-force"

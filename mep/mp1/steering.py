@@ -8,11 +8,16 @@ reason and tried again when it changes.
 
 from __future__ import annotations
 
+import json
 import logging
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 
-from core.errors import BreakwaterError
+from django.conf import settings
+
+import upf_adapter
+from core.errors import BreakwaterError, Invalid
 from mep.mp1.models import Counter
 from mep.mp1.models import TrafficRule as Row
 from mep.mp1.states import Enforcement, RuleState
@@ -84,6 +89,19 @@ def reconcile(adapter: UpfAdapter) -> Plan | None:
     if settled:
         memory.version = version
     return made
+
+
+def make_adapter() -> UpfAdapter:
+    """Return the adapter that MEP_UPF names, with the options of MEP_UPF_CONFIG; `Invalid` when they cannot be read."""
+    options: object = {}
+    if settings.UPF_CONFIG:
+        try:
+            options = json.loads(Path(settings.UPF_CONFIG).read_text())
+        except (OSError, ValueError) as problem:
+            raise Invalid(f"MEP_UPF_CONFIG: {settings.UPF_CONFIG} cannot be read: {problem}") from None
+    if not isinstance(options, dict):
+        raise Invalid(f"MEP_UPF_CONFIG: {settings.UPF_CONFIG} must hold one JSON object")
+    return upf_adapter.create(settings.UPF, options)
 
 
 def as_rule(key: str, row: Row) -> TrafficRule:

@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Min
 
-import upf_adapter
 from mep.mp1 import bell, catalogue, keys, outbox, services, steering, tls
 from mep.mp1.database import Pulse
 from mep.mp1.models import App, Service
@@ -57,7 +56,7 @@ class Watch:
 
     def __init__(self, certificates: Callable[[], None] | None = None, adapter: UpfAdapter | None = None) -> None:
         self._certificates = certificates
-        self.adapter = adapter or upf_adapter.registry.get(settings.UPF)()
+        self.adapter = adapter or steering.make_adapter()
         self._thread = threading.Thread(target=self._run, name="mep-watch", daemon=True)
         self._stopping = threading.Event()
 
