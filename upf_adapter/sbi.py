@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -272,6 +273,8 @@ def _no(answer: Answer) -> BreakwaterError:
 
 
 def _tls(access: Access) -> ssl.SSLContext:
+    if not access.ca_file and not access.cert_file:
+        return _system_trust()
     try:
         context = ssl.create_default_context(cafile=access.ca_file or None)
         if access.cert_file:
@@ -279,6 +282,12 @@ def _tls(access: Access) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as problem:
         raise Invalid(f"ca_file, cert_file or key_file cannot be used: {problem}") from None
     return context
+
+
+@lru_cache(maxsize=1)
+def _system_trust() -> ssl.SSLContext:
+    # Reading all the CAs of the system takes longer than anything else here.
+    return ssl.create_default_context()
 
 
 def _local(host: str) -> bool:
