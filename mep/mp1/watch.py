@@ -22,6 +22,7 @@ from django.db.models import Min
 from mep.mp1 import bell, catalogue, keys, outbox, services, steering, tls
 from mep.mp1.database import Pulse
 from mep.mp1.models import App, Service
+from mep.upf import services as notifications
 from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class Watch:
 
     def _steer(self) -> None:
         try:
+            notifications.hand_over(self.adapter)
             steering.reconcile(self.adapter)
         except Exception:
             log.exception("the user plane %s cannot be brought up to date", self.adapter.name)
