@@ -21,16 +21,16 @@ SLACK = 1000
 class Ledger:
     """The facts; without a path they are kept in memory only. The file is readable by its owner alone."""
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", slack: int = SLACK) -> None:
         self.path = Path(path) if path else None
         self.facts: dict[str, Any] = {}
-        self._lines = 0
+        self._lines, self._slack = 0, slack
         if self.path is not None:
             self._load(self.path)
 
     def put(self, key: str, fact: Any) -> None:
         """Remember a fact, which must be JSON."""
-        if self.facts.get(key) != fact:
+        if key not in self.facts or self.facts[key] != fact:
             self.facts[key] = fact
             self._write([key, fact])
 
@@ -66,7 +66,7 @@ class Ledger:
     def _write(self, line: list[Any]) -> None:
         if self.path is None:
             return
-        if self._lines > len(self.facts) + SLACK:
+        if self._lines > len(self.facts) + self._slack:
             self._compact(self.path)
             return
         self._lines += 1

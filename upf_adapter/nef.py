@@ -46,6 +46,8 @@ class Held:
     rule: TrafficRule | None = None
     #: It is not in force as it was sent, so it is sent again.
     renew: bool = False
+    #: The transaction of a change of ours that is under way: if the NEF shows it, it was carried out.
+    awaited: str = ""
     #: What the NEF showed of it first: another picture later is a foreign hand.
     picture: str = ""
 
@@ -111,7 +113,7 @@ class NefUpf(UpfAdapter):
             body |= {
                 "subscribedEvents": ["UP_PATH_CHANGE"],
                 "dnaiChgType": options.dnai_change,
-                "notificationDestination": f"{options.notification_url.rstrip('/')}/nef",
+                "notificationDestination": _destination(options.notification_url),
                 **({"afAckInd": True} if options.acknowledge else {}),
             }
         return {**body, "afTransId": self._transaction(rule, body)}
@@ -129,11 +131,11 @@ class NefUpf(UpfAdapter):
         else:
             self._send(rule, body, held)
         self._remember(rule.id)
-        self._drop_twins(rule.id)
+        self._drop_twins(rule.id, "")
 
     def delete(self, rule_id: str) -> None:
         self._fresh()
-        self._drop_twins(rule_id)
+        self._drop_twins(rule_id, "")
         self._remove_held(rule_id)
         self.ledger.drop(rule_id)
         self.setbacks.forget(rule_id)
@@ -155,8 +157,7 @@ class NefUpf(UpfAdapter):
         if not self._gone and now >= self._look_at:
             try:
                 self._read()
-                for rule_id in list(self._twins):
-                    self._drop_twins(rule_id)
+                self._drop_twins(*self._twins)
             except BreakwaterError as problem:
                 # Nothing is known to be lost; whether the NEF is there is told by `ping` and by each change.
                 log.info("the NEF could not be asked for our subscriptions: %s", problem.detail)
@@ -222,6 +223,8 @@ class NefUpf(UpfAdapter):
                 rule_id = by_subscription[held.subscription]
                 held.transaction = self.ledger.facts[rule_id]["transaction"]
             if rule_id is None:
+                if not held.transaction and self._calls_us(item):
+                    twins.setdefault("", []).append(held.subscription)
                 continue
             before = self._held.get(rule_id)
             if rule_id in found:
@@ -241,6 +244,8 @@ class NefUpf(UpfAdapter):
         """Fill in which rule a listed subscription stands for, unless a foreign hand has changed it."""
         before = self._held.get(rule_id)
         if before is not None and before.subscription == held.subscription:
+            if before.awaited == held.transaction != before.transaction:
+                return
             held.rule = before.rule
             held.renew = before.renew or before.transaction != held.transaction
             held.renew |= before.picture not in ("", held.picture)
@@ -261,6 +266,7 @@ class NefUpf(UpfAdapter):
         # Whatever happens now, the NEF's list tells afterwards; only a clear answer makes that unnecessary.
         self._stale = True
         if held is not None and held.target == target:
+            held.awaited = body["afTransId"]
             answer = self.client.send(
                 "PUT", f"{self.base}/{quote(held.subscription, safe='')}", body, fine=(404, 405, 501)
             )
@@ -291,9 +297,15 @@ class NefUpf(UpfAdapter):
         fact = {"subscription": held.subscription, "transaction": held.transaction, "rule": asdict(held.rule)}
         self.ledger.put(rule_id, msgspec.to_builtins(fact))
 
-    def _drop_twins(self, rule_id: str) -> None:
-        for subscription in self._twins.pop(rule_id, []):
-            self._remove(subscription)
+    def _drop_twins(self, *rule_ids: str) -> None:
+        for rule_id in rule_ids:
+            for subscription in self._twins.pop(rule_id, []):
+                self._remove(subscription)
+
+    def _calls_us(self, item: dict[str, Any]) -> bool:
+        """Return whether a subscription without afTransId is ours: nobody else knows where we listen."""
+        url = self.options.notification_url
+        return bool(url) and item.get("notificationDestination") == _destination(url)
 
     def _remove_held(self, rule_id: str) -> None:
         held = self._held.pop(rule_id, None)
@@ -333,6 +345,10 @@ class NefUpf(UpfAdapter):
             return base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)).decode()
         except (binascii.Error, ValueError):
             return None
+
+
+def _destination(url: str) -> str:
+    return f"{url.rstrip('/')}/nef"
 
 
 def _held(item: Any) -> Held | None:
