@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,19 @@ class Ledger:
         if key in self.facts:
             del self.facts[key]
             self._write([key])
+
+    def keep(self, kind: Any, prefix: str = "") -> dict[str, Any]:
+        """Return the facts under `prefix` as `kind`, without the prefix; those of another shape are forgotten."""
+        found = {}
+        for key, fact in list(self.facts.items()):
+            if not key.startswith(prefix):
+                continue
+            try:
+                found[key.removeprefix(prefix)] = msgspec.convert(fact, kind)
+            except msgspec.ValidationError as problem:
+                log.warning("what the state file says about %s is left out: %s", key, problem)
+                self.drop(key)
+        return found
 
     def _load(self, path: Path) -> None:
         try:

@@ -170,6 +170,15 @@ def test_a_state_file_tells_the_rules_themselves(nef: Nef, to_nef: Make, tmp_pat
     assert only(nef)["dnn"] == "other"
 
 
+def test_a_state_file_of_another_kind_loses_no_start(nef: Nef, to_nef: Make, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text('["app/r1", {"subscription": 5}]\n["app/r2", null]\nnonsense\n')
+    upf = to_nef(state_file=str(state))
+    assert upf.rules() == {}
+    upf.put(rule())
+    assert to_nef(state_file=str(state)).rules() == {"app/r1": rule()}
+
+
 def test_only_our_own_subscriptions_are_touched(nef: Nef, to_nef: Make) -> None:
     to_nef(owner="edge-8").put(rule())
     nef.subscriptions["foreign"] = {"afTransId": "someone else", "anyUeInd": True}
