@@ -51,7 +51,8 @@ def test_only_a_service_for_local_consumers_is_withheld_and_only_from_others(
 @pytest.mark.parametrize(
     ("address", "place"),
     [
-        ("10.9.1.1", {"ZONE": "north"}), ("10.9.9.1", {"ZONE": "south"}), ("10.8.0.1", None), ("::ffff:10.9.1.1", {"ZONE": "north"}),
+        ("10.9.1.1", {"ZONE": "north"}), ("10.9.9.1", {"ZONE": "south"}), ("10.8.0.1", None),
+        ("::ffff:10.9.1.1", {"ZONE": "north"}),
         ("2001:db8::1", {}), ("", None), ("a socket", None), ("fe80::1%eth0", None),
     ],
 )  # fmt: skip
@@ -65,7 +66,7 @@ def test_the_smallest_network_tells_where_an_address_is(address: str, place: dic
     "text", ["10.9.0.0/16 MOON=x", "ZONE=north", "10.9.0.0/16 ZONE", "10.9.0.1/16", "10.0.0.0/8 ZONE=a,ZONE=b"]
 )
 def test_a_mistake_in_the_setting_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         locality.regions(text)
 
 
@@ -156,7 +157,7 @@ def test_what_two_askers_see_differently_has_two_etags_and_either_allows_a_chang
 
 
 def test_the_fast_path_gives_each_asker_its_own_answer(
-    server: Server,
+    server: Server,  # noqa: F811
     country: dict[tuple[str, bool], str],
     neighbour: Mp1,
 ) -> None:
