@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.mep.conformance.tables import LISTED, ROWS, USUAL
-from tests.mep.conformance.world import CHANGED, ORIGIN, Row, Way, World, world  # noqa: F401 - a fixture
+from tests.mep.conformance.world import CHANGED, ORIGIN, Row, Way, World
 from tests.mep.test_service_mgmt import problem
 
 CASES = [(row, way) for row in ROWS for way in row.errors]
@@ -19,14 +19,14 @@ GETS = [row for row in ROWS if row.method == "GET"]
 CONDITIONAL = [row for row in ROWS if row.method in ("PUT", "PATCH", "DELETE")]
 
 
-def prepared(world: World, row: Row) -> None:  # noqa: F811
+def prepared(world: World, row: Row) -> None:
     if row.before:
         row.before(world)
 
 
 @pytest.mark.parametrize("prefix", ["", "/mep"], ids=["", "under /mep"])
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_the_row_succeeds(world: World, row: Row, prefix: str) -> None:  # noqa: F811
+def test_the_row_succeeds(world: World, row: Row, prefix: str) -> None:
     prepared(world, row)
     answer = world.send(row.sent(path=prefix + row.path))
     assert answer.status_code == row.success, answer.content
@@ -45,7 +45,7 @@ def test_the_row_succeeds(world: World, row: Row, prefix: str) -> None:  # noqa:
 
 
 @pytest.mark.parametrize(("row", "way"), CASES, ids=[f"{row} answers {way.status}: {way.words}" for row, way in CASES])
-def test_the_row_answers(world: World, row: Row, way: Way, settings: Any) -> None:  # noqa: F811
+def test_the_row_answers(world: World, row: Row, way: Way, settings: Any) -> None:
     settings.ELSEWHERE = settings.ELSEWHERE  # so that what a way changes is put back
     prepared(world, row)
     if way.before:
@@ -70,14 +70,14 @@ def test_no_row_forgets_an_error_that_its_table_lists() -> None:
 
 
 @pytest.mark.parametrize("row", [*ROWS], ids=str)
-def test_without_a_token_every_row_is_401(world: World, row: Row) -> None:  # noqa: F811
+def test_without_a_token_every_row_is_401(world: World, row: Row) -> None:
     answer = world.send(row.sent(headers={"Authorization": ""}))
     problem(answer, 401)
     assert answer["WWW-Authenticate"] == 'Bearer realm="mp1"'
 
 
 @pytest.mark.parametrize("row", GETS, ids=str)
-def test_a_version_that_the_asker_has_is_304(world: World, row: Row) -> None:  # noqa: F811
+def test_a_version_that_the_asker_has_is_304(world: World, row: Row) -> None:
     if row.path.endswith("current_time"):
         pytest.skip("the time is another one with every request")
     etag = world.send(row.sent())["ETag"]
@@ -88,7 +88,7 @@ def test_a_version_that_the_asker_has_is_304(world: World, row: Row) -> None:  #
 
 
 @pytest.mark.parametrize("row", CONDITIONAL, ids=str)
-def test_a_change_of_an_old_version_is_412_and_changes_nothing(world: World, row: Row) -> None:  # noqa: F811
+def test_a_change_of_an_old_version_is_412_and_changes_nothing(world: World, row: Row) -> None:
     read = row.sent(method="GET", body=None)
     before = world.send(read)
     problem(world.send(row.sent(**CHANGED.change)), 412)
@@ -98,7 +98,7 @@ def test_a_change_of_an_old_version_is_412_and_changes_nothing(world: World, row
 
 
 @pytest.mark.parametrize("path", sorted({row.path for row in ROWS}))
-def test_methods_that_the_table_does_not_have_are_405_with_those_that_it_has(world: World, path: str) -> None:  # noqa: F811
+def test_methods_that_the_table_does_not_have_are_405_with_those_that_it_has(world: World, path: str) -> None:
     known = {row.method for row in ROWS if row.path == path}
     known |= {"PUT"} if path.endswith("/liveness") else set()  # older clients send heartbeats so
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"} - known:
@@ -110,12 +110,12 @@ def test_methods_that_the_table_does_not_have_are_405_with_those_that_it_has(wor
 @pytest.mark.parametrize(
     "path", ["/", "/mec_service_mgmt/v1", "/mec_service_mgmt/v2/services", "/mep/mec_app_support/v1/x"]
 )
-def test_what_is_no_resource_is_404(world: World, path: str) -> None:  # noqa: F811
+def test_what_is_no_resource_is_404(world: World, path: str) -> None:
     problem(world.app.get(path), 404)
 
 
 @pytest.mark.parametrize("row", GETS, ids=str)
-def test_head_tells_what_get_would_without_the_body(world: World, row: Row) -> None:  # noqa: F811
+def test_head_tells_what_get_would_without_the_body(world: World, row: Row) -> None:
     if row.path.endswith("current_time"):
         pytest.skip("the time is another one with every request")
     told, asked = world.send(row.sent()), world.send(row.sent(method="HEAD"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.test import override_settings
 
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1, service
 
@@ -133,11 +136,18 @@ def leave(world: World) -> None:
     services.begin_termination(world.app.id, timeout=60)
 
 
-@pytest.fixture
-def world(speak: Callable[..., Mp1]) -> World:
-    """Two ready apps; the first has a service with heartbeats, rules, subscriptions and a registration."""
-    app = speak("app-1", traffic_rules=[TRAFFIC_RULE], dns_rules=[DNS_RULE])
-    made = World(app, speak("app-2"), {"app": "app-1", "traffic": "t1", "dns": "d1"})
+def build() -> World:
+    """Make two ready apps; the first has a service with heartbeats, rules, subscriptions and a registration."""
+    from mep.mp1 import services, tokens
+    from mep.mp1.models import App
+
+    def ready(app_id: str, **facts: Any) -> Mp1:
+        services.provision(app_id, app_name=app_id, app_provider="acme", **facts)
+        services.confirm_ready(app_id)
+        return Mp1(app_id, tokens.issue(App.objects.get(pk=app_id)))
+
+    app = ready("app-1", traffic_rules=[TRAFFIC_RULE], dns_rules=[DNS_RULE])
+    made = World(app, ready("app-2"), {"app": "app-1", "traffic": "t1", "dns": "d1"})
     offered = service(
         livenessInterval=60, serCategory={"href": "http://x", "id": "greetings", "name": "greetings", "version": "1"}
     )
@@ -147,3 +157,24 @@ def world(speak: Callable[..., Mp1]) -> World:
         made.ids[name] = where.rpartition("/")[2]
     assert app.post(f"{SUPPORT}/registrations", INFO).status_code == 201
     return made
+
+
+@pytest.fixture(scope="module")
+def module_world(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, Path]]:
+    """Build the world once for all tests of a module, in a transaction around those of the tests."""
+    from mep.mp1.tokens import verifier
+
+    var = tmp_path_factory.mktemp("world")
+    with django_db_blocker.unblock(), override_settings(VAR=var), transaction.atomic():
+        verifier.forget()
+        yield build(), var
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def world(module_world: tuple[World, Path], db: None, settings: Any) -> World:
+    """The world; whatever a test does to it is undone."""
+    made, settings.VAR = module_world
+    return replace(made, ids=dict(made.ids))
