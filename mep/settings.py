@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.env import Env, words
+from mep.mp1 import locality
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env("MEP")
@@ -77,6 +78,20 @@ MAX_SERVICES_PER_APP: int = env(
 )
 MAX_SUBSCRIPTIONS_PER_APP: int = env(
     "MAX_SUBSCRIPTIONS_PER_APP", 100, cast=int, help="subscriptions that one app instance may hold"
+)
+
+# --- locality ---
+LOCALITY = env(
+    "LOCALITY",
+    (),
+    cast=locality.place,
+    help="scopes that this host is in, for example MEC_HOST=edge-7,ZONE=north,ZONE_GROUP=country",
+)
+ELSEWHERE = env(
+    "ELSEWHERE",
+    locality.Regions(),
+    cast=locality.regions,
+    help="networks whose askers are not on this host, with their scopes: `10.9.0.0/16 ZONE=north; 10.10.0.0/16`",
 )
 
 # --- OAuth2 ---

@@ -20,7 +20,7 @@ import jwt
 from django.conf import settings
 
 from core.errors import BreakwaterError
-from mep.mp1 import http, links, tokens
+from mep.mp1 import http, links, locality, tokens
 from mep.mp1.database import Pulse
 from mep.mp1.discovery import Offer, Query, list_etag, render
 from mep.mp1.models import Service
@@ -62,7 +62,7 @@ class FastPath:
         self._counters: dict[str, int] = {}
         self._offers: dict[str, Offer] = {}
         self._by_name: dict[str, dict[str, Offer]] = {}
-        self._ready: dict[tuple[bytes, str, bytes], Ready] = {}
+        self._ready: dict[tuple[bytes, str, bytes, locality.Near], Ready] = {}
         self._holders: dict[bytes, float] = {}
 
     def answer(self, scope: Mapping[str, Any]) -> Quick | None:
@@ -98,10 +98,12 @@ class FastPath:
         self._catch_up()
         if self._holders.get(authorization, 0.0) <= time.time() and not self._admit(authorization):
             return None
-        key = (host, prefix, query)
+        client = scope.get("client")
+        near = locality.near(client[0] if client else "")
+        key = (host, prefix, query, near)
         ready = self._ready.get(key)
         if ready is None:
-            ready = self._build(host.decode("latin-1"), prefix, query)
+            ready = self._build(host.decode("latin-1"), prefix, query, near)
             if len(self._ready) >= _LIMIT:
                 self._ready.clear()
             self._ready[key] = ready
@@ -109,14 +111,14 @@ class FastPath:
             return 304, ready.not_modified, b""
         return 200, ready.headers, ready.body
 
-    def _build(self, host: str, prefix: str, query: bytes) -> Ready:
+    def _build(self, host: str, prefix: str, query: bytes, asker: locality.Near) -> Ready:
         wanted = Query.read(query.decode("latin-1"))
         root = links.root(host, prefix)
         if wanted.names:
             near = [offer for name in wanted.names for offer in self._by_name.get(name, {}).values()]
         else:
             near = list(self._offers.values())
-        return Ready(render(filter(wanted.wants, near), root), wanted.names or None)
+        return Ready(render((offer for offer in near if wanted.wants(offer, asker)), root, asker), wanted.names or None)
 
     # --- who asks ----------------------------------------------------------------------------------------------------
 
