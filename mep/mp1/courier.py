@@ -164,7 +164,8 @@ class Courier:
         self.stirred = False
         now = time.time()
         found: outbox.Look = await self._database(outbox.look, self._seen, now)
-        self.stirred = self._seen + outbox.CHUNK <= found.seen  # there may be more
+        if found.more:
+            self.stirred = True
         self._seen = found.seen
         for queue, names in ((self._ready, found.news), (self._again, found.due)):
             for each in names:

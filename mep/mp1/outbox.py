@@ -52,6 +52,7 @@ class Look:
     news: list[str]
     due: list[str]
     seen: int
+    more: bool
 
 
 def pause(failures: int) -> float:
@@ -99,6 +100,7 @@ def look(seen: int, now: float) -> Look:
         news=list(dict.fromkeys(subscription for _, subscription in rows)),
         due=list(due.values_list("pk", flat=True)),
         seen=rows[-1][0] if rows else seen,
+        more=len(rows) == CHUNK,
     )
 
 
