@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpcore
-from django.conf import settings
-
-from core.errors import BreakwaterError
-from mep.mp1 import callbacks, outbox
+from mep.mp1 import outbox
 from mep.mp1.outbox import Letter
+from mep.mp1.sender import Sender
 
 log = logging.getLogger(__name__)
 #: Calls a blocking function where the database may be used.
@@ -26,116 +19,8 @@ Database = Callable[..., Any]
 #: subscribers that are away do not keep the others waiting.
 WIDTH = 128
 RETRIES = WIDTH // 2
-#: Seconds that an unused connection is kept: long enough for a burst, short enough for a name that moves.
-KEPT = 15.0
-#: Bytes and seconds of an answer's body that are read away to keep its connection; what it says is of no interest.
-MOST_ANSWER, LONGEST_ANSWER = 16384, 1.0
-JSON = b"application/json"
-
-
-class Judged(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that the policy allows and to no others.
-
-    The name is resolved here, once per connection, and the connection goes to the judged address. TLS verifies the
-    name all the same, and connections are shared by name, never by address.
-    """
-
-    def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
-        # Not the loop's own few threads: a name server that is silent must not stop every other name.
-        self._resolvers = ThreadPoolExecutor(16, "mep-resolve")
-
-    async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
-    ) -> httpcore.AsyncNetworkStream:  # fmt: skip
-        """Connect to the address of `host` that was judged; `Invalid` when it may not be called."""
-        address = callbacks.as_address(host)
-        if address is None:
-            loop = asyncio.get_running_loop()
-            address = await loop.run_in_executor(self._resolvers, callbacks.resolve, host, port)
-        else:
-            address = callbacks.judge(address)
-        return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
-
-    async def connect_unix_socket(self, path: str, timeout: Any = None, socket_options: Any = None) -> Any:
-        """Refuse: no callback is a path."""
-        raise httpcore.UnsupportedProtocol("A callback cannot be a Unix socket")
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-    def close(self) -> None:
-        """Let go of the threads, without waiting for name servers."""
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
-
-
-class Sender:
-    """Sends one letter at a time per caller; redirects are not followed, proxies not asked, cookies not kept."""
-
-    def __init__(self, authority: str | None = None) -> None:
-        trust = ssl.create_default_context()
-        if authority:
-            trust.load_verify_locations(cadata=authority)
-        self._network = Judged()
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trust,
-            max_connections=2 * WIDTH,
-            max_keepalive_connections=WIDTH,
-            keepalive_expiry=KEPT,
-            network_backend=self._network,
-        )
-
-    async def send(self, letter: Letter) -> str:
-        """Send one letter and return what went wrong, empty when nothing did."""
-        try:
-            async with asyncio.timeout(settings.CALLBACK_TIMEOUT):
-                try:
-                    return await self._post(letter)
-                except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
-                    # A kept connection that the subscriber was closing at this very moment; the tag is the same.
-                    return await self._post(letter)
-        except BreakwaterError as problem:
-            return problem.detail
-        except (TimeoutError, httpcore.TimeoutException):
-            return f"no answer within {settings.CALLBACK_TIMEOUT:g} seconds"
-        except (
-            httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError, ValueError
-        ) as problem:  # fmt: skip
-            return f"{type(problem).__name__}: {problem}"
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
-        self._network.close()
-
-    async def _post(self, letter: Letter) -> str:
-        parts = urlsplit(letter.url)
-        headers = [
-            (b"Host", parts.netloc.encode()),
-            (b"Content-Type", JSON),
-            (b"Content-Length", str(len(letter.body)).encode()),
-            (b"X-Notification-Id", letter.tag.encode()),
-        ]
-        url = httpcore.URL(
-            scheme=parts.scheme.encode(),
-            host=(parts.hostname or "").encode(),
-            port=parts.port,
-            target=(parts.path or "/").encode(),
-        )
-        async with self._pool.stream("POST", url, headers=headers, content=letter.body) as response:
-            with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
-                async with asyncio.timeout(LONGEST_ANSWER):
-                    await _read_away(response)
-            return "" if 200 <= response.status < 300 else f"the subscriber answered {response.status}"
-
-
-async def _read_away(response: httpcore.Response) -> None:
-    size = 0
-    async for part in response.aiter_stream():
-        size += len(part)
-        if size > MOST_ANSWER:
-            return
+#: Seconds for which outcomes are collected before they are written down.
+LINGER = 0.005
 
 
 class Courier:
@@ -154,7 +39,7 @@ class Courier:
         self._retrying: set[str] = set()
         #: Got something new while their task was about to end; nobody else would look.
         self._missed: set[str] = set()
-        self._outcomes: list[tuple[Letter, str, asyncio.Future[Letter | None]]] = []
+        self._outcomes: list[tuple[Letter, str, asyncio.Future[list[Letter]] | None]] = []
         self._settler: asyncio.Task[None] | None = None
         #: There is something to do that no commit will tell of.
         self.stirred = False
@@ -176,11 +61,11 @@ class Courier:
         chosen = self._choose()
         if not chosen:
             return
-        letters: dict[str, Letter] = await self._database(outbox.heads, chosen, now)
+        letters: dict[str, list[Letter]] = await self._database(outbox.heads, chosen, now)
         for each in chosen:
-            letter = letters.get(each)
-            if letter is not None and letter.url:
-                task = asyncio.create_task(self._serve(letter))
+            first = letters.get(each)
+            if first and first[0].url:
+                task = asyncio.create_task(self._serve(first))
                 self._busy[each] = task
                 task.add_done_callback(lambda _, key=each: self._ended(key))  # type: ignore[misc]
             else:
@@ -194,7 +79,7 @@ class Courier:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._settler is not None:
             await asyncio.gather(self._settler, return_exceptions=True)
-        await self._sender.close()
+        self._sender.close()
 
     def _choose(self) -> list[str]:
         room = WIDTH - len(self._busy)
@@ -219,36 +104,51 @@ class Courier:
             self.stirred = True
             self._wake()
 
-    async def _serve(self, letter: Letter) -> None:
-        following: Letter | None = letter
+    async def _serve(self, letters: list[Letter]) -> None:
+        subscription = letters[0].subscription
         try:
-            while following is not None:
-                following = await self._settle(following, await self._sender.send(following))
+            while letters:
+                letters = await self._carry(letters)
         except Exception:
-            log.exception("delivery for subscription %s broke off; it is tried again", letter.subscription)
+            log.exception("delivery for subscription %s broke off; it is tried again", subscription)
             self._seen, self.stirred = 0, True
 
-    async def _settle(self, letter: Letter, why: str) -> Letter | None:
-        """Note what became of the letter and return the next one; what ends meanwhile shares a transaction."""
-        done: asyncio.Future[Letter | None] = asyncio.get_running_loop().create_future()
+    async def _carry(self, letters: list[Letter]) -> list[Letter]:
+        """Send letters of one subscription, each after the one before was taken; return the next ones."""
+        for letter in letters[:-1]:
+            why = await self._sender.send(letter)
+            if why:
+                return await self._settle(letter, why)
+            self._note(letter, why)
+        return await self._settle(letters[-1], await self._sender.send(letters[-1]))
+
+    async def _settle(self, letter: Letter, why: str) -> list[Letter]:
+        done: asyncio.Future[list[Letter]] = asyncio.get_running_loop().create_future()
+        self._note(letter, why, done)
+        return await done
+
+    def _note(self, letter: Letter, why: str, done: asyncio.Future[list[Letter]] | None = None) -> None:
+        """Write down what became of a letter, soon; `done` is given what follows it."""
         self._outcomes.append((letter, why, done))
         if self._settler is None or self._settler.done():
             self._settler = asyncio.create_task(self._settle_all())
-        return await done
 
     async def _settle_all(self) -> None:
         while self._outcomes:
+            # What is about to be delivered goes first, and then shares the transaction.
+            await asyncio.sleep(LINGER)
             batch, self._outcomes = self._outcomes, []
-            following: dict[str, Letter] = {}
+            following: dict[str, list[Letter]] = {}
             trouble: Exception | None = None
             try:
                 following = await self._database(outbox.settle, [each[:2] for each in batch], time.time())
             except Exception as problem:
+                log.warning("%d outcomes could not be noted: %s", len(batch), problem)
                 trouble = problem
             for letter, _, done in batch:
-                if done.done():
-                    continue  # its task was cancelled
+                if done is None or done.done():
+                    continue  # more are under way, or its task was cancelled
                 if trouble is not None:
                     done.set_exception(trouble)
                 else:
-                    done.set_result(following.get(letter.subscription))
+                    done.set_result(following.get(letter.subscription, []))

@@ -31,6 +31,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 GIVEN_UP = "notification-given-up"
 #: Rows that are looked at in one go; SQLite takes 32,766 values in a statement.
 CHUNK = 5000
+#: Letters of one subscription that are read in one go once it has taken the first.
+DEPTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +115,37 @@ def next_try(now: float) -> float | None:
     return min((at for at in times if at is not None), default=None)
 
 
-def heads(subscriptions: Collection[str], now: float) -> dict[str, Letter]:
-    """Return the oldest notification of each of these that may be sent now; those too old are given up first."""
+def heads(subscriptions: Collection[str], now: float, depth: int = 1) -> dict[str, list[Letter]]:
+    """Return the `depth` oldest notifications of each of these that may be sent now; those too old are given up first."""
     rows = _first(subscriptions)
     if any(now - row.created_at > settings.NOTIFICATION_LIFETIME for row in rows):
         give_up_old(now)
         rows = _first(subscriptions)
-    return {row.subscription_id: _letter(row) for row in rows if row.subscription.next_try_at <= now}
+    found = {row.subscription_id: [row] for row in rows if row.subscription.next_try_at <= now}
+    if depth > 1:
+        for each in found:
+            waiting = Notice.objects.filter(subscription=each).select_related("subscription")
+            found[each] = list(waiting[:depth])
+    return {each: [_letter(row) for row in waiting] for each, waiting in found.items()}
 
 
 @transaction.atomic
-def settle(outcomes: Sequence[tuple[Letter, str]], now: float) -> dict[str, Letter]:
-    """Note what became of letters (empty text: taken) in one transaction, and return the next of each subscription.
+def settle(outcomes: Sequence[tuple[Letter, str]], now: float, following: int = DEPTH) -> dict[str, list[Letter]]:
+    """Note what became of letters (empty text: taken) in one transaction, and return the next ones of each subscription.
 
     A letter that was not taken stays first in line until its pause is over.
     """
     taken = [letter for letter, why in outcomes if not why]
     if taken:
         Notice.objects.filter(pk__in=[letter.notice for letter in taken]).delete()
-        ids = [letter.subscription for letter in taken]
-        Subscription.objects.filter(pk__in=ids).update(
-            delivered=F("delivered") + 1, failures=0, next_try_at=0, last_error=""
-        )
-        alarms.clear(GIVEN_UP, [subject(letter.subscription) for letter in taken if letter.suffered], now=now)
+        by_count: dict[int, list[str]] = {}
+        for each, count in Tally(letter.subscription for letter in taken).items():
+            by_count.setdefault(count, []).append(each)
+        for count, ids in by_count.items():
+            Subscription.objects.filter(pk__in=ids).update(
+                delivered=F("delivered") + count, failures=0, next_try_at=0, last_error=""
+            )
+        alarms.clear(GIVEN_UP, {subject(letter.subscription) for letter in taken if letter.suffered}, now=now)
     failed = {letter.subscription: why for letter, why in outcomes if why}
     rows = list(Subscription.objects.filter(pk__in=list(failed)))
     for row in rows:
@@ -144,7 +154,7 @@ def settle(outcomes: Sequence[tuple[Letter, str]], now: float) -> dict[str, Lett
         row.last_error = failed[row.pk][:300]
     if rows:
         Subscription.objects.bulk_update(rows, ["failures", "next_try_at", "last_error"])
-    return heads([letter.subscription for letter in taken], now) if taken else {}
+    return heads({letter.subscription for letter in taken}, now, following) if taken else {}
 
 
 @transaction.atomic

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -119,9 +120,12 @@ class Watch:
                     if time.time() >= steer_at and (steered is None or steered.done()):
                         steer_at = time.time() + AGAIN
                         steered = loop.run_in_executor(wheel, self._steer)
-                    if moved or post.stirred or (due is not None and time.time() >= due):
-                        # First what somebody waits for. What the sweep finds to tell rings the bell again.
+                    now = time.time()
+                    if moved or post.stirred or (due is not None and now >= due):
                         await post.pump()
+                        # Deliveries go first: what is due may have changed, but that can wait for a beat.
+                        due = min(now + BEAT, due or math.inf)
+                    if due is not None and now >= due:
                         due = await database(sweep)
                     if troubled:
                         await database(alarms.clear, TROUBLE, "mp1")
