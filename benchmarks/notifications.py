@@ -44,7 +44,9 @@ def main() -> None:
     command = [sys.executable, __file__, "--receive"]
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as folder:
         ears = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        mep = Process(Path(folder) / "node", CALLBACK_NETWORKS="loopback", MAX_SUBSCRIPTIONS_PER_APP=wanted.subscriptions)
+        mep = Process(
+            Path(folder) / "node", CALLBACK_NETWORKS="loopback", MAX_SUBSCRIPTIONS_PER_APP=wanted.subscriptions
+        )
         try:
             assert ears.stdout is not None
             port = int(ears.stdout.readline())

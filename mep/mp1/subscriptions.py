@@ -19,7 +19,7 @@ from mep.mp1.states import Action, AppState, Change
 SERVICE_API, SUPPORT_API = "/mec_service_mgmt/v1", "/mec_app_support/v1"
 #: Services that one notification tells of at most; a storm becomes several.
 MOST_REFERENCES = 500
-_API = {Subscription.AVAILABILITY: SERVICE_API, Subscription.TERMINATION: SUPPORT_API}
+API = {Subscription.AVAILABILITY: SERVICE_API, Subscription.TERMINATION: SUPPORT_API}
 
 
 @transaction.atomic
@@ -216,7 +216,7 @@ def body(subscription: Subscription) -> dict[str, Any]:
 
 def href(subscription: Subscription) -> str:
     """Return the URI of the subscription as its owner knows it."""
-    return f"{subscription.root}{_API[subscription.kind]}/applications/{subscription.app_id}/subscriptions/{subscription.pk}"
+    return f"{subscription.root}{API[subscription.kind]}/applications/{subscription.app_id}/subscriptions/{subscription.pk}"
 
 
 def websocket_uri(subscription: Subscription) -> str:

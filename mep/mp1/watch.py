@@ -17,11 +17,10 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Min
 
 from mep.mp1 import alarms, bell, catalogue, courier, keys, outbox, services, steering, tls
-from mep.mp1.database import Pulse
+from mep.mp1.database import Pulse, hang_up
 from mep.mp1.models import App, Service
 from mep.mp1.states import Severity
 from upf_adapter.contract import UpfAdapter
@@ -82,8 +81,8 @@ class Watch:
             except Exception:
                 log.critical("the watch has ended; heartbeats and notifications stand still", exc_info=True)
             finally:
-                hands.submit(connection.close)
-                wheel.submit(connection.close)
+                hands.submit(hang_up)
+                wheel.submit(hang_up)
 
     async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
