@@ -115,8 +115,15 @@ CALLBACK_TIMEOUT: float = env("CALLBACK_TIMEOUT", 5.0, cast=float, help="seconds
 NOTIFICATION_LIFETIME: int = env(
     "NOTIFICATION_LIFETIME", 3600, cast=int, help="seconds after which an undelivered notification is given up"
 )
+NOTIFICATION_BACKLOG: int = env(
+    "NOTIFICATION_BACKLOG", 1000, cast=int, help="notifications that may wait for one subscription; the oldest give way"
+)
 GRACEFUL_TIMEOUT: int = env(
     "GRACEFUL_TIMEOUT", 10, cast=int, help="seconds for a graceful termination when nobody says"
+)
+
+STATE_PASSPHRASE: str = env(
+    "STATE_PASSPHRASE", "", help="passphrase of `manage.py mep_state` when nobody is there to ask", secret=True
 )
 
 # --- user plane and DNS ---

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from core.errors import BreakwaterError
-from mep.mp1 import database, tls
+from mep.mp1 import database, tls, websockets
 from mep.mp1.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,11 @@ class Command(BaseCommand):
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=30,
+            # Apps fetch notifications over WebSockets and send short acknowledgements.
+            ws_max_size=websockets.LONGEST_FRAME,
+            ws_per_message_deflate=False,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=10.0,
             timeout_graceful_shutdown=5,
         )
         # A context may be given a new certificate while it serves: handshakes from then on use it.
