@@ -132,9 +132,7 @@ DNS_BACKEND: str = env(
     "DNS_BACKEND", "embedded", help="who answers: embedded, or an external server (rfc2136, powerdns), or memory"
 )
 DNS_CONFIG: str = env("DNS_CONFIG", "", help="JSON file with the options of an external DNS backend")
-DNS_SECRET: str = env(
-    "DNS_SECRET", "", help="TSIG key or API key of an external DNS backend", secret=True
-)
+DNS_SECRET: str = env("DNS_SECRET", "", help="TSIG key or API key of an external DNS backend", secret=True)
 DNS_SECRET_FILE: str = env("DNS_SECRET_FILE", "", help="file with that key, in place of MEP_DNS_SECRET")
 
 # --- operations (long work as rows, here without a broker) ---

@@ -92,7 +92,9 @@ class Feed:
         scopes_changed = scopes_version != self._scopes_version
         if scopes_changed:
             rows = database.execute("SELECT name, kind, networks FROM dns_dnsscope").fetchall()
-            self.scopes = tuple(Scope(name, kind, read_networks(msgspec.json.decode(nets))) for name, kind, nets in rows)
+            self.scopes = tuple(
+                Scope(name, kind, read_networks(msgspec.json.decode(nets))) for name, kind, nets in rows
+            )
             self._scopes_version = scopes_version
         return Change(frozenset(names), scopes_changed) if names or scopes_changed else None
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from core.errors import Invalid
 from mep.dns import backends, reports
 from mep.dns.backends.contract import DnsBackend
 from mep.dns.server import Config, DnsServer
+from mep.dns.synchroniser import Synchroniser
 
 log = logging.getLogger(__name__)
 #: Seconds that reports wait for more of them, and before one that failed is tried again.
@@ -81,13 +83,15 @@ class Reporter:
         connection.close()
 
 
-async def serve(config: Config, *, reports: bool = True) -> None:
+async def serve(config: Config, *, reporting: bool = True) -> None:
     """Run the responder until SIGTERM or SIGINT."""
+    # The reporter's thread may keep the interpreter that long before the loop goes on; the usual 5 ms would be felt.
+    sys.setswitchinterval(0.0005)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    reporter = Reporter() if reports else None
+    reporter = Reporter() if reporting else None
     server = DnsServer(config, changed=reporter.tell if reporter else lambda version: None)
     try:
         if reporter:
@@ -102,3 +106,5 @@ async def serve(config: Config, *, reports: bool = True) -> None:
 
 def synchronise(backend: DnsBackend, stopping: threading.Event) -> None:
     """Keep an external server up to date until told to stop."""
+    database = settings.DATABASES["default"]["NAME"]
+    Synchroniser(backend, database, default_ttl=settings.DNS_TTL).run(stopping)

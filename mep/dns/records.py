@@ -55,7 +55,9 @@ class Wanted:
         self._default_ttl = default_ttl
         self._keys: dict[str, tuple[Key, ...]] = {}
 
-    def update(self, names: Iterable[str], rules: Callable[[str], Iterable[Rule]]) -> tuple[list[RecordSet], list[RecordSet]]:
+    def update(
+        self, names: Iterable[str], rules: Callable[[str], Iterable[Rule]]
+    ) -> tuple[list[RecordSet], list[RecordSet]]:
         """Look at some names again; return the sets that are new or different, and those that are no longer wanted."""
         put: list[RecordSet] = []
         gone: list[RecordSet] = []

@@ -86,9 +86,10 @@ class Responder:
         if bucket.tokens < 0 and not self._limits.refill(bucket):
             return self._too_much(data, view, bucket)
         if view is not None:
-            kept = view.memo.get(data[2:])
+            kept = view.memo.get(_key(data))
             if kept is not None:
-                return data[:2] + kept
+                head, end, tail = kept
+                return data[:2] + head + data[12:end] + tail
         return self._answer(data, view, udp=True)
 
     def _answer(self, data: bytes, view: View | None, *, udp: bool) -> bytes | Forward | None:
@@ -114,7 +115,8 @@ class Responder:
         if len(response) > min(asked.udp_size or 512, wire.UDP_SIZE):
             return wire.reply(message_id, asked, self._flags | wire.TC)
         if len(data) <= LONGEST:
-            self.table.keep(view, data[2:], response[2:])
+            end = 12 + len(asked.raw)
+            self.table.keep(view, _key(data), (response[2:12], end, response[end:]))
         return response
 
     def _found(self, message_id: bytes, asked: wire.Question, found: Answers) -> bytes:
@@ -142,3 +144,12 @@ class Responder:
             return wire.reply(data[:2], wire.question(data), wire.TC)
         except wire.Malformed:
             return None
+
+
+def _key(data: bytes) -> bytes:
+    """Return what all queries have in common that differ in their id and the case of the name's letters.
+
+    The name ends at the first zero. Where it does not, because a label holds one, less is folded, never too much.
+    """
+    end = data.find(0, 12)
+    return data[2:12] + data[12:end].lower() + data[end:]

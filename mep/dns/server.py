@@ -27,6 +27,8 @@ from mep.dns.scopes import Network
 
 log = logging.getLogger(__name__)
 BATCH = 64
+#: What is longer is no query; the rest of such a datagram is lost.
+LONGEST = 4096
 #: TCP connections at a time: of all, and of one source.
 CONNECTIONS, OF_ONE = 256, 64
 #: Seconds that a TCP client may be silent, or slow to read.
@@ -152,7 +154,7 @@ class DnsServer:
         reply = self.responder.reply
         for _ in range(BATCH):
             try:
-                data, source = udp.recvfrom(65535)
+                data, source = udp.recvfrom(LONGEST)
             except OSError:  # nothing more, or an ICMP error of an earlier answer
                 return
             try:

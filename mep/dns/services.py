@@ -134,29 +134,28 @@ def resolve(name: str, kind: str, source: str) -> Resolution:
     if view is None:
         return Resolution("stranger", "", "", (), (), f"{client} is in none of MEP_DNS_NETWORKS and is refused")
     found = view.find(owner)
-    elsewhere = (
-        "is asked upstream" if forwards else "is refused, because there are no upstream resolvers (MEP_DNS_UPSTREAMS)"
-    )
-    sees = f"{client} is in " + (", then ".join(f"the {table.order.kinds[each]} scope {each}" for each in view.names) or "no scope")
+    elsewhere = "is asked upstream" if forwards else "is refused, as there are no upstream resolvers"
+    kinds = table.order.kinds
+    sees = ", then ".join(f"the {kinds[each]} scope {each}" for each in view.names) or "no scope"
+    sees = f"{client} is in {sees}"
     if found is None:
-        outcome = "forward" if forwards else "refused"
-        return Resolution(outcome, "", "", (), (), f"{sees}; no rule for it has {name}, so the query {elsewhere}")
+        text = f"{sees}; no rule for it has {name}, so the query {elsewhere}"
+        return Resolution("forward" if forwards else "refused", "", "", (), (), text)
     scope = found.sets[0].scope
-    where = f"the {table.order.kinds[scope]} scope {scope}" if scope else "everybody"
+    where = f"the {kinds[scope]} scope {scope}" if scope else "everybody"
     addresses = tuple(address for each in found.sets if each.kind == kind for address in each.addresses)
-    used = tuple(
-        str(rows[rule.pk]) for rule in rules if rule.scope == scope and (rule.key[2] == kind or not addresses)
-    )
+    used = tuple(str(rows[rule.pk]) for rule in rules if rule.scope == scope and (rule.key[2] == kind or not addresses))
     told = f"{sees}; {name} is answered by the rules for {where}: {', '.join(used)}"
     if addresses:
         ttl = next(each.ttl for each in found.sets if each.kind == kind)
-        text = f"{told}; {kind} is {', '.join(addresses)} for {ttl} s"
-        return Resolution("address", scope, table.order.kinds.get(scope, ""), used, addresses, text)
-    if forwards and TYPES[kind] not in OURS and kind != "ANY":
-        text = f"{told}; they have no say about {kind}, which {elsewhere}"
-        return Resolution("forward", scope, table.order.kinds.get(scope, ""), used, (), text)
-    outcome, said = ("any", "a short answer (RFC 8482)") if kind == "ANY" else ("no-data", "no data, so that nobody is led past the edge")
-    return Resolution(outcome, scope, table.order.kinds.get(scope, ""), used, (), f"{told}; {kind} is answered with {said}")
+        outcome, said = "address", f"{kind} is {', '.join(addresses)} for {ttl} s"
+    elif kind == "ANY":
+        outcome, said = "any", "ANY gets a short answer (RFC 8482)"
+    elif forwards and TYPES[kind] not in OURS:
+        outcome, said = "forward", f"they have no say about {kind}, which {elsewhere}"
+    else:
+        outcome, said = "no-data", f"{kind} is answered with no data, so that nobody is led past the edge"
+    return Resolution(outcome, scope, kinds.get(scope, ""), used, addresses, f"{told}; {said}")
 
 
 def _prefixes(texts: Iterable[str]) -> list[str]:

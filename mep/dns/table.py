@@ -10,8 +10,9 @@ from mep.dns import wire
 from mep.dns.backends.contract import Key, RecordSet
 from mep.dns.scopes import Address, Order, Scope
 
-#: Responses that are kept whole, over all views: about 15 MB.
+#: Responses that are kept, over all views: about 15 MB.
 KEPT = 50_000
+Kept = tuple[bytes, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,14 @@ class Answers:
 
 @dataclass(slots=True)
 class View:
-    """What clients of the same scopes see. `memo` holds whole responses by the query without its id."""
+    """What clients of the same scopes see.
+
+    `memo` holds responses to whole queries: the header without the id, where the question ends, what follows it.
+    """
 
     names: tuple[str, ...]
     layers: tuple[dict[bytes, Answers], ...]
-    memo: dict[bytes, bytes] = field(default_factory=dict)
+    memo: dict[bytes, Kept] = field(default_factory=dict)
 
     def find(self, name: bytes) -> Answers | None:
         """Return what is answered about a name (wire form, lower case); None when no rule knows it.
@@ -103,15 +107,15 @@ class Table:
             known = self._views[names] = View(names, layers)
         return known
 
-    def keep(self, view: View, query: bytes, response: bytes) -> None:
-        """Keep a whole response until something changes."""
+    def keep(self, view: View, query: bytes, response: Kept) -> None:
+        """Keep a response until something changes."""
         if self._kept >= KEPT:
             self.forget()
         self._kept += 1
         view.memo[query] = response
 
     def forget(self) -> None:
-        """Drop the responses that were kept whole."""
+        """Drop the responses that were kept."""
         self._kept = 0
         for view in self._views.values():
             if view.memo:

@@ -24,7 +24,7 @@ class Malformed(Exception):
     """The message cannot be understood; it gets FORMERR."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A query as far as we look into it."""
 

@@ -77,7 +77,7 @@ class DnsBackend(ABC):
     Options: ClassVar[type[msgspec.Struct]] = NoOptions
 
     def __init__(self, options: Any = None, secret: str = "") -> None:
-        self.options = self.Options() if options is None else options
+        self.options: Any = self.Options() if options is None else options
 
     @property
     def server(self) -> str:
@@ -113,7 +113,8 @@ class DnsBackend(ABC):
 
     def probe(self) -> None:
         """Raise when the server is away; cheap."""
+        return
 
     def close(self) -> None:
         """Let go of connections."""
-        return None
+        return

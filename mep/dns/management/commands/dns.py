@@ -60,7 +60,7 @@ class Command(BaseCommand):
             shared=worker is not None,
         )
         try:
-            asyncio.run(serve(config, reports=not worker))
+            asyncio.run(serve(config, reporting=not worker))
         except OSError as problem:
             raise CommandError(
                 f"DNS cannot listen on {', '.join(config.bind)} port {config.port}: {problem}"
