@@ -143,6 +143,19 @@ DNS_TTL: int = env("DNS_TTL", 30, cast=int, help="seconds that an answer may be 
 DNS_TIMEOUT: float = env(
     "DNS_TIMEOUT", 2.0, cast=float, help="seconds after which an unanswered forwarded query is SERVFAIL"
 )
+DNS_RATE: float = env(
+    "DNS_RATE", 1000.0, cast=float, help="queries a second that one source may send over UDP; 0: any number"
+)
+DNS_BURST: float = env("DNS_BURST", 2000.0, cast=float, help="queries that one source may send at once over UDP")
+DNS_PROCESSES: int = env(
+    "DNS_PROCESSES", 1, cast=int, help="responder processes that share the addresses (SO_REUSEPORT)"
+)
+DNS_BACKEND: str = env(
+    "DNS_BACKEND", "embedded", help="who answers: embedded, or an external server (rfc2136, powerdns), or memory"
+)
+DNS_CONFIG: str = env("DNS_CONFIG", "", help="JSON file with the options of an external DNS backend")
+DNS_SECRET: str = env("DNS_SECRET", "", help="TSIG key or API key of an external DNS backend", secret=True)
+DNS_SECRET_FILE: str = env("DNS_SECRET_FILE", "", help="file with that key, in place of MEP_DNS_SECRET")
 
 # --- operations (long work as rows, here without a broker) ---
 OPERATION_LEASE: int = env("OPERATION_LEASE", 120, cast=int, help="seconds that one worker may hold an operation")
