@@ -157,6 +157,11 @@ DNS_CONFIG: str = env("DNS_CONFIG", "", help="JSON file with the options of an e
 DNS_SECRET: str = env("DNS_SECRET", "", help="TSIG key or API key of an external DNS backend", secret=True)
 DNS_SECRET_FILE: str = env("DNS_SECRET_FILE", "", help="file with that key, in place of MEP_DNS_SECRET")
 
+# --- the local console ---
+CONSOLE_BIND: str = env("CONSOLE_BIND", "127.0.0.1", help="address that the console listens on")
+CONSOLE_PORT: int = env("CONSOLE_PORT", 8444, cast=int, help="TCP port of the console (HTTPS); 0: no console")
+CONSOLE_SESSION: int = env("CONSOLE_SESSION", 8 * 3600, cast=int, help="seconds after which one has to sign in again")
+
 # --- operations (long work as rows, here without a broker) ---
 OPERATION_LEASE: int = env("OPERATION_LEASE", 120, cast=int, help="seconds that one worker may hold an operation")
 OPERATION_KEEP_DAYS: int = env("OPERATION_KEEP_DAYS", 30, cast=int, help="days that finished operations are kept")
@@ -174,7 +179,7 @@ VAR.mkdir(parents=True, exist_ok=True, mode=0o700)
 # --- Django ---
 # Nothing of Django is signed here: no sessions, no cookies, no forms. The key only has to be unguessable.
 SECRET_KEY = os.urandom(32).hex()
-INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent"]
+INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent", "mep.console"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "mep.urls"
 ALLOWED_HOSTS = ["*"]  # links are built from known names only, see mep/mp1/links.py
@@ -202,8 +207,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "ring": {"class": "mep.console.ring.RingHandler", "folder": VAR / "log"},
+    },
+    "root": {"handlers": ["stderr", "ring"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
