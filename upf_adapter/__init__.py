@@ -14,6 +14,8 @@ registry: Registry[type[UpfAdapter]] = Registry(
     "upf_adapters",
     {
         "memory": "upf_adapter.memory:MemoryUpf",
+        "nef": "upf_adapter.nef:NefUpf",
+        "pcf": "upf_adapter.pcf:PcfUpf",
     },
 )
 
