@@ -22,6 +22,7 @@ from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 from core.errors import BreakwaterError, Invalid, TimedOut  # noqa: E402
 from mep.mp1 import http  # noqa: E402
 from mep.mp1.fastpath import FastPath  # noqa: E402
+from mep.mp1.server import HEAD_LINES, head_too_large  # noqa: E402
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -47,6 +48,9 @@ class Mep:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
+            return
+        if len(scope["headers"]) > HEAD_LINES:
+            await refuse(head_too_large(), send, 431)
             return
         if scope["method"] == "GET":
             quick = self.fast.answer(scope)

@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 
 from core.errors import BreakwaterError, Denied, Invalid, Missing, TooLarge, Unavailable
-from mep.mp1 import links, tokens
+from mep.mp1 import links, mtls, throttle, tokens
 from mep.mp1.models import App
 from mep.mp1.subscriptions import SERVICE_API, SUPPORT_API
 
@@ -35,7 +35,12 @@ class Call:
     @cached_property
     def app(self) -> App:
         """The app instance that asks."""
-        return tokens.holder(tokens.bearer(self.request.headers.get("Authorization", "")))
+        return tokens.holder(self.token, mtls.shown_by(self.request))
+
+    @cached_property
+    def token(self) -> str:
+        """The bearer token."""
+        return tokens.bearer(self.request.headers.get("Authorization", ""))
 
     def own(self, app_instance_id: str) -> App:
         """Return the asking app when the path is its own; nobody learns whether another app exists."""
@@ -96,6 +101,9 @@ class Endpoint:
             call = Call(request)
             if len(request.get_full_path()) > LONGEST_TARGET:
                 raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
+            if self.needs_app:
+                # Before the write lock is taken, which one app must not keep from the others.
+                throttle.admit(tokens.verifier.claims(call.token).app)
             if not self.needs_app or request.method in ("GET", "HEAD"):
                 return self._handle(handler, call, path)
             # Who asks is read under the same write lock that the change needs: an app that is discarded at this
