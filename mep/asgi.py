@@ -90,8 +90,12 @@ async def whole_body(receive: Receive, limit: int) -> bytes:
 
 
 def with_length(scope: Message, size: int) -> Message:
-    """Return the scope with a Content-Length: WSGI reads nothing of a chunked body without one."""
-    headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
+    """Return the scope with a Content-Length: WSGI reads nothing of a chunked body without one.
+
+    And without names that have an underscore, which WSGI cannot tell from those with a dash.
+    """
+    dropped = (b"content-length", b"transfer-encoding")
+    headers = [pair for pair in scope["headers"] if pair[0] not in dropped and b"_" not in pair[0]]
     return {**scope, "headers": [*headers, (b"content-length", str(size).encode())]}
 
 

@@ -101,10 +101,16 @@ class FastPath:
         host = authorization = if_none_match = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
+                if authorization:
+                    return None
                 authorization = value
             elif name == b"host":
+                if host:
+                    return None
                 host = value
             elif name == b"if-none-match":
+                if if_none_match:
+                    return None
                 if_none_match = value
         query: bytes = scope["query_string"]
         if len(query) + len(scope["path"]) > http.LONGEST_TARGET:

@@ -75,9 +75,6 @@ def refusal(wait: float, what: str) -> Throttled:
 
 #: What the app instances ask for, in this process.
 apps = Buckets(settings.RATE_PER_APP, settings.RATE_BURST)
-#: Failed token requests of one source for one client, and of one source for any: many apps may share an address.
-_per_client = Buckets(settings.TOKEN_FAILURES / 60, settings.TOKEN_FAILURES)
-_per_source = Buckets(settings.TOKEN_FAILURES / 6, settings.TOKEN_FAILURES * 10)
 
 
 def too_many(wait: float) -> Throttled:
@@ -104,10 +101,14 @@ def source(address: str) -> str:
 
 
 class Guesses:
-    """Failed token requests: after `MEP_TOKEN_FAILURES` of them a source has to wait, right secret or not."""
+    """Failed token requests: after `per_minute` of them for one client a source has to wait, right secret or not.
 
-    def __init__(self, per_client: Buckets = _per_client, per_source: Buckets = _per_source) -> None:
-        self.per_client, self.per_source = per_client, per_source
+    After ten times as many for any client as well; not sooner, because apps behind one address translation share it.
+    """
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_client, self.per_source = Buckets(0, 1, clock), Buckets(0, 1, clock)
+        self.configure(per_minute)
 
     def check(self, address: str, client_id: str) -> None:
         """Raise `Throttled` when there were too many failures; asking costs nothing."""
@@ -122,5 +123,16 @@ class Guesses:
         self.per_client.add((who, client_id[:128]))
         self.per_source.add(who)
 
+    def configure(self, per_minute: float) -> None:
+        """Set the limit anew and forget who failed before."""
+        self.per_client.configure(per_minute / 60, int(per_minute))
+        self.per_source.configure(per_minute / 6, int(per_minute) * 10)
 
-guesses = Guesses()
+
+guesses = Guesses(settings.TOKEN_FAILURES)
+
+
+def forget() -> None:
+    """Begin anew with what the settings say."""
+    apps.configure(settings.RATE_PER_APP, settings.RATE_BURST)
+    guesses.configure(settings.TOKEN_FAILURES)
