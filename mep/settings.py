@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def servers(text: str) -> tuple[tuple[str, int], ...]:
             raise ValueError(f"{port} is not a port")
         found.append((str(ipaddress.ip_address(host)), int(port)))
     return tuple(found)
+
+
+def one_of(*known: str) -> Callable[[str], str]:
+    """Return a reader of one of a few words."""
+
+    def choice(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    return choice
 
 
 # --- the process ---
@@ -97,6 +109,25 @@ ELSEWHERE = env(
 # --- OAuth2 ---
 TOKEN_LIFETIME: int = env("TOKEN_LIFETIME", 3600, cast=int, help="seconds that an access token is valid")
 KEY_LIFETIME: int = env("KEY_LIFETIME", 7 * 86400, cast=int, help="seconds after which a new signing key takes over")
+
+# --- limits and client certificates ---
+RATE_PER_APP: float = env(
+    "RATE_PER_APP", 1000.0, cast=float, help="requests per second that one app instance may make; 0: no limit"
+)
+RATE_BURST: int = env("RATE_BURST", 2000, cast=int, help="requests that it may make at once after a pause")
+TOKEN_FAILURES: int = env(
+    "TOKEN_FAILURES", 10, cast=int, help="failed token requests per minute for one client from one address; 0: no limit"
+)
+MAX_CONNECTIONS: int = env("MAX_CONNECTIONS", 1000, cast=int, help="connections that Mp1 serves at once")
+MTLS: str = env(
+    "MTLS",
+    "off",
+    cast=one_of("off", "optional", "required"),
+    help="client certificates: not asked for, taken when shown, or every access token must be bound to one",
+)
+CLIENT_CA: str = env(
+    "CLIENT_CA", "", help="PEM file with CAs whose client certificates are taken besides those of the node's own CA"
+)
 
 # --- liveness, notifications ---
 LIVENESS_DEFAULT: int = env(

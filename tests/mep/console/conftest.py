@@ -221,7 +221,9 @@ def open_page(chromium: Any, node: Node, session: Any) -> Iterator[Callable[...,
     contexts: list[Any] = []
     watch = Watch(node.url)
 
-    def show(name: str = "", *, width: str = "desktop", scheme: str = "light", known: bool = True, **options: Any) -> Any:
+    def show(
+        name: str = "", *, width: str = "desktop", scheme: str = "light", known: bool = True, **options: Any
+    ) -> Any:
         size = WIDTHS[width]
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]},
