@@ -16,6 +16,7 @@ registry: Registry[type[UpfAdapter]] = Registry(
         "memory": "upf_adapter.memory:MemoryUpf",
         "nef": "upf_adapter.nef:NefUpf",
         "pcf": "upf_adapter.pcf:PcfUpf",
+        "pfcp": "upf_adapter.pfcp:PfcpUpf",
     },
 )
 
