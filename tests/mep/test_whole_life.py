@@ -16,7 +16,7 @@ from django.conf import settings as mep
 from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from core.errors import Conflict, Denied, Invalid, Missing
 from mep.mp1 import catalogue, rules, services, subscriptions, tokens
@@ -77,6 +77,13 @@ class Life(RuleBasedStateMachine):
         self.undone.__exit__(None, None, None)
 
     # --- the management ----------------------------------------------------------------------------------------------
+
+    @initialize(ready=st.booleans())
+    def begin(self, ready: bool) -> None:
+        for app in ("a", "b"):
+            self.provision(app)
+            if ready:
+                self.get_ready(app)
 
     @rule(app=APPS)
     def provision(self, app: str) -> None:
@@ -354,9 +361,10 @@ def lives(examples: int, steps: int) -> None:
 
 
 def test_the_verbs_do_what_the_model_says(db: None) -> None:
-    lives(examples=12, steps=25)
+    lives(examples=10, steps=25)
 
 
 @pytest.mark.live
+@pytest.mark.timeout(300)
 def test_the_verbs_do_what_the_model_says_for_longer(db: None) -> None:
-    lives(examples=40, steps=40)
+    lives(examples=30, steps=40)
