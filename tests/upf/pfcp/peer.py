@@ -18,11 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scapy.config import conf
 from scapy.contrib import pfcp as sc
 
 from tests.upf.pfcp.datapath import Rule, winner
 from upf_adapter.flows import Packet
 
+# A message with a whole set of rules has more elements than scapy reads by itself.
+conf.max_list_count = 5000
 #: scapy keeps defaults in its classes while it builds, so one thread at a time.
 SCAPY = threading.RLock()
 FTUP_MNOP = b"\x10\x00\x10\x00"
@@ -120,7 +123,9 @@ class Peer:
         assert self._cp
         number = next(self._numbers) if sequence is None else sequence
         with SCAPY:
-            head = sc.PFCP(version=1, S=0 if seid is None else 1, seq=number, **({} if seid is None else {"seid": seid}))
+            head = sc.PFCP(
+                version=1, S=0 if seid is None else 1, seq=number, **({} if seid is None else {"seid": seid})
+            )
             self._socket.sendto(bytes(head / message), self._cp)
         return number
 
@@ -293,7 +298,11 @@ class Peer:
             number = _old(held.pdrs, one(each, sc.IE_PDR_Id).id)
             held.pdrs[number] = self._pdr(held, each)
         for number, rule in held.pdrs.items():
-            if rule.far not in held.fars or not set(rule.urrs) <= set(held.urrs) or not set(rule.qers) <= set(held.qers):
+            if (
+                rule.far not in held.fars
+                or not set(rule.urrs) <= set(held.urrs)
+                or not set(rule.qers) <= set(held.qers)
+            ):
                 raise Refuse(73, number)
         return created
 
@@ -309,7 +318,7 @@ class Peer:
         if (qfi := maybe(pdi, sc.IE_QFI)) is not None:
             rule.qfi = qfi.QFI
         if (ue := maybe(pdi, sc.IE_UE_IP_Address)) is not None:
-            assert ue.SD == (0 if uplink else 1)
+            assert (0 if uplink else 1) == ue.SD
             rule.ue = [ipaddress.ip_address(ue.ipv4)] if ue.V4 else []
             rule.ue += list(ipaddress.ip_network((ue.ipv6, 64), strict=False)) if ue.V6 else []
         if (tunnel := maybe(pdi, sc.IE_FTEID)) is not None:
