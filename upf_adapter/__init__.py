@@ -14,6 +14,7 @@ registry: Registry[type[UpfAdapter]] = Registry(
     "upf_adapters",
     {
         "memory": "upf_adapter.memory:MemoryUpf",
+        "nftables": "upf_adapter.nftables:NftablesUpf",
     },
 )
 
