@@ -182,6 +182,7 @@ class Lab:
         self._set("edge", "ipv4/conf/all/forwarding=1")
         self._set("edge", "ipv6/conf/all/forwarding=1")
         for role in ("app", "internet"):
+            self._set(role, "ipv6/ip_nonlocal_bind=1")
             for family, network in SERVERS.items():
                 # Every address of the network is here: whoever asks any of them gets an answer.
                 self._ip(role, f"-{family} route add local {network} dev lo")

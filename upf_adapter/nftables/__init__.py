@@ -64,11 +64,10 @@ class NftablesUpf(UpfAdapter):
 
     name: ClassVar[str] = NAME
     Options: ClassVar[type[msgspec.Struct]] = Options
-    options: Options
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
-        self._path = str(self.options.socket)
+        self._path = "" if options is None else str(options.socket)
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 

@@ -66,6 +66,15 @@ class Server:
         """End `serve`; safe in a signal handler."""
         os.write(self._bell, b".")
 
+    def close(self) -> None:
+        """Let go of all connections."""
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self._selector.close()
+        os.close(self._stopping)
+        os.close(self._bell)
+
     def serve(self) -> None:
         """Answer until `stop`."""
         while True:
@@ -179,8 +188,8 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--owner", type=int, default=os.geteuid(), help="user id that may give rules")
     parser.add_argument("--user", type=int, default=NOBODY, help="user id to become when started by root")
     found = parser.parse_args(argv)
-    low = found.mark_mask & -found.mark_mask
-    if not 0 < found.mark_mask < 1 << 32 or (found.mark_mask // low + 1) & (found.mark_mask // low):
+    run = found.mark_mask // (found.mark_mask & -found.mark_mask or 1)
+    if not 0 < found.mark_mask < 1 << 32 or run & (run + 1):
         parser.error("--mark-mask must be one run of bits, for example 0x0fff0000")
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", found.table):
         parser.error("--table must be 1 to 31 of a-z, 0-9, _ and -")
@@ -204,6 +213,7 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(name, lambda *_: server.stop())
     log.info("steers what comes in by %s", ", ".join(chosen.interface))
     server.serve()
+    server.close()
     engine.close()
     return 0
 

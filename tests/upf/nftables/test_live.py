@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,12 +172,17 @@ def test_a_flush_is_seen_and_repaired_and_changes_of_others_are_not_minded(lab: 
     assert lab.ask(SERVER) == ["app"]
 
 
+def listing(lab: Lab) -> str:
+    """Return our table with the handles of everything in it, without what was counted."""
+    return re.sub(r"packets \d+ bytes \d+", "", lab.run("edge", "nft", "-a", "list", "table", "ip", "breakwater"))
+
+
 def test_the_helper_may_be_killed_and_takes_over_what_is_in_force(lab: Lab, helper: Helper, upf: UpfAdapter) -> None:
     wanted = [rule("a/1", "FORWARD_DECAPSULATED", to_app(), dstAddress=[SERVER])]
     upf.replace(wanted)
     lab.ask(SERVER)
     assert upf.intact(), "the fingerprint is in the ruleset now"
-    handles = lab.run("edge", "nft", "-a", "list", "table", "ip", "breakwater")
+    before = listing(lab)
     helper.kill()
     assert lab.ask(SERVER) == ["app"], "rules stay in force"
     with pytest.raises(Unavailable):
@@ -186,7 +191,7 @@ def test_the_helper_may_be_killed_and_takes_over_what_is_in_force(lab: Lab, help
     assert not upf.intact(), "it knows nothing of rules yet"
     assert not upf.replace(wanted).problems
     assert upf.intact()
-    assert lab.run("edge", "nft", "-a", "list", "table", "ip", "breakwater") == handles, "nothing was touched"
+    assert listing(lab) == before, "nothing was touched"
     assert upf.counters()["a/1"].packets == 2
     helper.kill()
     lab.run("edge", "nft", "add rule ip breakwater steer drop")
@@ -207,23 +212,6 @@ def test_the_helper_holds_one_capability_and_is_not_root(helper: Helper) -> None
     }  # fmt: skip
     assert status["Uid"].split() == ["65534"] * 4
     assert status["NoNewPrivs"] == "1"
-
-
-def test_only_the_user_of_the_mep_may_give_rules(helper: Helper, lab: Lab) -> None:
-    assert helper.socket.stat().st_mode & 0o777 == 0o600
-    helper.socket.parent.chmod(0o755)
-    helper.socket.chmod(0o666)
-    try:
-        asked = (
-            "import os, socket, sys; os.setuid(12345); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
-            "s.sendall((13).to_bytes(4, 'big') + b'{\"op\":\"ping\"}'); print(s.recv(100))"
-        )
-        done = subprocess.run(
-            ["python3", "-c", asked, str(helper.socket)], capture_output=True, text=True, cwd="/", timeout=20
-        )
-        assert done.stdout.strip() in ("b''", "") and b"nf_tables" not in done.stdout.encode(), done
-    finally:
-        helper.socket.chmod(0o600)
 
 
 class NftablesHarness(Harness):
