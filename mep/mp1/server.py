@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from core.errors import BreakwaterError, TimedOut, Unavailable
+from core.errors import BreakwaterError, Invalid, TimedOut, Unavailable
 from mep.mp1 import http, mtls
 
 App = Callable[..., Awaitable[None]]
@@ -29,6 +29,8 @@ HEAD_PATIENCE = 10.0
 WRITE_PATIENCE = 30.0
 #: Seconds that a connection may rest between requests.
 KEEP_ALIVE = 30
+#: Seconds that a client has to read why its connection ends.
+LINGER = 2.0
 #: Bytes that may come before a request's head is whole, and header lines in it.
 HEAD_BYTES, HEAD_LINES = 32 << 10, 100
 
@@ -70,6 +72,7 @@ class Patient(Showing):
     _timer: asyncio.TimerHandle | None = None
     _writer: asyncio.TimerHandle | None = None
     _heard = 0
+    _over = False
 
     def connection_made(self, transport: Any) -> None:
         """Serve, or say that there are too many."""
@@ -81,12 +84,19 @@ class Patient(Showing):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see whether that made a request."""
+        if self._over:
+            # What comes while a TLS connection closes would be parsed and kept.
+            return
         super().data_received(data)  # type: ignore[misc]
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             self._await_head(len(data))
         elif self._timer is not None:
             self._head_is_whole()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say it as every other refusal is said."""
+        self._say(Invalid("This is no HTTP request"), 400)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers with the connection."""
@@ -130,6 +140,7 @@ class Patient(Showing):
 
     def _say(self, error: BreakwaterError, status: int) -> None:
         """Send a problem document for a request that never became one, and end the connection."""
+        self._over = True
         self._head_is_whole()
         body = http.encode({**error.problem(), "status": status})
         head = (
@@ -138,6 +149,8 @@ class Patient(Showing):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        # A TLS connection is closed when both sides have said so; this side does not wait for the other for long.
+        self.loop.call_later(LINGER, self.transport.abort)
 
 
 class Httptools(Patient, HttpToolsProtocol):
