@@ -72,7 +72,6 @@ class Patient(Showing):
     _timer: asyncio.TimerHandle | None = None
     _writer: asyncio.TimerHandle | None = None
     _heard = 0
-    _over = False
 
     def connection_made(self, transport: Any) -> None:
         """Serve, or say that there are too many."""
@@ -84,9 +83,6 @@ class Patient(Showing):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see whether that made a request."""
-        if self._over:
-            # What comes while a TLS connection closes would be parsed and kept.
-            return
         super().data_received(data)  # type: ignore[misc]
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
@@ -140,7 +136,6 @@ class Patient(Showing):
 
     def _say(self, error: BreakwaterError, status: int) -> None:
         """Send a problem document for a request that never became one, and end the connection."""
-        self._over = True
         self._head_is_whole()
         body = http.encode({**error.problem(), "status": status})
         head = (
