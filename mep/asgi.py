@@ -23,6 +23,7 @@ from core.errors import BreakwaterError, Invalid, TimedOut  # noqa: E402
 from mep.mp1 import http  # noqa: E402
 from mep.mp1.fastpath import FastPath  # noqa: E402
 from mep.mp1.server import HEAD_LINES, head_too_large  # noqa: E402
+from mep.mp1.websockets import Hub  # noqa: E402
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -44,12 +45,13 @@ class Mep:
 
     def __init__(self, fast: FastPath | None = None) -> None:
         self.fast = fast or FastPath(settings.DATABASES["default"]["NAME"])
+        self.sockets = Hub(settings.DATABASES["default"]["NAME"])
         self.ordinary: Any = WSGIMiddleware(cast(Any, WSGIHandler()), workers=THREADS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
+                await self.sockets.serve(scope, receive, send)
             return
         if len(scope["headers"]) > HEAD_LINES:
             await refuse(head_too_large(), send, 431)

@@ -21,7 +21,7 @@ import jwt
 from django.conf import settings
 
 from core.errors import BreakwaterError
-from mep.mp1 import http, links, mtls, throttle, tokens
+from mep.mp1 import http, links, locality, mtls, throttle, tokens
 from mep.mp1.database import Pulse
 from mep.mp1.discovery import Offer, Query, list_etag, render
 from mep.mp1.models import Service
@@ -30,6 +30,8 @@ from mep.mp1.subscriptions import SERVICE_API
 
 log = logging.getLogger(__name__)
 Quick = tuple[int, list[tuple[bytes, bytes]], bytes]
+#: All that an answer depends on beside the catalogue: Host, prefix, query, and where the asker is.
+Key = tuple[bytes, str, bytes, locality.Near]
 _COLUMNS = (
     "id", "app_id", "name", "version", "state", "category", "transport", "serializer", "scope", "consumed_local_only",
     "interval", "revision", "created_at",
@@ -74,7 +76,7 @@ class FastPath:
         self._counters: dict[str, int] = {}
         self._offers: dict[str, Offer] = {}
         self._by_name: dict[str, dict[str, Offer]] = {}
-        self._ready: dict[tuple[bytes, str, bytes], Ready] = {}
+        self._ready: dict[Key, Ready] = {}
         self._ready_bytes = 0
         self._holders: dict[bytes, Holder] = {}
         self._limits = limits
@@ -122,7 +124,9 @@ class FastPath:
             holder = self._admit(authorization, certificate)
             if holder is None:
                 return None
-        key = (host, prefix, query)
+        client = scope.get("client")
+        near = locality.near(client[0] if client else "")
+        key = (host, prefix, query, near)
         ready = self._ready.get(key)
         # What cannot be read is the view's to refuse, and to count.
         wanted = Query.read(query.decode("latin-1")) if ready is None else None
@@ -130,22 +134,22 @@ class FastPath:
         if wait:
             return _refused(throttle.too_many(wait))
         if wanted is not None:
-            ready = self._build(host.decode("latin-1"), prefix, wanted)
+            ready = self._build(host.decode("latin-1"), prefix, wanted, near)
             self._keep(key, ready)
         assert ready is not None
         if if_none_match and http.fresh(if_none_match.decode("latin-1"), ready.tag):
             return 304, ready.not_modified, b""
         return 200, ready.headers, ready.body
 
-    def _build(self, host: str, prefix: str, wanted: Query) -> Ready:
+    def _build(self, host: str, prefix: str, wanted: Query, asker: locality.Near) -> Ready:
         root = links.root(host, prefix)
         if wanted.names:
             near = [offer for name in wanted.names for offer in self._by_name.get(name, {}).values()]
         else:
             near = list(self._offers.values())
-        return Ready(render(filter(wanted.wants, near), root), wanted.names or None)
+        return Ready(render((offer for offer in near if wanted.wants(offer, asker)), root, asker), wanted.names or None)
 
-    def _keep(self, key: tuple[bytes, str, bytes], ready: Ready) -> None:
+    def _keep(self, key: Key, ready: Ready) -> None:
         size = len(ready.body)
         if size > _LIMIT_BYTES // 2:
             return

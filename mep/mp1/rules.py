@@ -13,6 +13,7 @@ from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
 from mep.mp1 import wire
+from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
 from mep.mp1.states import AppState, Enforcement, RuleOrigin, RuleState, rule_state
 
@@ -176,13 +177,6 @@ def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | No
     return rule
 
 
-def matches(if_match: str | None, present: str) -> bool:
-    """Return whether an If-Match header (RFC 9110 13.1.1) allows a change of the version tagged `present`."""
-    if if_match is None or if_match.strip() == "*":
-        return True
-    return present in (tag.strip() for tag in if_match.split(","))
-
-
 def _save(rule: TrafficRule | DnsRule) -> None:
     # The counter gives the revision, so that an id used again never repeats an ETag.
     rule.revision = Counter.bump(_counter(type(rule)))
@@ -192,3 +186,7 @@ def _save(rule: TrafficRule | DnsRule) -> None:
 
 def _counter(kind: type[TrafficRule] | type[DnsRule]) -> str:
     return "traffic" if kind is TrafficRule else "dns"
+
+
+# What the operator's verbs (`mep.mp1.operator`) build on.
+save, change, counter_of = _save, _put, _counter

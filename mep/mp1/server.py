@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from core.errors import BreakwaterError, Invalid, TimedOut, Unavailable
-from mep.mp1 import http, mtls
+from mep.mp1 import http, mtls, websockets
 
 App = Callable[..., Awaitable[None]]
 #: Seconds from the connection, or from the first byte of a further request, to the end of the request's head.
@@ -168,7 +168,11 @@ def config(app: App | str, context: ssl.SSLContext, **options: Any) -> uvicorn.C
             "ssl_context_factory": lambda *_: context,
             "http": Httptools,
             "ws": WebSocket,
-            "ws_max_size": settings.MAX_BODY_BYTES,
+            # Apps fetch notifications over WebSockets and send short acknowledgements.
+            "ws_max_size": websockets.LONGEST_FRAME,
+            "ws_per_message_deflate": False,
+            "ws_ping_interval": 20.0,
+            "ws_ping_timeout": 10.0,
             "loop": "uvloop",
             "interface": "asgi3",
             "lifespan": "off",

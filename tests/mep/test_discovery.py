@@ -31,7 +31,7 @@ NAMES, CATEGORIES, SCOPES = ("a", "b", "ü c"), (None, "rni", "loc"), ("MEC_HOST
 def offer(number: int, name: str, category: str | None, scope: str, local_only: bool) -> Offer:
     return Offer(
         id=f"id{number}", app="app-1", name=name, category=category, scope=scope, consumed_local_only=local_only,
-        is_local=True, order=(0.0, f"id{number}"), info=b"{}",
+        order=(0.0, f"id{number}"), info=b"{}",
     )  # fmt: skip
 
 

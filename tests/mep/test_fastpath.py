@@ -159,9 +159,9 @@ def test_answers_that_are_kept_have_a_bound_in_number_and_in_bytes(
 
 def test_an_answer_that_is_larger_than_its_share_is_not_kept(app: Mp1, settings: Any) -> None:
     fast = FastPath(settings.DATABASES["default"]["NAME"])
-    fast._keep((b"", "", b"1"), Ready(b"x" * (20 << 20), None))
+    fast._keep((b"", "", b"1", frozenset()), Ready(b"x" * (20 << 20), None))
     assert not fast._ready
-    fast._keep((b"", "", b"2"), Ready(b"x" * (10 << 20), None))
+    fast._keep((b"", "", b"2", frozenset()), Ready(b"x" * (10 << 20), None))
     assert fast._ready_bytes == 10 << 20
 
 
