@@ -155,6 +155,6 @@ def neighbour(speak: Callable[..., Mp1]) -> Mp1:
 @pytest.fixture
 def full(speak: Callable[..., Mp1]) -> Mp1:
     """A MEP with something of everything; the client is that of its first app instance."""
-    from tests.mep.whole import fill
+    from tests.mep.filled import fill
 
     return fill(speak)
