@@ -131,10 +131,11 @@ class PfcpUpf(UpfAdapter):
         self.node.close()
 
     def _bring(self, target: dict[str, TrafficRule]) -> dict[str, BreakwaterError]:
-        """Make every session hold these rules; return the refusal of each that is in none. A lost session is made again once."""
+        """Make every session hold these rules; return the refusal of each that is in none."""
         self._begun = True
         target, problems = self._with_room(target)
-        for last in (False, True):
+        # A UPF that restarted unnoticed may first miss the session, and then the association.
+        for last in (False, False, True):
             self.node.ensure()
             try:
                 refused = self._bring_all(target)

@@ -316,7 +316,7 @@ def create_urr(number: int) -> bytes:
         Ie.CREATE_URR,
         four(Ie.URR_ID, number),
         octet(Ie.MEASUREMENT_METHOD, _VOLUME),
-        ie(Ie.REPORTING_TRIGGERS, b"\0\0"),
+        ie(Ie.REPORTING_TRIGGERS, b"\0\0\0"),
         octet(Ie.MEASUREMENT_INFORMATION, _COUNT_PACKETS),
     )
 

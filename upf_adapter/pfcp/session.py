@@ -96,8 +96,10 @@ class Session:
         epoch = self._node.epoch
         try:
             answer = self._modify(body) if self._theirs else self._establish(body)
-        except SessionLost:
+        except SessionLost as problem:
             self._forget()
+            if problem.context.get("cause") == messages.Cause.NO_ASSOCIATION:
+                self._node.end("the UPF knows of none")
             raise
         except Malformed as problem:
             self._forget()

@@ -18,11 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scapy.config import conf
 from scapy.contrib import pfcp as sc
 
 from tests.upf.pfcp.datapath import Rule, winner
 from upf_adapter.flows import Packet
 
+# A message with a whole set of rules has more elements than scapy reads by itself.
+conf.max_list_count = 5000
 #: scapy keeps defaults in its classes while it builds, so one thread at a time.
 SCAPY = threading.RLock()
 FTUP_MNOP = b"\x10\x00\x10\x00"
