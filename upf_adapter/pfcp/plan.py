@@ -90,7 +90,7 @@ class Numbers:
                 self._given[key] = number
         self._steps.clear()
 
-    def keys(self) -> dict[int, Key]:
+    def elements(self) -> dict[int, Key]:
         """Return which element has which number."""
         return {number: key for key, number in self._given.items()}
 

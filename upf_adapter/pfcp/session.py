@@ -149,7 +149,7 @@ class Session:
 
     def counters(self) -> dict[str, Counters]:
         """Ask the UPF what the rules have seen since they were put."""
-        numbers = {number: key[0] for number, key in self.writer.numbers["urr"].keys().items()}
+        numbers = {number: key[0] for number, key in self.writer.numbers["urr"].elements().items()}
         waiting = iter(sorted(numbers))
         while some := list(itertools.islice(waiting, QUERIES)):
             answer = self._modify(b"".join(plan.query_urr(number) for number in some))
@@ -182,7 +182,7 @@ class Session:
     def _drop_usage(self) -> None:
         """Forget the counts of URRs that are gone: their numbers are given again."""
         if self._usage:
-            numbers = self.writer.numbers["urr"].keys()
+            numbers = self.writer.numbers["urr"].elements()
             with self._lock:
                 self._usage = {number: seen for number, seen in self._usage.items() if number in numbers}
 

@@ -319,8 +319,8 @@ class Peer:
             rule.qfi = qfi.QFI
         if (ue := maybe(pdi, sc.IE_UE_IP_Address)) is not None:
             assert (0 if uplink else 1) == ue.SD
-            rule.ue = [ipaddress.ip_address(ue.ipv4)] if ue.V4 else []
-            rule.ue += list(ipaddress.ip_network((ue.ipv6, 64), strict=False)) if ue.V6 else []
+            rule.ue = [ipaddress.ip_network(ue.ipv4)] if ue.V4 else []
+            rule.ue += [ipaddress.ip_network((ue.ipv6, 64), strict=False)] if ue.V6 else []
         if (tunnel := maybe(pdi, sc.IE_FTEID)) is not None:
             if tunnel.CH:
                 if not self.features[0] & 0x10:

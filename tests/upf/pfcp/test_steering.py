@@ -195,7 +195,7 @@ def test_the_counters_agree_with_the_packets(peer: Peer, adapter: Make) -> None:
 
 
 def test_a_lost_usage_report_is_not_lost(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
+    upf = adapter(t1=0.3)
     upf.put(rule("DROP"))
     peer.packet(TO_SERVER)
     peer.mute = 1
