@@ -83,11 +83,8 @@ class Site:
     ues: tuple[Network, ...]
     radio: Tunnel
     access: Tunnel | None
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """The addresses of the UEs."""
-        return tuple(Span(each.version, int(each.network_address), int(each.broadcast_address)) for each in self.ues)
+    #: The addresses of the UEs once more.
+    spans: tuple[Span, ...]
 
     def lone(self, version: int) -> IpAddress | None:
         """Return the address to name in the PDI: of one UE, not of a pool. An IPv6 UE has a whole /64."""
@@ -121,14 +118,7 @@ class Reading:
 
 def read(options: Options) -> Reading:
     """Return the options in typed form; `Invalid` names the one that cannot be used."""
-    sites = tuple(
-        Site(
-            ues=tuple(_network(text, f"sessions[{at}].ue") for text in each.ue),
-            radio=_tunnel(each.radio, f"sessions[{at}].radio"),
-            access=_tunnel(each.access, f"sessions[{at}].access") if each.access else None,
-        )
-        for at, each in enumerate(options.sessions)
-    )
+    sites = tuple(_site(each, f"sessions[{at}]") for at, each in enumerate(options.sessions))
     destinations = [(_network(text, "destinations"), name) for text, name in options.destinations.items()]
     for name in (options.access_instance, options.core_instance, *(name for _, name in destinations)):
         _check_name(name, "a Network Instance")
@@ -160,6 +150,16 @@ def _is_address(text: str) -> bool:
         return bool(ipaddress.ip_address(text))
     except ValueError:
         return False
+
+
+def _site(given: SessionOptions, place: str) -> Site:
+    ues = tuple(_network(text, f"{place}.ue") for text in given.ue)
+    return Site(
+        ues=ues,
+        radio=_tunnel(given.radio, f"{place}.radio"),
+        access=_tunnel(given.access, f"{place}.access") if given.access else None,
+        spans=tuple(Span(ue.version, int(ue.network_address), int(ue.broadcast_address)) for ue in ues),
+    )
 
 
 def _tunnel(end: TunnelEnd, place: str) -> Tunnel:

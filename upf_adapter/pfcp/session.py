@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from core.errors import BreakwaterError, Rejected
 from upf_adapter.contract import Counters, TrafficRule
 from upf_adapter.pfcp import messages, plan
-from upf_adapter.pfcp.compile import UPLINK, Image, compile_rules
+from upf_adapter.pfcp.compile import UPLINK, Compiler, Image
 from upf_adapter.pfcp.messages import Kind, SessionLost
 from upf_adapter.pfcp.node import Node
-from upf_adapter.pfcp.options import Options, Reading, Site
+from upf_adapter.pfcp.options import Options, Site
 from upf_adapter.pfcp.plan import Change, Writer
 from upf_adapter.pfcp.reading import Fields, Malformed, Message
 from upf_adapter.pfcp.wire import FSeid, Ie, IpAddress, Tunnel, f_seid, node_id, octet
@@ -26,8 +26,8 @@ _PDN_TYPES = {frozenset({4}): 1, frozenset({6}): 2, frozenset({4, 6}): 3}
 class Session:
     """The session of one site. Dead until `bring`, and dead again when the UPF has lost it."""
 
-    def __init__(self, node: Node, site: Site, options: Options, reading: Reading) -> None:
-        self._node, self._site, self._options, self._reading = node, site, options, reading
+    def __init__(self, node: Node, site: Site, options: Options, compiler: Compiler) -> None:
+        self._node, self._site, self._options, self.compiler = node, site, options, compiler
         self.seid = 0
         self._forget()
 
@@ -52,7 +52,7 @@ class Session:
         """
         if not self.alive:
             self._forget()
-        wanted = plan.parts(compile_rules(rules, self._site, self._options, self._reading))
+        wanted = self.compiler.rules(rules)
         pending = list(plan.changes(self.held, wanted))
         problems: dict[str, BreakwaterError] = {}
         while pending:

@@ -18,7 +18,7 @@ from upf_adapter import create
 from upf_adapter.contract import Refused, TrafficRule
 from upf_adapter.flows import Match, Packet, agrees, matches_of
 from upf_adapter.pfcp import PfcpUpf
-from upf_adapter.pfcp.compile import DOWNLINK, LAST, UPLINK, Action, Image, compile_rules
+from upf_adapter.pfcp.compile import DOWNLINK, LAST, UPLINK, Action, Compiler, Image
 from upf_adapter.pfcp.options import Options, read
 
 APP = {"interfaceType": "IP", "dstIpAddress": "10.60.0.2"}
@@ -30,7 +30,12 @@ FILTER = {"srcAddress": ["10.45.0.2"], "dstAddress": ["203.0.113.5"], "protocol"
 def image(rules: list[TrafficRule], **changes: Any) -> Image:
     chosen = msgspec.convert(options(**changes), Options)
     reading = read(chosen)
-    return compile_rules(rules, reading.sites[0], chosen, reading)
+    cut = Compiler(reading.sites[0], chosen, reading).rules(rules)
+    whole = Image()
+    for each in cut.values():
+        whole.pdrs.update(each.pdrs)
+        whole.fars.update(each.fars)
+    return whole
 
 
 def rule(action: str = "DROP", key: str = "app/r1", **changes: Any) -> TrafficRule:
