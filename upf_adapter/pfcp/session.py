@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import threading
@@ -96,14 +97,6 @@ class Session:
         epoch = self._node.epoch
         try:
             answer = self._modify(body) if self._theirs else self._establish(body)
-        except SessionLost as problem:
-            self._forget()
-            if problem.context.get("cause") == messages.Cause.NO_ASSOCIATION:
-                self._node.end("the UPF knows of none")
-            raise
-        except Malformed as problem:
-            self._forget()
-            raise SessionLost(f"the UPF answers nonsense: {problem.detail}") from None
         except (Rejected, messages.Passing) as problem:
             self.writer.undo()
             return problem
@@ -129,8 +122,10 @@ class Session:
             (node_id(node.name), f_seid(own_f_seid(self.seid, address)), body, octet(Ie.PDN_TYPE, _PDN_TYPES[families]))
         )
         answer = node.request(Kind.ESTABLISH, whole, seid=0)
-        messages.check(answer.ies, "the UPF refuses the session")
-        theirs = answer.ies.need(Ie.F_SEID)
+        self._check(answer, "the UPF refuses the session")
+        theirs = answer.ies.one(Ie.F_SEID)
+        if theirs is None:
+            raise Rejected("the UPF accepts the session and does not say how it calls it")
         tunnel = self._site.access or _chosen(answer.ies, self.writer.numbers["pdr"][UPLINK])
         if tunnel is None:
             # It cannot be used without: every later PDR has to name it.
@@ -142,8 +137,30 @@ class Session:
 
     def _modify(self, body: bytes) -> Message:
         answer = self._node.request(Kind.MODIFY, body, seid=self._theirs)
-        messages.check(answer.ies, "the UPF refuses the change")
+        self._check(answer, "the UPF refuses the change")
         return answer
+
+    def _check(self, answer: Message, what: str) -> None:
+        """Raise what the cause of an answer means; a session that is not what we believe it to be is given up."""
+        try:
+            messages.check(answer.ies, what)
+        except SessionLost as problem:
+            if problem.context["cause"] == messages.Cause.NO_ASSOCIATION:
+                self._node.end("the UPF knows of none")
+            elif problem.context["cause"] == messages.Cause.IN_PART:
+                self._give_up()
+            self._forget()
+            raise
+        except Malformed as problem:
+            self._give_up()
+            self._forget()
+            raise SessionLost(f"the UPF answers nonsense: {problem.detail}") from None
+
+    def _give_up(self) -> None:
+        """Delete the session at the UPF as well as can be: another one for the same UEs will follow."""
+        if self._theirs:
+            with contextlib.suppress(BreakwaterError):
+                self._node.request(Kind.DELETE, b"", seid=self._theirs)
 
     # Counters
 

@@ -178,6 +178,24 @@ def test_a_pool_of_ues_is_matched_by_the_filters(peer: Peer, adapter: Make) -> N
     }
 
 
+def test_ipv6_is_steered_by_traffic_class(peer: Peer, adapter: Make) -> None:
+    both = {"ue": ["10.45.0.2", "2001:db8:45::/64"], "radio": {"address": "192.0.2.7", "teid": 77}}
+    upf = adapter(sessions=[both])
+    upf.put(rule("FORWARD_DECAPSULATED", filters=({"dstAddress": ["2001:db8:c::/48"], "tC": 184},)))
+    packet = Packet(ip_address("2001:db8:45::9"), ip_address("2001:db8:c::1"), 17, 1, 2, dscp=46)
+    assert peer.packet(packet)["instance"] == "mec.apps"
+    assert peer.packet(dataclasses.replace(packet, dscp=0)) == TO_N6
+    assert peer.packet(dataclasses.replace(packet, src=ip_address("2001:db8:46::9"))) == {"action": "none"}
+    assert peer.packet(TO_SERVER) == TO_N6
+
+
+def test_a_network_instance_may_be_plain_text(peer: Peer, adapter: Make) -> None:
+    adapter(instance_form="text").put(rule("FORWARD_DECAPSULATED"))
+    (request,) = [each for each in peer.requests if each.message_type == 50]
+    assert b"\x00\x16\x00\x08mec.apps" in bytes(request.original)
+    assert b"\x03mec\x04apps" not in bytes(request.original)
+
+
 # Counters
 
 
@@ -257,6 +275,38 @@ def test_counters_of_lost_sessions_are_unavailable(peer: Peer, adapter: Make) ->
     until(lambda: not upf.intact())
     with pytest.raises(Unavailable, match="lost its sessions"):
         upf.counters()
+
+
+def test_counters_that_find_the_session_gone_tell_of_it(peer: Peer, adapter: Make) -> None:
+    upf = adapter()
+    upf.put(rule("DROP"))
+    peer.sessions.clear()
+    with pytest.raises(Unavailable, match="session context not found"):
+        upf.counters()
+    assert not upf.intact()
+    upf.replace([rule("DROP")])
+    assert upf.counters() == {"app/r1": Counters(0, 0)}
+
+
+@pytest.mark.parametrize("cause", [0, 3])
+def test_an_answer_without_sense_ends_the_session_at_both_ends(peer: Peer, adapter: Make, cause: int) -> None:
+    """Accepted in part, or no cause at all: what the UPF holds now is not known, so it is made anew."""
+    upf = adapter()
+    upf.put(rule("DROP"))
+    (before,) = peer.sessions
+    answered = []
+
+    def mood(request: Any) -> None:
+        if request.message_type == 52 and not answered:
+            answered.append(request)
+            raise Refuse(cause)
+
+    peer.mood = mood
+    upf.put(rule("PASSTHROUGH", "app/r2"))
+    assert upf.intact()
+    assert set(upf.rules()) == {"app/r1", "app/r2"}
+    assert len(peer.sessions) == 1
+    assert before not in peer.sessions
 
 
 # Session reports
