@@ -21,7 +21,7 @@ from typing import Any
 
 from core.errors import Invalid
 from upf_adapter.contract import Refused, TrafficRule
-from upf_adapter.flows import Match, Ports, Span, matches_of
+from upf_adapter.flows import Match, Ports, Span, families, matches_of
 from upf_adapter.pfcp.options import Options, Reading, Site
 from upf_adapter.pfcp.wire import IpAddress, Sdf, Tunnel
 
@@ -248,8 +248,9 @@ def legs(rule: TrafficRule, match: Match, site: Site, reading: Reading, place: s
         bool(match.dst) and bool(targets) and all(any(_within(each, ue) for ue in site.spans) for each in match.dst)
     )
     forwards = rule.action.startswith("FORWARD")
-    up = _filters(match, sources, match.src_ports, match.dst, match.dst_ports, place)
-    down = _filters(match, targets, match.dst_ports, match.src, match.src_ports, place)
+    versions = sorted(match.families & families(rule))
+    up = _filters(match, versions, sources, match.src_ports, match.dst, match.dst_ports, place)
+    down = _filters(match, versions, targets, match.dst_ports, match.src, match.src_ports, place)
     if rule.filter_type == "PACKET":
         yield from _leg(True, True, up, qfi)
         # Packets to UEs carry no QFI yet when they arrive.
@@ -274,6 +275,7 @@ def _leg(uplink: bool, acts: bool, filters: Sequence[Sdf], qfi: int | None, from
 
 def _filters(
     match: Match,
+    versions: Sequence[int],
     ues: Sequence[Span],
     ue_ports: tuple[Ports, ...],
     remote: tuple[Span, ...],
@@ -288,7 +290,7 @@ def _filters(
         tos = (match.traffic_class, 0xFF)
     protocols = [str(number) for number in match.implied_protocols] or ["ip"]
     found: list[Sdf] = []
-    for version in sorted(match.families):
+    for version in versions:
         theirs = [text for each in remote if each.family == version for text in _texts(each)]
         ours = [text for each in ues if each.family == version for text in _texts(each)]
         ends = [_end(each, ports) for each in (theirs if remote else ["any"]) for ports in remote_ports or (None,)]

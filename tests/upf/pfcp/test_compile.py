@@ -115,6 +115,15 @@ def test_dscp_and_traffic_class_become_octet_and_mask() -> None:
     assert six["app/r1", 1].filters[0].text == "permit out ip from any to 2001:db8:45::/64"
 
 
+def test_what_is_sent_to_an_ipv4_address_is_ipv4() -> None:
+    texts = [
+        text
+        for _, texts, _ in legs(image([rule("FORWARD_DECAPSULATED", filters=({},))], sessions=POOL))
+        for text in texts
+    ]
+    assert texts == ["permit out ip from any to 10.45.0.0/30"] * 2
+
+
 def test_the_priority_is_the_precedence() -> None:
     rules = [rule(key="app/b"), rule(key="app/a"), rule(key="app/z", priority=0), rule(key="app/y", priority=255)]
     found = {key[0]: pdr.precedence for key, pdr in image(rules).pdrs.items()}

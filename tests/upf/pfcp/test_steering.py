@@ -180,8 +180,10 @@ def test_a_pool_of_ues_is_matched_by_the_filters(peer: Peer, adapter: Make) -> N
 
 def test_ipv6_is_steered_by_traffic_class(peer: Peer, adapter: Make) -> None:
     both = {"ue": ["10.45.0.2", "2001:db8:45::/64"], "radio": {"address": "192.0.2.7", "teid": 77}}
-    upf = adapter(sessions=[both])
-    upf.put(rule("FORWARD_DECAPSULATED", filters=({"dstAddress": ["2001:db8:c::/48"], "tC": 184},)))
+    upf = adapter(sessions=[both], destinations={"2001:db8:60::/48": "mec.apps"})
+    app = {"interfaceType": "IP", "dstIpAddress": "2001:db8:60::2"}
+    found = {"dstAddress": ["2001:db8:c::/48"], "tC": 184}
+    upf.put(rule("FORWARD_DECAPSULATED", filters=(found,), destinations=(app,)))
     packet = Packet(ip_address("2001:db8:45::9"), ip_address("2001:db8:c::1"), 17, 1, 2, dscp=46)
     assert peer.packet(packet)["instance"] == "mec.apps"
     assert peer.packet(dataclasses.replace(packet, dscp=0)) == TO_N6
