@@ -203,7 +203,7 @@ def expected(wanted: list[TrafficRule], packet: Packet, uplink: bool) -> str:
     return "PASSTHROUGH"
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.lists(rules, max_size=4), ends, st.sampled_from([6, 17]), st.sampled_from([0, 46]), st.booleans())
 def test_the_pdr_that_wins_is_that_of_the_rule_that_decides(
     some: list[Any], sides: tuple[str, int, str, int], protocol: int, dscp: int, uplink: bool
