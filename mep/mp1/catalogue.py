@@ -79,7 +79,7 @@ def remove(app: App, service_id: str, if_match: str | None = None) -> None:
 def withdraw(app: App) -> None:
     """Remove everything that the app offers and listens to."""
     _remove(list(app.services.all()))
-    app.subscriptions.all().delete()
+    subscriptions.end(app.subscriptions.all())
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 
 from core.errors import BreakwaterError, Denied, Invalid, Missing, Stale, TooLarge, Unavailable
-from mep.mp1 import links, locality, tokens
+from mep.mp1 import links, locality, mtls, throttle, tokens
 from mep.mp1.conditions import fresh as fresh
 from mep.mp1.conditions import matches, tag_of
 from mep.mp1.models import App
@@ -37,7 +37,12 @@ class Call:
     @cached_property
     def app(self) -> App:
         """The app instance that asks."""
-        return tokens.holder(tokens.bearer(self.request.headers.get("Authorization", "")))
+        return tokens.holder(self.token, mtls.shown_by(self.request))
+
+    @cached_property
+    def token(self) -> str:
+        """The bearer token."""
+        return tokens.bearer(self.request.headers.get("Authorization", ""))
 
     def own(self, app_instance_id: str) -> App:
         """Return the asking app when the path is its own; nobody learns whether another app exists."""
@@ -110,6 +115,8 @@ class Endpoint:
                 raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
             if not self.needs_app:
                 return self._handle(handler, call, path)
+            # Before the write lock is taken, which one app must not keep from the others.
+            throttle.admit(tokens.verifier.claims(call.token).app)
             if request.method in ("GET", "HEAD"):
                 return _versioned(call, self._handle(handler, call, path))
             # Who asks is read under the same write lock that the change needs: an app that is discarded at this

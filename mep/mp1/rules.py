@@ -192,3 +192,7 @@ def _save(rule: TrafficRule | DnsRule) -> None:
 
 def _counter(kind: type[TrafficRule] | type[DnsRule]) -> str:
     return "traffic" if kind is TrafficRule else "dns"
+
+
+# What the operator's verbs (`mep.mp1.operator`) build on.
+save, change, counter_of = _save, _put, _counter
