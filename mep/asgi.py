@@ -32,6 +32,8 @@ Send = Callable[[Message], Awaitable[None]]
 #: Seconds that a client may take to send its body.
 PATIENCE = 30.0
 THREADS = 8
+#: Bytes of a body that are handed to the connection at once.
+PIECE = 256 << 10
 
 
 class Gone(Exception):
@@ -59,7 +61,7 @@ class Mep:
             if quick is not None:
                 status, headers, body = quick
                 await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                await in_pieces({"type": "http.response.body", "body": body}, send)
                 return
         try:
             body = await asyncio.wait_for(whole_body(receive, settings.MAX_BODY_BYTES), PATIENCE)
@@ -71,7 +73,9 @@ class Mep:
         except Invalid as error:
             await refuse(error, send, error.status)
             return
-        await self.ordinary(with_length(scope, len(body)), once(body, receive), send)
+        await self.ordinary(
+            with_length(scope, len(body)), once(body, receive), lambda message: in_pieces(message, send)
+        )
 
 
 async def whole_body(receive: Receive, limit: int) -> bytes:
@@ -111,6 +115,17 @@ def once(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
+
+
+async def in_pieces(message: Message, send: Send) -> None:
+    """Send a message, a large body piece by piece: one piece, not all, waits in memory for a client that reads slowly."""
+    body = message.get("body", b"")
+    if len(body) <= PIECE:
+        await send(message)
+        return
+    for at in range(0, len(body), PIECE):
+        more = at + PIECE < len(body) or message.get("more_body", False)
+        await send({"type": "http.response.body", "body": body[at : at + PIECE], "more_body": more})
 
 
 async def refuse(error: BreakwaterError, send: Send, status: int) -> None:

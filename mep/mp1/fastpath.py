@@ -30,6 +30,8 @@ from mep.mp1.subscriptions import SERVICE_API
 
 log = logging.getLogger(__name__)
 Quick = tuple[int, list[tuple[bytes, bytes]], bytes]
+#: All that an answer depends on beside the catalogue: Host, prefix, query, and where the asker is.
+Key = tuple[bytes, str, bytes, locality.Near]
 _COLUMNS = (
     "id", "app_id", "name", "version", "state", "category", "transport", "serializer", "scope", "consumed_local_only",
     "interval", "revision", "created_at",
@@ -74,7 +76,7 @@ class FastPath:
         self._counters: dict[str, int] = {}
         self._offers: dict[str, Offer] = {}
         self._by_name: dict[str, dict[str, Offer]] = {}
-        self._ready: dict[tuple[bytes, str, bytes, locality.Near], Ready] = {}
+        self._ready: dict[Key, Ready] = {}
         self._ready_bytes = 0
         self._holders: dict[bytes, Holder] = {}
         self._limits = limits
@@ -147,7 +149,7 @@ class FastPath:
             near = list(self._offers.values())
         return Ready(render((offer for offer in near if wanted.wants(offer, asker)), root, asker), wanted.names or None)
 
-    def _keep(self, key: tuple[bytes, str, bytes, locality.Near], ready: Ready) -> None:
+    def _keep(self, key: Key, ready: Ready) -> None:
         size = len(ready.body)
         if size > _LIMIT_BYTES // 2:
             return

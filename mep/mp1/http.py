@@ -193,6 +193,7 @@ def _versioned(call: Call, response: HttpResponse) -> HttpResponse:
 
 def _not_modified(etag: str) -> HttpResponse:
     response = HttpResponse(status=304)
+    del response["Content-Type"]
     response["ETag"] = etag
     return response
 

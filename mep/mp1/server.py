@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from core.errors import BreakwaterError, TimedOut, Unavailable
+from core.errors import BreakwaterError, Invalid, TimedOut, Unavailable
 from mep.mp1 import http, mtls, websockets
 
 App = Callable[..., Awaitable[None]]
@@ -29,6 +29,8 @@ HEAD_PATIENCE = 10.0
 WRITE_PATIENCE = 30.0
 #: Seconds that a connection may rest between requests.
 KEEP_ALIVE = 30
+#: Seconds that a client has to read why its connection ends.
+LINGER = 2.0
 #: Bytes that may come before a request's head is whole, and header lines in it.
 HEAD_BYTES, HEAD_LINES = 32 << 10, 100
 
@@ -88,6 +90,10 @@ class Patient(Showing):
         elif self._timer is not None:
             self._head_is_whole()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say it as every other refusal is said."""
+        self._say(Invalid("This is no HTTP request"), 400)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers with the connection."""
         self._head_is_whole()
@@ -138,6 +144,8 @@ class Patient(Showing):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        # A TLS connection is closed when both sides have said so; this side does not wait for the other for long.
+        self.loop.call_later(LINGER, self.transport.abort)
 
 
 class Httptools(Patient, HttpToolsProtocol):

@@ -244,7 +244,7 @@ class Hub:
         return await asyncio.get_running_loop().run_in_executor(self._hands, lambda: function(*args))
 
 
-def admit(path: str, headers: dict[bytes, bytes], certificate: str) -> tuple[str, float]:
+def admit(path: str, headers: dict[bytes, bytes], certificate: str = "") -> tuple[str, float]:
     """Return the subscription of a path and when the token of the asker ends; our errors say why not.
 
     `certificate` is the thumbprint of what the connection showed: a bound token needs it here as well.

@@ -19,15 +19,15 @@ from tests.waiting import until
 
 
 class Serving:
-    """A server for the length of a `with`; the database is the one of the test."""
+    """A server for the length of a `with`; the database is the one of the test. `app` is served instead of the MEP."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, app: Any = None, **options: Any) -> None:
         self.files = tls.ensure()
         self.mep = Mep(FastPath(settings.DATABASES["default"]["NAME"]))
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        self._server = uvicorn.Server(server.config(self.mep, tls.context(self.files), **options))
+        self._server = uvicorn.Server(server.config(app or self.mep, tls.context(self.files), **options))
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Serving:

@@ -187,9 +187,10 @@ def test_only_the_app_itself_may_connect_and_every_refusal_says_why(server: Serv
         {"subscriptionType": WISH["subscriptionType"], "callbackReference": "http://10.1.2.3/"},
     ).json()["_links"]["self"]["href"].removeprefix("https://mep:8443")  # fmt: skip
     for asked, token, status in (
-        (path, "", 401), (path, "nonsense", 401), (path, app.token, 403), (path.replace("/subs", "/x"), neighbour.token, 404),
-        (path.replace("app-2", "app-1"), neighbour.token, 403), (path.replace("service_mgmt", "app_support"), neighbour.token, 404),
-        (f"/other{path}", neighbour.token, 404), (f"{plain}/websocket", app.token, 404), (f"{plain[:-2]}/websocket", app.token, 404),
+        (path, "", 401), (path, "nonsense", 401), (path, app.token, 403), (f"/other{path}", neighbour.token, 404),
+        (path.replace("/subs", "/x"), neighbour.token, 404), (path.replace("app-2", "app-1"), neighbour.token, 403),
+        (path.replace("service_mgmt", "app_support"), neighbour.token, 404),
+        (f"{plain}/websocket", app.token, 404), (f"{plain[:-2]}/websocket", app.token, 404),
     ):  # fmt: skip
         found, body = server.connect(asked, token).refusal()
         assert (found, body["status"]) == (status, status), (asked, body)
