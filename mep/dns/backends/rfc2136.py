@@ -77,7 +77,10 @@ class Rfc2136Dns(DnsBackend):
             raise Invalid(f"server must be an IP address, not {options.server[:80]!r}") from None
         if not 0 < options.port < 65536:
             raise Invalid(f"port must be 1 to 65535, not {options.port}")
-        self._zone = dns.name.from_text(options.zone.rstrip(".").lower() + ".")
+        try:
+            self._zone = dns.name.from_text(options.zone.lower())
+        except (dns.exception.DNSException, UnicodeError):
+            raise Invalid(f"zone must be a domain name, not {options.zone[:80]!r}") from None
         self._keyring = _keyring(options, secret)
 
     @property
