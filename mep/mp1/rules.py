@@ -64,7 +64,9 @@ def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.
     """
     ready = AppState(app.state)
     _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
-    _replace(app, DnsRule, {key: dns_members(rule) for key, rule in dns.items()}, ready)
+    # A descriptor that says nothing about the scope leaves it to the management of this node.
+    scopes = {key: {"scope": rule.scope} if rule.scope is not None else {} for key, rule in dns.items()}
+    _replace(app, DnsRule, {key: {**dns_members(rule), **scopes[key]} for key, rule in dns.items()}, ready)
 
 
 def follow(app: App) -> None:
