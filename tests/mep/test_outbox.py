@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from django.db import transaction
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid
-from mep.mp1 import callbacks, outbox, services
-from mep.mp1.models import Notice, Subscription
+from mep.mp1 import callbacks, outbox, services, subscriptions
+from mep.mp1.models import Alarm, Notice, Service, Subscription
+from mep.mp1.states import Change
 from mep.mp1.watch import Watch
 from tests.mep.conftest import Mp1, service
 from tests.mep.receiver import Receiver
@@ -78,6 +82,31 @@ def test_a_subscriber_that_was_down_gets_everything_in_order_once_it_is_back(
     until(lambda: Subscription.objects.get().failures == 0)
 
 
+def test_a_minute_of_absence_loses_nothing(db: None, app: Mp1, neighbour: Mp1) -> None:
+    subscribe(neighbour, "http://10.1.2.3/hear")
+    for number in range(5):
+        app.register(serName=f"s{number}")
+    began = now = time.time()
+    (key,) = outbox.look(0, now).news
+    tries = []
+    while now < began + 60:
+        letters = outbox.heads([key], now)[key]
+        tries.append(letters[0].tag)
+        outbox.settle([(letters[0], "ConnectionRefusedError")], now)
+        assert outbox.heads([key], now + 0.4) == {}, "not before the pause is over"
+        now = outbox.next_try(now) or began
+        assert outbox.look(10**9, now).due == [key]
+    assert len(set(tries)) == 1, "the first one stays first, under its own id"
+    assert len(tries) == 7, "half a second, then twice as long each time, half a minute at most"
+    names = []
+    letters = outbox.heads([key], now)[key]
+    while letters:
+        names += [json.loads(each.body)["serviceReferences"][0]["serName"] for each in letters]
+        letters = outbox.settle([(each, "") for each in letters], now).get(key, [])
+    assert names == [f"s{number}" for number in range(5)]
+    assert (Subscription.objects.get().failures, Subscription.objects.get().dropped) == (0, 0)
+
+
 @pytest.mark.parametrize("status", [301, 307, 404, 500])
 def test_only_a_success_counts_and_redirects_are_not_followed(
     watch: Watch, hurry: None, app: Mp1, neighbour: Mp1, status: int
@@ -118,9 +147,38 @@ def test_a_subscriber_that_never_answers_is_given_up_after_the_stated_time(
         Notice.objects.update(created_at=time.time() - settings.NOTIFICATION_LIFETIME - 1)
         until(lambda: Subscription.objects.get().dropped == 1)
         assert "given up" in caplog.text
+        alarm = Alarm.objects.get(kind=outbox.GIVEN_UP)
+        assert (alarm.subject, alarm.cleared_at) == (f"subscription={Subscription.objects.get().pk}", None)
+        assert "app-2" in alarm.text
+        assert "answered 500" in alarm.text
         subscriber.status, subscriber.bodies = 204, []
         app.register(serName="new")
         until(lambda: subscriber.versions() == ["new"])
+        until(lambda: Alarm.objects.get(kind=outbox.GIVEN_UP).cleared_at, what="the end of the alarm")
+
+
+def test_what_comes_while_a_delivery_ends_is_not_forgotten(watch: Watch, app: Mp1, neighbour: Mp1) -> None:
+    with Receiver() as subscriber:
+        subscribe(neighbour, subscriber.url)
+        for number in range(40):
+            app.register(serName=f"s{number}")
+            # The next one comes at about the time at which the task of this one ends.
+            until(lambda: len(subscriber.bodies) > number, every=0.001)  # noqa: B023
+        assert subscriber.versions() == [f"s{number}" for number in range(40)]
+        assert subscriber.connections == 1
+
+
+def test_a_failure_in_the_middle_keeps_the_order(watch: Watch, hurry: None, app: Mp1, neighbour: Mp1) -> None:
+    with Receiver() as subscriber:
+        subscriber.status = 500
+        subscribe(neighbour, subscriber.url)
+        for number in range(10):
+            app.register(serName=f"s{number}")
+        subscriber.refuse = {"s3", "s7"}
+        subscriber.status = 204
+        until(lambda: not Notice.objects.exists())
+        taken = [name for name, status in zip(subscriber.versions(), subscriber.answers, strict=True) if status == 204]
+        assert taken == [f"s{number}" for number in range(10)]
 
 
 def test_a_termination_is_announced_and_ended_by_the_loop(watch: Watch, app: Mp1) -> None:
@@ -158,6 +216,92 @@ def test_the_end_of_a_subscription_ends_its_deliveries(watch: Watch, hurry: None
         app.put(f"{OWN}/services/{app.get(f'{OWN}/services').json()[0]['serInstanceId']}", service(version="2"))
         time.sleep(0.3)  # a delivery under way may still arrive, a new one must not
         assert len(subscriber.bodies) <= seen + 1
+
+
+# --- how much may wait --------------------------------------------------------------------------------------------------------
+
+
+def test_a_subscriber_that_is_away_for_long_fills_no_disk(db: None, app: Mp1, neighbour: Mp1, settings: Any) -> None:
+    settings.NOTIFICATION_BACKLOG = 5
+    subscribe(neighbour, "http://10.1.2.3/hear")
+    subscribe(app, "http://10.1.2.3/hear")
+    for number in range(8):
+        app.register(serName=f"s{number}")
+    for subscription in Subscription.objects.all():
+        waiting = [each.body["serviceReferences"][0]["serName"] for each in subscription.notices.all()]
+        assert waiting == ["s3", "s4", "s5", "s6", "s7"], "the oldest gave way"
+        assert subscription.dropped == 3
+        assert "more than 5 were waiting" in Alarm.objects.get(subject=f"subscription={subscription.pk}").text
+
+
+@given(st.lists(st.integers(1, 30), max_size=12), st.integers(1, 60))
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_never_more_wait_than_may(app: Mp1, settings: Any, bursts: list[int], most: int) -> None:
+    settings.NOTIFICATION_BACKLOG = most
+    with transaction.atomic():
+        row = Subscription.objects.create(
+            app_id="app-1", kind=Subscription.AVAILABILITY, root="https://x", created_at=0
+        )
+        sent = 0
+        for burst in bursts:
+            outbox.post([(row, {"number": sent + number}) for number in range(burst)])
+            sent += burst
+            row.refresh_from_db()
+            left = [each.body["number"] for each in row.notices.all()]
+            assert len(left) <= most
+            assert left == list(range(sent - len(left), sent)), "what is left is the newest"
+            assert row.dropped + len(left) == sent
+        transaction.set_rollback(True)
+
+
+def test_the_end_of_a_subscription_ends_its_alarm(db: None, app: Mp1, neighbour: Mp1, settings: Any) -> None:
+    subscribe(neighbour, "http://10.1.2.3/hear")
+    app.register()
+    assert outbox.give_up_old(time.time() + settings.NOTIFICATION_LIFETIME + 1) == 1
+    assert Alarm.objects.get().cleared_at is None
+    services.discard("app-2")
+    assert Alarm.objects.get().cleared_at is not None
+
+
+# --- what it costs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("matching", [1, 10, 200])
+def test_a_change_costs_the_same_few_queries_however_many_listen(
+    db: None, app: Mp1, django_assert_max_num_queries: Any, matching: int
+) -> None:
+    rows = [
+        Subscription(
+            app_id="app-1", kind=Subscription.AVAILABILITY, callback="http://10.1.2.3/", root="https://x", created_at=0, room=99,
+            criteria={"serNames": ["hello" if number < matching else f"other-{number}"]},
+        )
+        for number in range(1000)
+    ]  # fmt: skip
+    subscriptions.index(Subscription.objects.bulk_create(rows))
+    hello = Service(app_id="app-1", name="hello", state="ACTIVE", id="s1")
+    with django_assert_max_num_queries(4) as queries:
+        subscriptions.tell([(hello, Change.ADDED)])
+    assert Notice.objects.count() == matching
+    assert "mp1_interest" in queries[0]["sql"]
+
+
+def test_ten_deliveries_are_noted_in_one_short_transaction(
+    db: None, app: Mp1, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(10):
+        subscribe(app, "http://10.1.2.3/hear")
+    app.register()
+    app.register()
+    look = outbox.look(0, time.time())
+    assert len(look.news) == 10
+    with django_assert_max_num_queries(2):
+        first = outbox.heads(look.news, time.time())
+    with django_assert_max_num_queries(18):
+        following = outbox.settle([(letters[0], "") for letters in first.values()], time.time())
+    assert [len(letters) for letters in following.values()] == [1] * 10
+    with django_assert_max_num_queries(6):
+        assert outbox.settle([(letters[0], "") for letters in following.values()], time.time()) == {}
+    assert not outbox.look(look.seen, time.time()).news
 
 
 # --- where to ----------------------------------------------------------------------------------------------------------------
