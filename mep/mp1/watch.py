@@ -23,6 +23,7 @@ from mep.mp1 import alarms, bell, catalogue, courier, keys, outbox, services, st
 from mep.mp1.database import Pulse, hang_up
 from mep.mp1.models import App, Service
 from mep.mp1.states import Severity
+from mep.upf import services as notifications
 from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ class Watch:
 
     def _steer(self) -> None:
         try:
+            notifications.hand_over(self.adapter)
             steering.reconcile(self.adapter)
         except Exception:
             log.exception("the user plane %s cannot be brought up to date", self.adapter.name)

@@ -24,7 +24,7 @@ import msgspec
 from django.conf import settings
 
 from core.errors import BreakwaterError, Denied, Missing, Unavailable
-from mep.mp1 import bell, http, outbox, subscriptions, tokens
+from mep.mp1 import bell, http, mtls, outbox, subscriptions, tokens
 from mep.mp1.database import Pulse, hang_up
 from mep.mp1.models import Notice, Subscription
 from mep.mp1.outbox import Letter
@@ -128,7 +128,9 @@ class Hub:
         try:
             if len(self._lines) >= MOST:
                 raise Unavailable("This MEP holds as many WebSockets as it can; try again later")
-            subscription, expires = await self._database(admit, scope["path"], dict(scope["headers"]))
+            subscription, expires = await self._database(
+                admit, scope["path"], dict(scope["headers"]), mtls.shown(scope)
+            )
         except BreakwaterError as error:
             await refuse(error, scope, send)
             return
@@ -242,10 +244,13 @@ class Hub:
         return await asyncio.get_running_loop().run_in_executor(self._hands, lambda: function(*args))
 
 
-def admit(path: str, headers: dict[bytes, bytes]) -> tuple[str, float]:
-    """Return the subscription of a path and when the token of the asker ends; our errors say why not."""
+def admit(path: str, headers: dict[bytes, bytes], certificate: str = "") -> tuple[str, float]:
+    """Return the subscription of a path and when the token of the asker ends; our errors say why not.
+
+    `certificate` is the thumbprint of what the connection showed: a bound token needs it here as well.
+    """
     token = tokens.bearer(headers.get(b"authorization", b"").decode("latin-1"))
-    app = tokens.holder(token)
+    app = tokens.holder(token, certificate)
     named = _PATH.fullmatch(path)
     if named is None or named["prefix"] not in prefixes():
         raise Missing(f"There is no WebSocket {path[:200]}")

@@ -25,7 +25,7 @@ from mep.mp1.models import App, Counter, Notice, Service, SigningKey, Subscripti
 from mep.state import file, moves
 from mep.state.file import State
 from tests.mep.conftest import TRAFFIC_RULE, Mp1, service
-from tests.mep.whole import empty
+from tests.mep.filled import empty
 
 API = "/mec_service_mgmt/v1"
 OWN = f"{API}/applications/{{app}}"

@@ -1,55 +1,109 @@
-"""A MEP with something of everything, and one that never had anything."""
+"""The whole ASGI application in this process, asked twice: with its fast path, and with the ordinary view alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from mep.mp1 import alarms, keys, models, services
-from mep.mp1.states import Severity
-from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1
+from django.conf import settings
 
-OWN = "/mec_service_mgmt/v1/applications/{app}"
+from mep.asgi import Mep
+from mep.mp1 import mtls
+from mep.mp1.fastpath import FastPath
 
-
-def empty() -> None:
-    """Make this a MEP that never had anything."""
-    for kind in (
-        "Notice",
-        "Interest",
-        "Service",
-        "Subscription",
-        "TrafficRule",
-        "DnsRule",
-        "App",
-        "Alarm",
-        "SigningKey",
-    ):
-        getattr(models, kind).objects.all().delete()
-    models.Counter.objects.all().delete()
+Headers = Iterable[tuple[bytes, bytes]]
 
 
-def fill(speak: Callable[..., Mp1]) -> Mp1:
-    """A MEP with something of everything."""
-    app = speak("app-1", traffic_rules=[TRAFFIC_RULE], dns_rules=[DNS_RULE], app_d_id="d1")
-    consumer = speak("app-2")
-    for wish in (
-        {
-            "callbackReference": "http://10.1.2.3/hear",
-            "filteringCriteria": {"serNames": ["hello"], "states": ["ACTIVE"]},
-        },
-        {"websockNotifConfig": {"requestWebsocketUri": True}},
-    ):
-        body = {"subscriptionType": "SerAvailabilityNotificationSubscription", **wish}
-        assert consumer.post(f"{OWN}/subscriptions", body).status_code == 201
-    ending = {"subscriptionType": "AppTerminationNotificationSubscription", "callbackReference": "http://10.1.2.3/end"}
-    support = "/mec_app_support/v1/applications/{app}/subscriptions"
-    assert consumer.post(support, {**ending, "appInstanceId": "app-2"}).status_code == 201
-    category = {"href": "h", "id": "rni", "name": "n", "version": "1"}
-    app.register(livenessInterval=5, serCategory=category)
-    app.register(serName="other", state="INACTIVE")
-    app.post("/mec_app_support/v1/registrations", {"appName": "hello", "isInsByMec": True})
-    services.begin_termination("app-2", timeout=60)
-    alarms.raise_alarm("notification-given-up", "subscription=x", Severity.MINOR, "one was given up")
-    keys.rotate()
-    assert models.Notice.objects.count() == 4
-    return app
+@dataclass(frozen=True)
+class Said:
+    """One answer; headers sorted, because their order says nothing."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return dict(self.headers)[name]
+
+
+class Whole:
+    """Two applications over the test's database; `get` has the fast path, `view` has not."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._with = Mep(FastPath(settings.DATABASES["default"]["NAME"]))
+        self._without = Mep(FastPath(settings.DATABASES["default"]["NAME"]))
+        self._without.fast.paths = {}
+
+    def __enter__(self) -> Whole:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for mep in (self._with, self._without):
+            mep.fast.close()
+            mep.ordinary.executor.shutdown()
+        self._runner.close()
+
+    def get(self, path: str, token: str = "", **headers: str) -> Said:
+        return self.ask(self._with, scope(path, named(token, headers)))
+
+    def view(self, path: str, token: str = "", **headers: str) -> Said:
+        return self.ask(self._without, scope(path, named(token, headers)))
+
+    def quick(self, path: str, token: str = "", **headers: str) -> bool:
+        """Return whether the fast path answers this itself."""
+        return self._with.fast.answer(scope(path, named(token, headers))) is not None
+
+    def both(self, asked: dict[str, Any]) -> tuple[Said, Said]:
+        """Return the answers with and without the fast path."""
+        return self.ask(self._with, asked), self.ask(self._without, asked)
+
+    def ask(self, mep: Mep, asked: dict[str, Any]) -> Said:
+        return self._runner.run(_ask(mep, asked))
+
+
+def named(token: str, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    found = {"host": "mep:8443", **({"authorization": f"Bearer {token}"} if token else {}), **headers}
+    return [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in found.items()]
+
+
+def scope(path: str, headers: Headers, method: str = "GET", certificate: str = "") -> dict[str, Any]:
+    """Return the scope that uvicorn makes of such a request."""
+    where, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "https",
+        "path": where,
+        "raw_path": where.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "server": ("127.0.0.1", 8443),
+        "client": ("127.0.0.1", 50000),
+        "headers": list(headers),
+        **({"extensions": {mtls.EXTENSION: {mtls.METHOD: certificate}}} if certificate else {}),
+    }
+
+
+async def _ask(mep: Mep, asked: dict[str, Any]) -> Said:
+    told: list[Any] = []
+    ended = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not told:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await mep(asked, receive, send)
+    ended.set()
+    begin, body = told[0], b"".join(message.get("body", b"") for message in told[1:])
+    headers = sorted((name.decode().lower(), value.decode("latin-1")) for name, value in begin["headers"])
+    return Said(begin["status"], tuple(headers), body)

@@ -13,24 +13,23 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from mep.agent.family import Child, Family
 
-MEMBERS = ("mp1", "agent", "dns")
+MEMBERS = ("mp1", "agent", "dns", "console")
 
 
 class Command(BaseCommand):
-    """Brings the database up to date, then runs Mp1, agent and DNS as three processes and starts again who dies."""
+    """Brings the database up to date, then runs each member as a process of its own and starts again who dies."""
 
-    help = "Run an edge node: Mp1, agent and DNS, each in a process of its own."
+    help = "Run an edge node: Mp1, agent, DNS and console, each in a process of its own."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument(
-            "--without", action="append", default=[], choices=MEMBERS, help="leave one of the three out"
-        )
+        parser.add_argument("--without", action="append", default=[], choices=MEMBERS, help="leave one of them out")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT; leaves no process behind."""
         call_command("migrate", interactive=False, verbosity=0)
         manage = str(Path(settings.BASE_DIR) / "manage.py")
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
-        children = [Child(name, [sys.executable, manage, name]) for name in MEMBERS if name not in options["without"]]
+        without = {*options["without"], *(() if settings.CONSOLE_PORT else ("console",))}
+        children = [Child(name, [sys.executable, manage, name]) for name in MEMBERS if name not in without]
         Family(children, environment).run()
