@@ -121,9 +121,7 @@ class PacketForm(ConsoleForm):
 
     src = forms.CharField(label="From (UE)", max_length=45, initial="10.45.0.7")
     dst = forms.CharField(label="To", max_length=45, initial="203.0.113.10")
-    protocol = forms.CharField(
-        label="Protocol", max_length=20, initial="UDP", help_text="TCP, UDP, ICMP … or a number."
-    )
+    protocol = forms.CharField(label="Protocol", max_length=20, initial="UDP", help_text="A name or a number.")
     src_port = forms.IntegerField(label="Source port", min_value=0, max_value=65535, initial=40000)
     dst_port = forms.IntegerField(label="Target port", min_value=0, max_value=65535, initial=443)
     dscp = forms.IntegerField(label="DSCP", min_value=0, max_value=63, initial=0)
@@ -141,7 +139,7 @@ class PacketForm(ConsoleForm):
         try:
             return flows.protocol(str(self.cleaned_data["protocol"]).strip())
         except BreakwaterError as error:
-            raise forms.ValidationError(error.context["errors"][0]["detail"]) from None
+            raise forms.ValidationError("This is no protocol.") from error
 
     def clean(self) -> dict[str, Any]:
         """Both ends are of one family."""

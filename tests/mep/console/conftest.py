@@ -46,7 +46,7 @@ class Operator(Client):
     """A browser at the console: HTTPS, a name of the certificate, the tokens of forms where they are wanted."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(headers={"host": "localhost"}, **options)
+        super().__init__(headers={"host": "localhost:8444"}, **options)
 
     def request(self, **request: Any) -> Any:
         """Send over TLS."""
@@ -221,7 +221,9 @@ def open_page(chromium: Any, node: Node, session: Any) -> Iterator[Callable[...,
     contexts: list[Any] = []
     watch = Watch(node.url)
 
-    def show(name: str = "", *, width: str = "desktop", scheme: str = "light", known: bool = True, **options: Any) -> Any:
+    def show(
+        name: str = "", *, width: str = "desktop", scheme: str = "light", known: bool = True, **options: Any
+    ) -> Any:
         size = WIDTHS[width]
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]},

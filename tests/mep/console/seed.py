@@ -75,15 +75,39 @@ def fill() -> dict[str, str]:
             namespace="harbour",
             services={"required": [{"serName": each} for each in needs]},
             traffic_rules=[
-                {"trafficRuleId": "camera-streams", **flow(20, "10.60.0.10", dstAddress=["203.0.113.0/28"], protocol=["UDP"], dstPort=["5004-5010"])},
-                {"trafficRuleId": "control", **flow(10, "10.60.0.10", srcAddress=["10.45.0.0/16"], dstAddress=["198.51.100.7"], protocol=["TCP"], dstPort=["443"])},
+                {
+                    "trafficRuleId": "camera-streams",
+                    **flow(20, "10.60.0.10", dstAddress=["203.0.113.0/28"], protocol=["UDP"], dstPort=["5004-5010"]),
+                },
+                {
+                    "trafficRuleId": "control",
+                    **flow(
+                        10,
+                        "10.60.0.10",
+                        srcAddress=["10.45.0.0/16"],
+                        dstAddress=["198.51.100.7"],
+                        protocol=["TCP"],
+                        dstPort=["443"],
+                    ),
+                },
             ]
             if key.startswith("harbour")
-            else [{"trafficRuleId": "telemetry", **flow(40, "10.60.0.22", "DUPLICATE_DECAPSULATED", dstAddress=["203.0.113.64/26"])}]
+            else [
+                {
+                    "trafficRuleId": "telemetry",
+                    **flow(40, "10.60.0.22", "DUPLICATE_DECAPSULATED", dstAddress=["203.0.113.64/26"]),
+                }
+            ]
             if key.startswith("crane")
             else [],
             dns_rules=[
-                {"dnsRuleId": "public-name", "domainName": f"{key.split('-')[0]}.edge.example", "ipAddressType": "IP_V4", "ipAddress": "10.60.0.10", "ttl": 60},
+                {
+                    "dnsRuleId": "public-name",
+                    "domainName": f"{key.split('-')[0]}.edge.example",
+                    "ipAddressType": "IP_V4",
+                    "ipAddress": "10.60.0.10",
+                    "ttl": 60,
+                },
             ]
             if key != "hostile-5e5e"
             else [],
@@ -96,8 +120,13 @@ def fill() -> dict[str, str]:
         registration={"appName": "Quay video analytics", "appProvider": "Harbour Vision", "isInsByMec": True}
     )
     made = [
-        catalogue.register(apps["v2x-broker-44d0"], service("v2x-messages", "1.2", "http://10.60.0.31:8080/v2x/v1", livenessInterval=30)),
-        catalogue.register(apps["harbour-video-7f3a"], service("video-events", "2.4", "http://10.60.0.10/events", livenessInterval=10)),
+        catalogue.register(
+            apps["v2x-broker-44d0"],
+            service("v2x-messages", "1.2", "http://10.60.0.31:8080/v2x/v1", livenessInterval=30),
+        ),
+        catalogue.register(
+            apps["harbour-video-7f3a"], service("video-events", "2.4", "http://10.60.0.10/events", livenessInterval=10)
+        ),
         catalogue.register(apps["crane-twin-91bc"], service("location", "3.0", "http://10.60.0.22/location/v3")),
         catalogue.register(apps["hostile-5e5e"], service(HOSTILE, "1", "http://10.60.0.9/<b>x</b>")),
     ]
@@ -110,11 +139,17 @@ def fill() -> dict[str, str]:
 
     told = subscribe("harbour-video-7f3a", "http://10.60.0.10/notify", filteringCriteria={"serNames": ["location"]})
     failing = subscribe("crane-twin-91bc", "http://10.60.0.22:9000/callback")
-    subscribe("crane-twin-91bc", "http://10.60.0.22:9000/bye", Subscription.TERMINATION, appInstanceId="crane-twin-91bc")
+    subscribe(
+        "crane-twin-91bc", "http://10.60.0.22:9000/bye", Subscription.TERMINATION, appInstanceId="crane-twin-91bc"
+    )
     subscribe("hostile-5e5e", "http://10.60.0.9/%3Cscript%3Ealert(3)%3C/script%3E")
     Subscription.objects.filter(pk=told.pk).update(delivered=128)
     Subscription.objects.filter(pk=failing.pk).update(
-        delivered=12, failures=6, dropped=2, next_try_at=now + 22, last_error="ConnectError: [Errno 111] Connection refused"
+        delivered=12,
+        failures=6,
+        dropped=2,
+        next_try_at=now + 22,
+        last_error="ConnectError: [Errno 111] Connection refused",
     )
     for _ in range(3):
         Notice.objects.create(subscription=failing, body={"notificationType": "TestNotification"}, created_at=now - 60)
@@ -123,20 +158,26 @@ def fill() -> dict[str, str]:
         "v2x-broker-44d0", "no-telnet", {**flow(5, "", "DROP", protocol=["TCP"], dstPort=["23"]), "state": "ACTIVE"}
     )
     six = operator.create_traffic(
-        "v2x-broker-44d0", "messages-v6",
+        "v2x-broker-44d0",
+        "messages-v6",
         {**flow(50, "fd00:60::31", dstAddress=["2001:db8:1::/64"], protocol=["UDP"]), "state": "ACTIVE"},
     )
     operator.create_traffic(
-        "harbour-video-7f3a", "night-shift", flow(60, "10.60.0.10", srcAddress=["10.45.7.0/24"], dstPort=["8000-8100"], protocol=["TCP"])
+        "harbour-video-7f3a",
+        "night-shift",
+        flow(60, "10.60.0.10", srcAddress=["10.45.7.0/24"], dstPort=["8000-8100"], protocol=["TCP"]),
     )
     refused = operator.create_traffic(
         "crane-twin-91bc", "by-qci", {**flow(70, "10.60.0.22", dstAddress=["192.0.2.0/24"]), "state": "ACTIVE"}
     )
     hostile = operator.create_traffic(
-        "hostile-5e5e", HOSTILE.replace("/", "|"), {**flow(90, "10.60.0.9", dstAddress=["192.0.2.200"]), "state": "ACTIVE"}
+        "hostile-5e5e",
+        HOSTILE.replace("/", "|"),
+        {**flow(90, "10.60.0.9", dstAddress=["192.0.2.200"]), "state": "ACTIVE"},
     )
     name = operator.create_dns(
-        "v2x-broker-44d0", "v2x-name",
+        "v2x-broker-44d0",
+        "v2x-name",
         {"domainName": "v2x.edge.example", "ipAddressType": "IP_V6", "ipAddress": "fd00:60::31", "state": "ACTIVE"},
     )
     DnsRule.objects.filter(state="ACTIVE").update(enforcement=Enforcement.IN_FORCE)
@@ -145,22 +186,54 @@ def fill() -> dict[str, str]:
     TrafficRule.objects.filter(rule_id="control").update(packets=48_211, octets=9_882_001)
     TrafficRule.objects.filter(rule_id="telemetry").update(packets=702, octets=88_400)
     TrafficRule.objects.filter(pk=drop.pk).update(packets=19, octets=1_140)
-    TrafficRule.objects.filter(pk=six.pk).update(enforcement=Enforcement.PENDING, reason="the user plane does not answer", counted_at=None)
+    TrafficRule.objects.filter(pk=six.pk).update(
+        enforcement=Enforcement.PENDING, reason="the user plane does not answer", counted_at=None
+    )
     TrafficRule.objects.filter(pk=refused.pk).update(
-        enforcement=Enforcement.REFUSED, counted_at=None,
-        reason="trafficFilter[0]: the user plane nftables cannot match qCI; the nearest it can do: the same without it, by dstAddress, dstPort, protocol, srcAddress, srcPort",
+        enforcement=Enforcement.REFUSED,
+        counted_at=None,
+        reason="trafficFilter[0]: the user plane nftables cannot match qCI; the nearest it can do: the same without it,"
+        " by dstAddress, dstPort, protocol, srcAddress, srcPort",
     )
     for kind, subject, severity, text, times, age in (
-        ("notification-given-up", f"subscription={failing.pk}", "major", "2 notifications to Crane digital twin were given up after an hour: connection refused", 2, 240),
-        ("rule-refused", "crane-twin-91bc/by-qci", "minor", "The user plane cannot express the rule by-qci of Crane digital twin", 1, 1800),
-        ("service-suspended", f"service={made[1].pk}", "warning", "video-events of Quay video analytics missed its heartbeat", 4, 84),
+        (
+            "notification-given-up",
+            f"subscription={failing.pk}",
+            "major",
+            "2 notifications to Crane digital twin were given up after an hour: connection refused",
+            2,
+            240,
+        ),
+        (
+            "rule-refused",
+            "crane-twin-91bc/by-qci",
+            "minor",
+            "The user plane cannot express the rule by-qci of Crane digital twin",
+            1,
+            1800,
+        ),
+        (
+            "service-suspended",
+            f"service={made[1].pk}",
+            "warning",
+            "video-events of Quay video analytics missed its heartbeat",
+            4,
+            84,
+        ),
     ):
         Alarm.objects.create(
-            kind=kind, subject=subject, severity=severity, text=text, count=times, raised_at=now - 3 * age, updated_at=now - age
+            kind=kind,
+            subject=subject,
+            severity=severity,
+            text=text,
+            count=times,
+            raised_at=now - 3 * age,
+            updated_at=now - age,
         )
     store.note_link("connected", now=now - 7200)
     store.note_link("cut-off", "the centre hung up (without a word)", now=now - 1260)
-    store.note_link("cut-off", "[Errno 111] Connect call failed ('192.0.2.1', 443)", now=now)
+    # No agent will run; what it knew last stays fresh for as long as somebody looks.
+    store.note_link("cut-off", "[Errno 111] Connect call failed ('192.0.2.1', 443)", now=now + 86400)
     control = TrafficRule.objects.get(rule_id="control")
     return {
         "overview": "/", "apps": "/apps", "app": "/apps/harbour-video-7f3a", "hostile-app": "/apps/hostile-5e5e",
@@ -190,7 +263,9 @@ def main() -> None:
         "the link to the centre is down: [Errno 111] Connect call failed ('192.0.2.1', 443)"
     )
     logging.getLogger("mep.mp1.outbox").warning("notification 12 was given up: <img src=x onerror=alert(4)>")
-    logging.getLogger("mep.mp1.steering").error("the user plane nftables refuses rule crane-twin-91bc/by-qci: it cannot match qCI")
+    logging.getLogger("mep.mp1.steering").error(
+        "the user plane nftables refuses rule crane-twin-91bc/by-qci: it cannot match qCI"
+    )
     print(json.dumps(pages))
 
 
