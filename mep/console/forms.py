@@ -43,7 +43,7 @@ class ConsoleForm(forms.Form):
             places = [{"field": place, "detail": error.detail}]
         for each in places:
             field = self._field_of(str(each.get("field", "")))
-            self.add_error(field, str(each.get("detail", error.detail)))
+            self.add_error(field, _sentence(str(each.get("detail", error.detail))))
         self._mark()
 
     def _field_of(self, place: str) -> str | None:
@@ -161,6 +161,11 @@ class PacketForm(ConsoleForm):
             data["dst_port"] if ported else 0,
             data["dscp"],
         )
+
+
+def _sentence(detail: str) -> str:
+    """Return a detail of a service ("is no port") as it stands beside a field."""
+    return f"This {detail}" if detail.startswith(("is ", "must ")) else f"{detail[:1].upper()}{detail[1:]}"
 
 
 def _address(text: str) -> flows.IpAddress:

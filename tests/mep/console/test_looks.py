@@ -45,7 +45,7 @@ def test_a_page_is_whole(name: str, open_page: Any) -> None:
     findings = []
     for width, scheme, judged in LOOKS:
         page.set_viewport_size({"width": WIDTHS[width][0], "height": WIDTHS[width][1]})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         until(lambda: page.evaluate("document.documentElement.dataset.bsTheme") == scheme)  # noqa: B023 - at once
         keep(page, f"{name.strip('/').replace('/', '-')}-{width}-{scheme}")
         over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
