@@ -100,13 +100,16 @@ class LookupForm(ConsoleForm):
     kind = forms.ChoiceField(
         label="Type", choices=[(each, each) for each in ("A", "AAAA", "HTTPS", "CNAME", "TXT")], initial="A"
     )
-    scope = forms.CharField(
-        label="Asked from scope",
-        required=False,
-        max_length=64,
-        help_text="Empty: a client in no scope.",
-        widget=forms.TextInput(attrs={"placeholder": "everybody"}),
+    source = forms.CharField(
+        label="Asked by",
+        max_length=45,
+        initial="127.0.0.1",
+        help_text="The client's address; it decides about scopes.",
     )
+
+    def clean_source(self) -> str:
+        """Return the client's address."""
+        return str(_address(self.cleaned_data["source"]))
 
     def clean_name(self) -> str:
         """Return the name as rules have it."""

@@ -11,6 +11,7 @@ from django import forms
 
 from core.errors import BreakwaterError
 from mep.console.forms import ConsoleForm
+from mep.dns.models import DnsScope
 from mep.mp1.models import App, DnsRule, TrafficRule
 from mep.mp1.states import AppState, RuleState
 from upf_adapter.contract import ACTIONS
@@ -107,12 +108,15 @@ class DnsForm(RuleForm):
         max_value=2**31 - 1,
         help_text="Empty: the node's default, because apps move.",
     )
-    scope = forms.CharField(
-        label="DNS scope",
-        required=False,
-        max_length=64,
-        help_text="Who gets this answer; empty: everybody.",
-    )
+    scope = forms.ChoiceField(label="Who gets this answer", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        scopes = DnsScope.objects.values_list("name", "kind")[:2000]
+        self.fields["scope"].choices = [  # type: ignore[attr-defined]
+            ("", "Everybody"),
+            *((name, f"Clients in the {kind} scope {name}") for name, kind in scopes),
+        ]
 
     def raw(self) -> dict[str, Any]:
         """Return the DnsRule of MEC 011."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 A, CNAME, SOA, HINFO, AAAA, OPT, SVCB, HTTPS, ANY = 1, 5, 6, 13, 28, 41, 64, 65, 255
 IN = 1
-NOERROR, FORMERR, SERVFAIL, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 4, 5, 16
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 QR, AA, TC, RD, RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 #: Fits every path without fragments (DNS flag day 2020); what we say we can take, and the most we send over UDP.
 UDP_SIZE = 1232
@@ -24,7 +24,7 @@ class Malformed(Exception):
     """The message cannot be understood; it gets FORMERR."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A query as far as we look into it."""
 

@@ -13,8 +13,17 @@ from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
 from mep.mp1 import wire
+from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
-from mep.mp1.states import AppState, Enforcement, RuleOrigin, RuleState, rule_state
+from mep.mp1.states import (
+    AppState,
+    Enforcement,
+    RuleOrigin,
+    RuleState,
+    asked_rule_state,
+    forgets_choice,
+    rule_state,
+)
 
 AnyRule = TypeVar("AnyRule", TrafficRule, DnsRule)
 
@@ -63,7 +72,7 @@ def follow(app: App) -> None:
     for kind in (TrafficRule, DnsRule):
         for rule in kind.objects.filter(app=app):  # type: ignore[attr-defined]
             after = rule_state(AppState(app.state), RuleState(rule.state), chosen=rule.chosen)
-            gone = app.state in (AppState.TERMINATED, AppState.STOPPED)
+            gone = forgets_choice(AppState(app.state))
             if after != rule.state or (gone and rule.chosen):
                 rule.state, rule.chosen = after, rule.chosen and not gone
                 _save(rule)
@@ -160,9 +169,7 @@ def _replace(app: App, kind: type[AnyRule], wanted: dict[str, dict[str, Any]], s
 def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | None, if_match: str | None) -> AnyRule:
     if not matches(if_match, etag(rule)):
         raise Stale("The rule has changed since that ETag; read it again")
-    after = state or RuleState(rule.state)
-    if after is RuleState.ACTIVE and app.state not in (AppState.READY, AppState.PROVISIONED):
-        raise Denied(f"The app instance is {app.state.lower()}; its rules cannot be activated")
+    after = asked_rule_state(AppState(app.state), RuleState(rule.state), state)
     if after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
         if state is not None and not rule.chosen:
             rule.chosen = True
@@ -174,13 +181,6 @@ def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | No
     rule.state = after
     _save(rule)
     return rule
-
-
-def matches(if_match: str | None, present: str) -> bool:
-    """Return whether an If-Match header (RFC 9110 13.1.1) allows a change of the version tagged `present`."""
-    if if_match is None or if_match.strip() == "*":
-        return True
-    return present in (tag.strip() for tag in if_match.split(","))
 
 
 def _save(rule: TrafficRule | DnsRule) -> None:

@@ -28,6 +28,8 @@ from mep.mp1.states import (
     announced,
     confirmed_ready,
     confirmed_termination,
+    ended,
+    leaves_nothing,
     provisioned,
 )
 from mep.mp1.states import termination_is_over as is_over
@@ -112,7 +114,13 @@ def confirm_ready(app_instance_id: str) -> None:
 
 
 @transaction.atomic
-def begin_termination(app_instance_id: str, *, action: str = Action.TERMINATING, timeout: float | None = None) -> None:
+def begin_termination(
+    app_instance_id: str,
+    *,
+    action: str = Action.TERMINATING,
+    timeout: float | None = None,
+    now: float | None = None,
+) -> None:
     """Announce the end (or a stop) to the app and give it `timeout` seconds to confirm.
 
     Nobody is waited for when the app is unknown, was never ready or does not listen. Asking again neither
@@ -130,7 +138,7 @@ def begin_termination(app_instance_id: str, *, action: str = Action.TERMINATING,
     if after is before:
         return
     if after is AppState.TERMINATING:
-        app.state, app.action, app.deadline = after, wanted, time.time() + grace
+        app.state, app.action, app.deadline = after, wanted, (time.time() if now is None else now) + grace
         app.save()
         Counter.bump("apps")
         subscriptions.announce_termination(app, wanted, grace)
@@ -151,7 +159,7 @@ def end_overdue_terminations(now: float | None = None) -> int:
     now = time.time() if now is None else now
     overdue = list(App.objects.filter(state=AppState.TERMINATING, deadline__lte=now))
     for app in overdue:
-        _end(app, AppState.STOPPED if app.action == Action.STOPPING else AppState.TERMINATED)
+        _end(app, ended(Action(app.action)))
     return len(overdue)
 
 
@@ -246,7 +254,7 @@ def _end(app: App, after: AppState) -> None:
     app.save()
     Counter.bump("apps")
     rules.follow(app)
-    if after is AppState.TERMINATED:
+    if leaves_nothing(after):
         catalogue.withdraw(app)
     else:
         catalogue.set_states(app.services.all(), ServiceState.INACTIVE)

@@ -244,7 +244,7 @@ def fill() -> dict[str, str]:
         "packet": "/traffic?src=10.45.0.7&dst=198.51.100.7&protocol=TCP&src_port=40000&dst_port=443&dscp=0",
         "packet-wrong": "/traffic?src=here&dst=198.51.100.7&protocol=TCPP&src_port=40000&dst_port=99999&dscp=0",
         "dns": "/dns", "dns-new": "/dns/new", "dns-rule": f"/dns/{name.pk}",
-        "query": "/dns?name=harbour.edge.example&kind=A&scope=",
+        "query": "/dns?name=harbour.edge.example&kind=A",
         "alarms": "/alarms", "logs": "/logs", "nothing-found": "/services?q=nothing+of+that+name",
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, Denied, Invalid, Missing, Stale
+from mep.dns.models import DnsScope
 from mep.mp1 import operator, rules, services, steering
 from mep.mp1.models import Alarm, App, Counter, DnsRule, Subscription, TrafficRule
 from mep.mp1.states import Action, AppState, Enforcement, RuleOrigin, RuleState
@@ -101,11 +102,12 @@ def test_bad_content_is_refused_and_nothing_is_stored(app: Mp1) -> None:
     with pytest.raises(Invalid):
         operator.create_dns("app-1", "mine", {**NAME, "ipAddress": "10.0.0.256"})
     with pytest.raises(Invalid):
-        operator.create_dns("app-1", "mine", NAME, scope="x" * 65)
+        operator.create_dns("app-1", "mine", NAME, scope="nobody-knows")
     assert (counter("traffic"), TrafficRule.objects.count(), DnsRule.objects.count()) == (before, 1, 1)
 
 
 def test_the_operator_changes_his_own_rules_even_their_names(app: Mp1) -> None:
+    DnsScope.objects.create(name="ue-7", kind="ue", networks=["10.45.0.7/32"])
     rule = operator.create_dns("app-1", "mine", NAME)
     changed = operator.change_dns(rule.pk, {**NAME, "domainName": "other.example"}, scope="ue-7")
     assert (changed.domain_name, changed.scope, changed.origin) == ("other.example", "ue-7", RuleOrigin.OPERATOR)

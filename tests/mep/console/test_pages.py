@@ -32,7 +32,7 @@ PAGES = [
 ]
 #: The most that a page may ask, whatever the number of rules; session and messages cost nothing.
 BUDGET = {
-    "/": 16, "/apps": 9, "/services": 8, "/subscriptions": 8, "/traffic": 8, "/traffic/new": 3, "/dns": 5, "/dns/new": 3,
+    "/": 16, "/apps": 9, "/services": 8, "/subscriptions": 8, "/traffic": 8, "/traffic/new": 3, "/dns": 5, "/dns/new": 4,
     "/alarms": 7, "/logs": 2,
 }  # fmt: skip
 TRAFFIC_FORM = {
@@ -351,7 +351,7 @@ def test_a_dns_rule_is_made_changed_and_removed(operator: Operator, app: Mp1) ->
         ({"address": "10.0.0.256"}, "address"),
         ({"ttl": "-1"}, "ttl"),
         ({"rule_id": "d1"}, "rule_id"),
-        ({"scope": "x" * 65}, "scope"),
+        ({"scope": "nobody-knows"}, "scope"),
     ],
 )
 def test_a_bad_dns_rule_is_told_beside_its_field(
@@ -392,10 +392,12 @@ def test_a_query_is_answered_by_the_rules_and_the_silent_responder_is_told(
 ) -> None:
     settings.DNS_PORT = 1  # nobody listens there
     page = text_of(operator.get("/dns?name=Hello.Example.&kind=A"))
-    assert "the answer may be kept for 60 seconds" in page
+    assert "A is 10.1.2.3 for 60 s" in page
     assert "does not answer" in page
-    assert "no such record" in text_of(operator.get("/dns?name=hello.example&kind=AAAA"))
-    assert "the query is refused" in text_of(operator.get("/dns?name=other.example&kind=A"))
+    assert "is answered with no data" in text_of(operator.get("/dns?name=hello.example&kind=AAAA"))
+    assert "there are no upstream resolvers" in text_of(operator.get("/dns?name=other.example&kind=A"))
+    assert "is in none of MEP_DNS_NETWORKS" in text_of(operator.get("/dns?name=hello.example&kind=A&source=192.0.2.1"))
+    assert "This is no IP address" in text_of(operator.get("/dns?name=hello.example&kind=A&source=here"))
     DnsRule.objects.update(state="INACTIVE")
     page = text_of(operator.get("/dns?name=hello.example&kind=A"))
     assert "Not used" in page

@@ -182,7 +182,7 @@ def test_the_present_rules_stay_when_the_database_cannot_be_read(
     run: Any, database: Path, app: Mp1, tmp_path: Path
 ) -> None:
     running = run(database)
-    pulse = running.server._pulse
+    pulse = running.server._feed._pulse
 
     async def lose() -> None:
         pulse.close()
