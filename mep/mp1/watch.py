@@ -78,6 +78,7 @@ class Watch:
             finally:
                 hands.submit(connection.close)
                 wheel.submit(connection.close)
+                wheel.submit(self.adapter.close)
 
     async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
