@@ -81,6 +81,19 @@ for line in sys.stdin:
     print(json.dumps(sorted(found)), flush=True)
 """
 
+#: Sends whole IP packets, each given as a line of hexadecimal digits.
+SHOOT = """
+import socket, sys
+four = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+six = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for line in sys.stdin:
+    packet = bytes.fromhex(line)
+    if packet[0] >> 4 == 4:
+        four.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
+    else:
+        six.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
+"""
+
 
 class Lab:
     """Four namespaces of this lab's own, and the processes in them."""
@@ -136,6 +149,14 @@ class Lab:
         self._asker.stdin.write(json.dumps(asked) + "\n")
         self._asker.stdin.flush()
         return list(json.loads(self._asker.stdout.readline()))
+
+    def shoot(self, packets: Iterable[bytes]) -> None:
+        """Send whole IP packets from the UE, and wait until they are sent."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.name("ue"), sys.executable, "-c", SHOOT],
+            input="\n".join(packet.hex() for packet in packets), text=True, timeout=120, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
     def close(self) -> None:
         """End every process and take the namespaces away."""
