@@ -42,7 +42,8 @@ def network(dice: random.Random, base: str) -> str:
 def filter_(dice: random.Random, family: int, places: Places) -> dict[str, Any]:
     """Return a TrafficFilter of one family, or one that says nothing about it."""
     found: dict[str, Any] = {}
-    if dice.random() < 0.8:
+    # In a large world few rules are about everything, or the others never have their say.
+    if dice.random() < (0.8 if places is SMALL else 0.98):
         found["dstAddress"] = [network(dice, dice.choice(places[family])) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
     if dice.random() < 0.4:
         found["srcAddress"] = dice.sample(
@@ -71,7 +72,8 @@ def rule(dice: random.Random, key: str, places: Places = SMALL) -> TrafficRule:
         {"interfaceType": "IP", "dstIpAddress": address} for address in dice.sample(APPS[family], dice.choice(ends))
     )
     filters = tuple(filter_(dice, family, places) for _ in range(dice.choice([1, 1, 2])))
-    return TrafficRule(key, dice.choice(["FLOW", "PACKET"]), dice.choice([0, 1, 7, 100, 255]), filters, action, targets)
+    priority = dice.choice([0, 1, 7, 100, 255]) if places is SMALL else dice.randint(0, 255)
+    return TrafficRule(key, dice.choice(["FLOW", "PACKET"]), priority, filters, action, targets)
 
 
 def packet(dice: random.Random, rules: list[TrafficRule] | None = None, places: Places = SMALL) -> Packet:
