@@ -11,8 +11,6 @@ import dns.message
 import dns.rcode
 from django.conf import settings
 
-from mep.dns.table import Table
-from mep.dns.wire import wire_name
 from mep.mp1.models import DnsRule
 from mep.mp1.states import RuleState
 
@@ -47,8 +45,7 @@ def by_rules(name: str, kind: str, scope: str = "") -> Found:
     # Answers for the asker's scope stand before those for everybody.
     active = [row for row in active if row.scope == scope] or active
     sleeping = tuple(row for row in rows if row not in active)
-    table = Table([(row.domain_name, row.family, row.address, row.ttl) for row in active], default_ttl=settings.DNS_TTL)
-    if table.find(wire_name(name)) is None:
+    if not active:
         if settings.DNS_UPSTREAMS:
             servers = ", ".join(address for address, _ in settings.DNS_UPSTREAMS)
             return Found(f"No active rule is about this name: the query is forwarded to {servers}.", sleeping=sleeping)
