@@ -209,7 +209,16 @@ def snapshot() -> dict[str, Any]:
             }
             for each in Subscription.objects.all()
         ],
-        "dns_rules": [{**rules.dns_body(rule), "appInstanceId": rule.app_id} for rule in DnsRule.objects.all()],
+        "dns_rules": [
+            {
+                **rules.dns_body(rule),
+                "appInstanceId": rule.app_id,
+                "scope": rule.scope,
+                "enforcement": rule.enforcement,
+                "reason": rule.reason,
+            }
+            for rule in DnsRule.objects.all()
+        ],
         "traffic_rules": [
             {
                 **rules.traffic_body(rule),
