@@ -21,8 +21,8 @@ from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 
 from core.errors import BreakwaterError, Invalid, TimedOut  # noqa: E402
 from mep.mp1 import http  # noqa: E402
-from mep.mp1.fastpath import FastPath  # noqa: E402
-from mep.mp1.server import HEAD_LINES, head_too_large  # noqa: E402
+from mep.mp1.fastpath import FastPath, Quick  # noqa: E402
+from mep.mp1.server import HEAD_LINES, head_too_large, in_pieces  # noqa: E402
 from mep.mp1.websockets import Hub  # noqa: E402
 
 Message = MutableMapping[str, Any]
@@ -32,8 +32,6 @@ Send = Callable[[Message], Awaitable[None]]
 #: Seconds that a client may take to send its body.
 PATIENCE = 30.0
 THREADS = 8
-#: Bytes of a body that are handed to the connection at once.
-PIECE = 256 << 10
 
 
 class Gone(Exception):
@@ -47,6 +45,10 @@ class Mep:
         self.fast = fast or FastPath(settings.DATABASES["default"]["NAME"])
         self.sockets = Hub(settings.DATABASES["default"]["NAME"])
         self.ordinary: Any = WSGIMiddleware(cast(Any, WSGIHandler()), workers=THREADS)
+
+    def at_once(self, scope: Message) -> Quick | None:
+        """Return the answer of the fast path to a GET, for a server that sends it without making a task of it."""
+        return self.fast.answer(scope) if len(scope["headers"]) <= HEAD_LINES else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,17 +117,6 @@ def once(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-async def in_pieces(message: Message, send: Send) -> None:
-    """Send a message, a large body piece by piece: one piece, not all, waits in memory for a client that reads slowly."""
-    body = message.get("body", b"")
-    if len(body) <= PIECE:
-        await send(message)
-        return
-    for at in range(0, len(body), PIECE):
-        more = at + PIECE < len(body) or message.get("more_body", False)
-        await send({"type": "http.response.body", "body": body[at : at + PIECE], "more_body": more})
 
 
 async def refuse(error: BreakwaterError, send: Send, status: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
-from mep.mp1 import wire
+from mep.mp1 import steering, wire
 from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
 from mep.mp1.states import (
@@ -64,7 +64,9 @@ def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.
     """
     ready = AppState(app.state)
     _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
-    _replace(app, DnsRule, {key: dns_members(rule) for key, rule in dns.items()}, ready)
+    # A descriptor that says nothing about the scope leaves it to the management of this node.
+    scopes = {key: {"scope": rule.scope} if rule.scope is not None else {} for key, rule in dns.items()}
+    _replace(app, DnsRule, {key: {**dns_members(rule), **scopes[key]} for key, rule in dns.items()}, ready)
 
 
 def follow(app: App) -> None:
@@ -91,6 +93,7 @@ def put_traffic(app: App, rule_id: str, raw: Any, if_match: str | None) -> Traff
     """Update a traffic rule as its app wishes; `Stale` when it changed meanwhile."""
     wanted = wire.traffic_rule(raw)
     rule = find(TrafficRule, app, rule_id)
+    steering.check(rule, traffic_members(wanted), wanted.state)
     return _put(app, rule, {"body": traffic_members(wanted)}, wanted.state, if_match)
 
 

@@ -13,16 +13,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
+import httptools
 import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from core.errors import BreakwaterError, Invalid, TimedOut, Unavailable
 from mep.mp1 import http, mtls, websockets
 
 App = Callable[..., Awaitable[None]]
+Quick = tuple[int, list[tuple[bytes, bytes]], bytes]
 #: Seconds from the connection, or from the first byte of a further request, to the end of the request's head.
 HEAD_PATIENCE = 10.0
 #: Seconds that an answer may wait for a client that does not read.
@@ -31,6 +33,8 @@ WRITE_PATIENCE = 30.0
 KEEP_ALIVE = 30
 #: Seconds that a client has to read why its connection ends.
 LINGER = 2.0
+#: Bytes of an answer that are handed to the connection at once.
+LARGE = 256 << 10
 #: Bytes that may come before a request's head is whole, and header lines in it.
 HEAD_BYTES, HEAD_LINES = 32 << 10, 100
 
@@ -69,6 +73,7 @@ class Patient(Showing):
     connections: set[Any]
     cycle: Any
     ws_protocol_class: Any
+    timeout_keep_alive_task: asyncio.TimerHandle | None
     _timer: asyncio.TimerHandle | None = None
     _writer: asyncio.TimerHandle | None = None
     _heard = 0
@@ -85,7 +90,7 @@ class Patient(Showing):
         """Feed the parser, then see whether that made a request."""
         super().data_received(data)  # type: ignore[misc]
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if self.timeout_keep_alive_task is None and (cycle is None or cycle.response_complete):
             self._await_head(len(data))
         elif self._timer is not None:
             self._head_is_whole()
@@ -148,8 +153,72 @@ class Patient(Showing):
         self.loop.call_later(LINGER, self.transport.abort)
 
 
+class Answered:
+    """What stands for the cycle of a request that was answered at once."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
 class Httptools(Patient, HttpToolsProtocol):
-    """uvicorn's quick parser."""
+    """uvicorn's quick parser; what the fast path knows is said before the request becomes a task.
+
+    The application offers that as `at_once(scope)`, which returns status, headers and body, or None. Everything that is not
+    the plain case is left to uvicorn: a connection that ends with the answer or has another answer under way,
+    a client that does not keep up, a certificate, a large answer.
+    """
+
+    _answered = Answered()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._at_once = getattr(self.app, "at_once", None)
+
+    def connection_made(self, transport: Any) -> None:
+        """Say nothing at once where the application is wrapped."""
+        plain = self.app
+        super().connection_made(transport)
+        if self.app is not plain:
+            self._at_once = None
+
+    def on_headers_complete(self) -> None:
+        """Answer, or let uvicorn make a task of the request."""
+        if self._at_once is None or self.parser.get_method() != b"GET" or not self._is_plain():
+            super().on_headers_complete()
+            return
+        url = httptools.parse_url(self.url)
+        scope = self.scope
+        scope["path"] = url.path.decode("ascii")
+        scope["query_string"] = url.query or b""
+        said = self._at_once(scope)
+        if said is None:
+            super().on_headers_complete()
+        elif len(said[2]) > LARGE:
+            self.app, plain = partial(_say_again, said), self.app
+            super().on_headers_complete()
+            self.app = plain
+        else:
+            self._write(*said)
+
+    def _is_plain(self) -> bool:
+        cycle, parser = self.cycle, self.parser
+        return (
+            (cycle is None or cycle.response_complete)
+            and not self.flow.write_paused
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not parser.should_upgrade()
+        )
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        parts = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n", body)
+        self.transport.write(b"".join(parts))
+        self.cycle = self._answered  # type: ignore[assignment]
+        self.on_response_complete()
 
 
 class H11(Patient, H11Protocol):
@@ -191,6 +260,23 @@ def config(app: App | str, context: ssl.SSLContext, **options: Any) -> uvicorn.C
 def _with_certificate(app: App, shown: dict[str, Any], scope: MutableMapping[str, Any], *rest: Any) -> Awaitable[None]:
     scope["extensions"] = {**scope.get("extensions", {}), mtls.EXTENSION: shown}
     return app(scope, *rest)
+
+
+async def _say_again(said: Quick, scope: Any, receive: Any, send: Any) -> None:
+    status, headers, body = said
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await in_pieces({"type": "http.response.body", "body": body}, send)
+
+
+async def in_pieces(message: MutableMapping[str, Any], send: Callable[[Any], Awaitable[None]]) -> None:
+    """Send a message, a large body piece by piece: one piece, not all, waits in memory for a client that reads slowly."""
+    body = message.get("body", b"")
+    if len(body) <= LARGE:
+        await send(message)
+        return
+    for at in range(0, len(body), LARGE):
+        more = at + LARGE < len(body) or message.get("more_body", False)
+        await send({"type": "http.response.body", "body": body[at : at + LARGE], "more_body": more})
 
 
 async def _crowded(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

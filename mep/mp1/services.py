@@ -135,7 +135,7 @@ def begin_termination(
         raise Invalid("The graceful timeout must be 0 to 86400 seconds")
     listening = grace > 0 and app.subscriptions.filter(kind=Subscription.TERMINATION).exists()
     before, after = AppState(app.state), announced(AppState(app.state), listening=listening, action=wanted)
-    if after is before:
+    if after is before and not (after is AppState.STOPPED and _offers(app)):
         return
     if after is AppState.TERMINATING:
         app.state, app.action, app.deadline = after, wanted, (time.time() if now is None else now) + grace
@@ -258,6 +258,11 @@ def _end(app: App, after: AppState) -> None:
         catalogue.withdraw(app)
     else:
         catalogue.set_states(app.services.all(), ServiceState.INACTIVE)
+
+
+def _offers(app: App) -> bool:
+    """Return whether a stopped app came back by itself, with something to offer, and so has to be stopped again."""
+    return app.services.exclude(state=ServiceState.INACTIVE).exists()
 
 
 def _app(app_instance_id: str) -> App:

@@ -49,7 +49,7 @@ def sweep(now: float | None = None) -> float | None:
     times = (
         Service.objects.aggregate(at=Min("due_at"))["at"],
         App.objects.aggregate(at=Min("deadline"))["at"],
-        outbox.next_try(now),
+        outbox.first_too_old(),
     )
     return min((at for at in times if at is not None), default=None)
 
@@ -84,6 +84,7 @@ class Watch:
             finally:
                 hands.submit(hang_up)
                 wheel.submit(hang_up)
+                wheel.submit(self.adapter.close)
 
     async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -121,7 +122,7 @@ class Watch:
                         steer_at = time.time() + AGAIN
                         steered = loop.run_in_executor(wheel, self._steer)
                     now = time.time()
-                    if moved or post.stirred or (due is not None and now >= due):
+                    if moved or post.stirred or now >= min(post.again_at, due or math.inf):
                         await post.pump()
                         # Deliveries go first: what is due may have changed, but that can wait for a beat.
                         due = min(now + BEAT, due or math.inf)

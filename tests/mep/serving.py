@@ -63,6 +63,10 @@ class Serving:
             timeout=10,
         )
 
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._server.server_state.connections)
+
     def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """Return a TLS connection that says nothing yet."""
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=5)

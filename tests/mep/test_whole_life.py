@@ -361,10 +361,10 @@ def lives(examples: int, steps: int) -> None:
 
 
 def test_the_verbs_do_what_the_model_says(db: None) -> None:
-    lives(examples=10, steps=25)
+    lives(examples=8, steps=25)
 
 
 @pytest.mark.live
 @pytest.mark.timeout(300)
 def test_the_verbs_do_what_the_model_says_for_longer(db: None) -> None:
-    lives(examples=30, steps=40)
+    lives(examples=16, steps=40)

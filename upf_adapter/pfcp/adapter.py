@@ -8,7 +8,7 @@ from typing import ClassVar
 from core.errors import BreakwaterError, Unavailable
 from upf_adapter.contract import Capabilities, Counters, Outcome, Refused, TrafficRule, UpfAdapter
 from upf_adapter.pfcp import messages
-from upf_adapter.pfcp.compile import compile_rule
+from upf_adapter.pfcp.compile import Compiler
 from upf_adapter.pfcp.messages import Cause, Kind, SessionLost
 from upf_adapter.pfcp.node import RECOVERY, Node
 from upf_adapter.pfcp.options import Options as PfcpOptions
@@ -41,7 +41,9 @@ class PfcpUpf(UpfAdapter):
             recovery=recovery,
             on_report=self._reported,
         )
-        self.sessions = [Session(self.node, site, options, self._reading) for site in self._reading.sites]
+        self.sessions = [
+            Session(self.node, site, options, Compiler(site, options, self._reading)) for site in self._reading.sites
+        ]
         #: What was put and taken by the UPF; in force as long as the sessions live.
         self._wished: dict[str, TrafficRule] = {}
         self._begun = False
@@ -165,7 +167,7 @@ class PfcpUpf(UpfAdapter):
 
     def _pdrs(self, rule: TrafficRule) -> list[int]:
         """Return how many PDRs the rule needs in each session."""
-        return [len(compile_rule(rule, site, self._set, self._reading)[0]) for site in self._reading.sites]
+        return [len(session.compiler.rule(rule).pdrs) for session in self.sessions]
 
     def _check_room(self, rule: TrafficRule, taken: list[int]) -> list[int]:
         """Return what is taken with this rule; `Refused` when it is more than the UPF holds."""

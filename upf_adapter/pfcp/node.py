@@ -67,7 +67,7 @@ class Node:
         on_report: Callable[[Message], tuple[int, bytes]] | None = None,
     ) -> None:
         self.peer = peer
-        self._peer_address = ipaddress.ip_address(peer[0])
+        self._peer_address = _bare(peer[0])
         self._bind, self.name = bind, name
         self._t1, self._n1, self._heartbeat, self._recovery = t1, n1, heartbeat, recovery
         self._on_report = on_report
@@ -133,12 +133,12 @@ class Node:
             sock = socket.socket(family, socket.SOCK_DGRAM)
             try:
                 sock.bind(self._bind)
-                if ipaddress.ip_address(self._bind[0]).is_unspecified:
+                if _bare(self._bind[0]).is_unspecified:
                     with socket.socket(family, socket.SOCK_DGRAM) as probe:
                         probe.connect(self.peer)
-                        self._local = ipaddress.ip_address(probe.getsockname()[0].partition("%")[0])
+                        self._local = _bare(probe.getsockname()[0])
                 else:
-                    self._local = ipaddress.ip_address(self._bind[0])
+                    self._local = _bare(self._bind[0])
                 self.name = self.name or str(self._local)
             except OSError as problem:
                 sock.close()
@@ -208,7 +208,7 @@ class Node:
             self._take(datagram, source)
 
     def _take(self, datagram: bytes, source: tuple[str, int]) -> None:
-        if ipaddress.ip_address(source[0].partition("%")[0]) != self._peer_address:
+        if _bare(source[0]) != self._peer_address:
             self.seen["strangers"] += 1
             return
         try:
@@ -354,3 +354,8 @@ class Node:
             # Whatever fails here looks like a lost datagram, and is repeated like one.
             with contextlib.suppress(OSError):
                 sock.sendto(datagram, to)
+
+
+def _bare(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without the interface that link-local ones carry."""
+    return ipaddress.ip_address(address.partition("%")[0])

@@ -120,10 +120,10 @@ def test_what_fits_the_file_is_served_and_what_does_not_is_refused(
     one_connection: None,  # noqa: F811
     api: str,
 ) -> None:
-    everything(world, api, examples=6)
+    everything(world, api, examples=2)
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("api", APIS)
 def test_the_same_holds_for_many_more(world: World, one_connection: None, api: str) -> None:  # noqa: F811
-    everything(world, api, examples=80)
+    everything(world, api, examples=25)

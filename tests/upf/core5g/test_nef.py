@@ -454,6 +454,7 @@ def test_an_acknowledgement_is_given_when_it_is_asked_for(nef: Nef, to_nef: Make
         "afStatus": "SUCCESS", "trafficRoute": {"dnai": "edge-dnai-1", "routeProfId": "mec-local-breakout"},
     }  # fmt: skip
     assert second["ackResult"] == {"afStatus": "RELOC_NO_ALLOWED"}
+    assert upf.intact(), "EARLY only announces"
 
 
 @pytest.mark.parametrize(
@@ -506,6 +507,22 @@ def test_a_path_that_left_the_edge_takes_the_rule_out_of_force_and_it_is_put_aga
     assert time.monotonic() - began < 5
     assert [verb for verb, _, _ in nef.requests].count("PUT") == 1
     assert upf.rules() == {"app/r1": rule()}
+
+
+def test_a_path_that_left_several_times_at_once_is_one_setback(nef: Nef, to_nef: Make) -> None:
+    upf = to_nef(retry_first=10.0)
+    upf.put(rule())
+    for _ in range(3):
+        upf.notified(news(upf, rule(), targetDnai="elsewhere"))
+    with pytest.raises(Unavailable, match="goes to elsewhere now; tried again in 10 seconds"):
+        upf.put(rule())
+
+
+def test_news_right_after_a_restart_are_understood(nef: Nef, to_nef: Make) -> None:
+    to_nef().put(rule())
+    again = to_nef()
+    again.notified(news(again, rule(), targetDnai="elsewhere"))
+    assert not again.intact()
 
 
 def test_one_ue_that_moves_says_nothing_about_a_rule_for_all(nef: Nef, to_nef: Make) -> None:

@@ -194,7 +194,11 @@ def test_a_pcf_that_no_longer_serves_the_ue_is_looked_up_again(
         pcf.cut()
     else:
         pcf.misbehave(status=503 if mood == "busy" else 404)
-    until(lambda: not upf.replace([rule("app/r1"), rule("app/r2")]).problems, every=0.01)
+    if mood == "cut":
+        # The connection was open, so nobody knows whether the request arrived.
+        with pytest.raises(Unavailable):
+            upf.put(rule("app/r2"))
+    upf.put(rule("app/r2"))
     assert len(other_pcf.sessions) == 1
     assert len(bsf.requests) == 2
 
@@ -450,10 +454,22 @@ def test_a_network_without_resources_takes_the_rule_out_of_force(pcf: Pcf, to_pc
     for _ in range(2):
         upf.notified(event)
     assert not upf.intact()
+    assert only(pcf)["ueIpv4"] == UE, "it is made anew when it is put again"
     assert upf.rules()["app/r1"] != rule()
     until(lambda: not upf.replace([rule()]).problems, every=0.01)
     assert set(pcf.sessions) == {"2"}
     assert upf.rules() == {"app/r1": rule()}
+
+
+def test_missing_resources_told_several_times_are_one_setback(pcf: Pcf, to_pcf: Make) -> None:
+    upf = to_pcf(retry_first=10.0)
+    upf.put(rule())
+    for _ in range(3):
+        upf.notified(
+            {"path": f"{address(pcf)}/notify", "body": {"evNotifs": [{"event": "FAILED_RESOURCES_ALLOCATION"}]}}
+        )
+    with pytest.raises(Unavailable, match="no resources for the rule; tried again in 10 seconds"):
+        upf.put(rule())
 
 
 def test_good_news_changes_nothing(pcf: Pcf, to_pcf: Make) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from tests.upf.pfcp.conftest import options
 from upf_adapter.contract import TrafficRule
 from upf_adapter.pfcp import messages, plan
-from upf_adapter.pfcp.compile import Image, compile_rules
+from upf_adapter.pfcp.compile import Compiler, Image
 from upf_adapter.pfcp.messages import Kind
 from upf_adapter.pfcp.options import Options, read
 from upf_adapter.pfcp.plan import Writer
@@ -66,7 +66,7 @@ def prepared(rules: tuple[TrafficRule, ...], chosen: Options) -> tuple[Writer, d
     """Return a writer and what the first session has to hold."""
     reading = read(chosen)
     site = reading.sites[0]
-    return Writer(site, chosen), plan.parts(compile_rules(rules, site, chosen, reading))
+    return Writer(site, chosen), Compiler(site, chosen, reading).rules(rules)
 
 
 def modification(chosen: Options, sequence: int = 2) -> bytes:

@@ -1,46 +1,18 @@
-"""Rules as the UPF carries them out: packets before and after, counters that agree, refusals of the UPF, reports."""
+"""Rules as the UPF carries them out: packets before and after."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from scapy.contrib import pfcp as sc
 
-from core.errors import Rejected, Unavailable
-from tests.upf.pfcp.peer import SCAPY, Peer, Refuse, every, one, usage
-from tests.waiting import until
-from upf_adapter.contract import Counters, TrafficRule
+from core.errors import Rejected
+from tests.upf.pfcp.making import ELSEWHERE, FILTER, FROM_SERVER, TO_N6, TO_SERVER, TO_UE, TUNNEL, Make, rule
+from tests.upf.pfcp.peer import Peer
+from upf_adapter.contract import Counters
 from upf_adapter.flows import Packet
-from upf_adapter.pfcp import PfcpUpf
-from upf_adapter.pfcp.messages import Kind
-
-Make = Callable[..., PfcpUpf]
-FILTER = {"srcAddress": ["10.45.0.2"], "dstAddress": ["203.0.113.5"], "protocol": ["UDP"], "dstPort": ["4000"]}
-APP = {"interfaceType": "IP", "dstIpAddress": "10.60.0.2"}
-TUNNEL = {
-    "interfaceType": "TUNNEL",
-    "tunnelInfo": {"tunnelType": "GTP_U", "tunnelDstAddress": "198.51.100.9", "tunnelSpecificData": {"teid": 5}},
-}
-TO_SERVER = Packet(ip_address("10.45.0.2"), ip_address("203.0.113.5"), 17, 5000, 4000)
-FROM_SERVER = Packet(ip_address("203.0.113.5"), ip_address("10.45.0.2"), 17, 4000, 5000)
-ELSEWHERE = Packet(ip_address("10.45.0.2"), ip_address("203.0.113.6"), 17, 5000, 4000)
-TO_N6 = {"action": "FORW", "to": 1, "instance": "internet", "kind": 17}
-TO_UE = {"action": "FORW", "to": 0, "outer": (77, "192.0.2.7"), "kind": 11}
-
-
-def rule(action: str, key: str = "app/r1", **changes: Any) -> TrafficRule:
-    targets = {"FORWARD_DECAPSULATED": (APP,), "FORWARD_ENCAPSULATED": (TUNNEL,), "DUPLICATE_ENCAPSULATED": (TUNNEL,)}
-    whole = {
-        "filter_type": "FLOW",
-        "priority": 10,
-        "filters": (FILTER,),
-        "destinations": targets.get(action, ()),
-    } | changes
-    return TrafficRule(id=key, action=action, **whole)
 
 
 def test_without_rules_packets_go_to_n6_and_back(peer: Peer, adapter: Make) -> None:
@@ -178,243 +150,21 @@ def test_a_pool_of_ues_is_matched_by_the_filters(peer: Peer, adapter: Make) -> N
     }
 
 
-# Counters
+def test_ipv6_is_steered_by_traffic_class(peer: Peer, adapter: Make) -> None:
+    both = {"ue": ["10.45.0.2", "2001:db8:45::/64"], "radio": {"address": "192.0.2.7", "teid": 77}}
+    upf = adapter(sessions=[both], destinations={"2001:db8:60::/48": "mec.apps"})
+    app = {"interfaceType": "IP", "dstIpAddress": "2001:db8:60::2"}
+    found = {"dstAddress": ["2001:db8:c::/48"], "tC": 184}
+    upf.put(rule("FORWARD_DECAPSULATED", filters=(found,), destinations=(app,)))
+    packet = Packet(ip_address("2001:db8:45::9"), ip_address("2001:db8:c::1"), 17, 1, 2, dscp=46)
+    assert peer.packet(packet)["instance"] == "mec.apps"
+    assert peer.packet(dataclasses.replace(packet, dscp=0)) == TO_N6
+    assert peer.packet(dataclasses.replace(packet, src=ip_address("2001:db8:46::9"))) == {"action": "none"}
+    assert peer.packet(TO_SERVER) == TO_N6
 
 
-def test_the_counters_agree_with_the_packets(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    upf.put(rule("PASSTHROUGH", "app/r2", filters=({"dstPort": ["53"]},)))
-    for _ in range(3):
-        peer.packet(TO_SERVER, octets=100)
-    assert upf.counters() == {"app/r1": Counters(3, 300), "app/r2": Counters(0, 0)}
-    peer.packet(FROM_SERVER, uplink=False, octets=50)
-    peer.packet(ELSEWHERE)
-    assert upf.counters()["app/r1"] == Counters(4, 350)
-    assert upf.counters()["app/r1"] == Counters(4, 350), "a report tells what came since the one before"
-
-
-def test_a_lost_usage_report_is_not_lost(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    peer.packet(TO_SERVER)
-    peer.mute = 1
-    assert upf.counters() == {"app/r1": Counters(1, 100)}
-
-
-def test_a_rule_that_is_put_anew_counts_from_zero(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    peer.packet(TO_SERVER)
-    upf.counters()
-    upf.delete("app/r1")
-    upf.put(rule("DROP", "app/other"))
-    assert upf.counters() == {"app/other": Counters(0, 0)}
-
-
-def test_a_rule_that_changes_keeps_its_count(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    peer.packet(TO_SERVER)
-    upf.put(rule("FORWARD_DECAPSULATED", priority=3))
-    assert upf.counters() == {"app/r1": Counters(1, 100)}
-
-
-def test_many_counters_are_asked_in_parts(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.replace([rule("DROP", f"app/{number:02}", filters=({"dstPort": [str(number + 1)]},)) for number in range(20)])
-    before = len(peer.requests)
-    assert len(upf.counters()) == 20
-    assert [len(every(each, sc.IE_QueryURR)) for each in peer.requests[before:]] == [15, 5]
-
-
-def test_a_report_that_the_upf_sends_by_itself_counts(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    peer.packet(TO_SERVER)
-    (held,) = peer.sessions.values()
-    with SCAPY:
-        report = usage(sc.IE_UsageReport_SRR, held, 1)
-        number = peer.ask(sc.PFCPSessionReportRequest(IE_list=[sc.IE_ReportType(USAR=1), report]), seid=held.cp_seid)
-    until(lambda: peer.answered(number))
-    assert upf.counters() == {"app/r1": Counters(1, 100)}
-
-
-def test_without_counters_no_urr_is_made(peer: Peer, adapter: Make) -> None:
-    upf = adapter(counters=False)
-    upf.put(rule("DROP"))
-    (held,) = peer.sessions.values()
-    assert held.urrs == {}
-    assert upf.counters() == {}
-    assert not upf.capabilities().counters
-
-
-def test_counters_of_lost_sessions_are_unavailable(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    peer.restart()
-    peer.heartbeat()
-    until(lambda: not upf.intact())
-    with pytest.raises(Unavailable, match="lost its sessions"):
-        upf.counters()
-
-
-# Session reports
-
-
-def report(peer: Peer, seid: int, *elements: Any) -> Any:
-    with SCAPY:
-        number = peer.ask(sc.PFCPSessionReportRequest(IE_list=list(elements)), seid=seid)
-    (answer,) = until(lambda: peer.answered(number))
-    return answer
-
-
-def test_buffered_traffic_that_is_reported_for_a_drop_is_acknowledged(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    (seid,) = peer.sessions
-    data = sc.IE_DownlinkDataReport(IE_list=[sc.IE_PDR_Id(id=3)])
-    answer = report(peer, upf.sessions[0].seid, sc.IE_ReportType(DLDR=1), data)
-    assert answer.message_type == Kind.REPORT_ANSWER
-    assert (answer.seid, one(answer, sc.IE_Cause).cause) == (seid, 1)
-    assert upf.intact()
-
-
-def test_a_report_about_a_session_that_we_do_not_have_is_refused(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    answer = report(peer, 1, sc.IE_ReportType(DLDR=1))
-    assert (answer.seid, one(answer, sc.IE_Cause).cause) == (0, 65)
-
-
-def test_a_report_without_its_type_is_refused(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.put(rule("DROP"))
-    answer = report(peer, upf.sessions[0].seid, sc.IE_PDR_Id(id=1))
-    assert one(answer, sc.IE_Cause).cause == 66
-
-
-# What the UPF refuses
-
-
-def no_port(port: int, cause: int = 73) -> Callable[[Any], None]:
-    """Refuse every message that has a filter on this port."""
-
-    def mood(request: Any) -> None:
-        if request.message_type in (50, 52) and f" {port} " in repr(request):
-            raise Refuse(cause, 3)
-
-    return mood
-
-
-def numbered(count: int) -> list[TrafficRule]:
-    return [
-        rule("DROP", f"app/{port}", filters=({"dstPort": [str(port)], "protocol": ["UDP"]},))
-        for port in range(1, count + 1)
-    ]
-
-
-def test_a_rule_that_the_upf_refuses_is_told_with_its_words_and_the_others_are_in_force(
-    peer: Peer, adapter: Make
-) -> None:
-    peer.mood = no_port(3)
-    outcome = adapter().replace(numbered(5))
-    assert outcome.in_force == {"app/1", "app/2", "app/4", "app/5"}
-    problem = outcome.problems["app/3"]
-    assert isinstance(problem, Rejected)
-    assert (
-        problem.detail
-        == "the UPF refuses the change: rule creation or modification failure (cause 73), because of PDR 3"
-    )
-    (held,) = peer.sessions.values()
-    assert len(held.pdrs) == 2 + 8
-
-
-def test_a_refused_change_takes_the_old_rule_out(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.replace(numbered(2))
-    peer.mood = no_port(3)
-    with pytest.raises(Rejected, match="because of PDR 3"):
-        upf.put(rule("DROP", "app/1", filters=({"dstPort": ["3"], "protocol": ["UDP"]},)))
-    assert set(upf.rules()) == {"app/2"}
-    (held,) = peer.sessions.values()
-    assert len(held.pdrs) == 2 + 2
-    assert upf.intact()
-
-
-def test_a_upf_without_room_is_worth_a_retry(peer: Peer, adapter: Make) -> None:
-    peer.mood = no_port(1, cause=75)
-    upf = adapter()
-    with pytest.raises(Unavailable, match=r"no resources available \(cause 75\)"):
-        upf.put(numbered(1)[0])
-    peer.mood = lambda request: None
-    upf.put(numbered(1)[0])
-    assert upf.intact()
-
-
-def test_what_one_session_refuses_is_in_none(peer: Peer, adapter: Make) -> None:
-    sessions = [
-        {"ue": [f"10.45.0.{number}"], "radio": {"address": "192.0.2.7", "teid": 70 + number}} for number in (2, 3)
-    ]
-    upf = adapter(sessions=sessions)
-
-    def mood(request: Any) -> None:
-        if "203.0.113.5 to 10.45.0.3" in repr(request):
-            raise Refuse(73)
-
-    peer.mood = mood
-    outcome = upf.replace([rule("DROP", filters=({"dstAddress": ["203.0.113.5"]},)), *numbered(1)])
-    assert outcome.in_force == {"app/1"}
-    assert [len(held.pdrs) for held in peer.sessions.values()] == [4, 4]
-
-
-def test_a_upf_that_refuses_the_session_itself_is_told_as_that(peer: Peer, adapter: Make) -> None:
-    def mood(request: Any) -> None:
-        if request.message_type == 50:
-            raise Refuse(69)
-
-    peer.mood = mood
-    upf = adapter()
-    with pytest.raises(Rejected, match="mandatory information element incorrect"):
-        upf.replace(numbered(2))
-    assert upf.rules() == {}
-    assert not upf.intact() or not upf.sessions[0].alive
-
-
-# Messages
-
-
-def test_a_whole_set_goes_in_as_few_messages_as_it_fits_into(peer: Peer, adapter: Make) -> None:
-    upf = adapter(message_octets=1400)
-    upf.replace(numbered(40))
-    sizes = [len(each.original) for each in peer.requests if each.message_type in (50, 52)]
-    assert max(sizes) <= 1400
-    assert len(sizes) <= sum(sizes) // 1400 + 3
-    large = adapter(message_octets=60000)
-    before = len(peer.requests)
-    large.replace(numbered(40))
-    assert sum(each.message_type in (50, 52) for each in peer.requests[before:]) == 1
-
-
-def test_a_set_that_is_in_force_sends_nothing(peer: Peer, adapter: Make) -> None:
-    upf = adapter()
-    upf.replace(numbered(3))
-    before = len(peer.requests)
-    assert upf.replace(numbered(3)).in_force == {"app/1", "app/2", "app/3"}
-    assert len(peer.requests) == before
-
-
-def test_a_rule_larger_than_a_message_goes_alone(peer: Peer, adapter: Make) -> None:
-    upf = adapter(message_octets=500)
-    large = rule("DROP", filters=({"dstPort": [str(port) for port in range(100, 120)], "protocol": ["UDP", "TCP"]},))
-    upf.replace([*numbered(2), large])
-    assert set(upf.rules()) == {"app/1", "app/2", "app/r1"}
-    assert max(len(each.original) for each in peer.requests) > 1000
-
-
-def test_more_rules_than_the_upf_holds_are_refused_the_lowest_priority_first(peer: Peer, adapter: Make) -> None:
-    upf = adapter(most_pdrs=6)
-    rules = [dataclasses.replace(each, priority=9 - at) for at, each in enumerate(numbered(3))]
-    outcome = upf.replace(rules)
-    assert outcome.in_force == {"app/2", "app/3"}
-    assert "6" in outcome.problems["app/1"].detail
+def test_a_network_instance_may_be_plain_text(peer: Peer, adapter: Make) -> None:
+    adapter(instance_form="text").put(rule("FORWARD_DECAPSULATED"))
+    (request,) = [each for each in peer.requests if each.message_type == 50]
+    assert b"\x00\x16\x00\x08mec.apps" in bytes(request.original)
+    assert b"\x03mec\x04apps" not in bytes(request.original)
