@@ -247,7 +247,7 @@ def populate(folder: Path, services: int) -> tuple[dict[str, str], str]:
     folder.mkdir()
     environment = {
         **os.environ, "MEP_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "mep.settings", "MEP_RATE_PER_APP": "1000000",
-        "MEP_RATE_BURST": "1000000", "MEP_MAX_SERVICES_PER_APP": str(services + 1000),
+        "MEP_RATE_BURST": "1000000", "MEP_LOG_LEVEL": "ERROR", "MEP_MAX_SERVICES_PER_APP": str(services + 1000),
     }  # fmt: skip
     made = subprocess.run(
         [sys.executable, "-c", _POPULATE, str(services), str(folder / "body")],
