@@ -160,6 +160,10 @@ STATE_PASSPHRASE: str = env(
 # --- user plane and DNS ---
 UPF: str = env("UPF", "memory", help="short name of the UPF adapter")
 UPF_CONFIG: str = env("UPF_CONFIG", "", help="JSON file with the options of the UPF adapter; empty: its defaults")
+UPF_NOTIFY_ROOT: str = env(
+    "UPF_NOTIFY_ROOT", "", help="address under which the 5G core reaches this MEP; empty: MEP_API_ROOT"
+).rstrip("/")
+UPF_EVENTS_KEPT: int = env("UPF_EVENTS_KEPT", 1000, cast=int, help="notifications of the user plane that are kept")
 DNS_BIND: list[str] = env(
     "DNS_BIND", ["127.0.0.1", "::1"], cast=words, help="addresses that the DNS responder listens on"
 )
@@ -210,7 +214,7 @@ VAR.mkdir(parents=True, exist_ok=True, mode=0o700)
 # --- Django ---
 # Nothing of Django is signed here: no sessions, no cookies, no forms. The key only has to be unguessable.
 SECRET_KEY = os.urandom(32).hex()
-INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent", "mep.console"]
+INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent", "mep.console", "mep.upf"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "mep.urls"
 ALLOWED_HOSTS = ["*"]  # links are built from known names only, see mep/mp1/links.py

@@ -17,6 +17,7 @@ registry: Registry[type[UpfAdapter]] = Registry(
         "nef": "upf_adapter.nef:NefUpf",
         "pcf": "upf_adapter.pcf:PcfUpf",
         "pfcp": "upf_adapter.pfcp:PfcpUpf",
+        "nftables": "upf_adapter.nftables:NftablesUpf",
     },
 )
 

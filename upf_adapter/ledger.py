@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -21,16 +23,16 @@ SLACK = 1000
 class Ledger:
     """The facts; without a path they are kept in memory only. The file is readable by its owner alone."""
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", slack: int = SLACK) -> None:
         self.path = Path(path) if path else None
         self.facts: dict[str, Any] = {}
-        self._lines = 0
+        self._lines, self._slack = 0, slack
         if self.path is not None:
             self._load(self.path)
 
     def put(self, key: str, fact: Any) -> None:
         """Remember a fact, which must be JSON."""
-        if self.facts.get(key) != fact:
+        if key not in self.facts or self.facts[key] != fact:
             self.facts[key] = fact
             self._write([key, fact])
 
@@ -39,6 +41,19 @@ class Ledger:
         if key in self.facts:
             del self.facts[key]
             self._write([key])
+
+    def keep(self, kind: Any, prefix: str = "") -> dict[str, Any]:
+        """Return the facts under `prefix` as `kind`, without the prefix; those of another shape are forgotten."""
+        found = {}
+        for key, fact in list(self.facts.items()):
+            if not key.startswith(prefix):
+                continue
+            try:
+                found[key.removeprefix(prefix)] = msgspec.convert(fact, kind)
+            except msgspec.ValidationError as problem:
+                log.warning("what the state file says about %s is left out: %s", key, problem)
+                self.drop(key)
+        return found
 
     def _load(self, path: Path) -> None:
         try:
@@ -66,7 +81,7 @@ class Ledger:
     def _write(self, line: list[Any]) -> None:
         if self.path is None:
             return
-        if self._lines > len(self.facts) + SLACK:
+        if self._lines > len(self.facts) + self._slack:
             self._compact(self.path)
             return
         self._lines += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.errors import Invalid
@@ -53,7 +53,8 @@ def check(rule: TrafficRule, can: Capabilities, upf: str) -> tuple[Match, ...]:
 def interface(target: Any) -> str:
     """Return the kind of a DestinationInterface as capabilities name it: IP, MAC, TUNNEL/GTP_U, TUNNEL/GRE."""
     kind = str(target.get("interfaceType", ""))
-    return f"TUNNEL/{(target.get('tunnelInfo') or {}).get('tunnelType', '')}" if kind == "TUNNEL" else kind
+    info = target.get("tunnelInfo")
+    return f"TUNNEL/{info.get('tunnelType', '') if isinstance(info, Mapping) else ''}" if kind == "TUNNEL" else kind
 
 
 def _check_filter(match: Match, raw: Any, place: str, can: Capabilities, upf: str) -> None:

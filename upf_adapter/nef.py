@@ -46,8 +46,19 @@ class Held:
     rule: TrafficRule | None = None
     #: It is not in force as it was sent, so it is sent again.
     renew: bool = False
+    #: The transaction of a change of ours that is under way: if the NEF shows it, it was carried out.
+    awaited: str = ""
     #: What the NEF showed of it first: another picture later is a foreign hand.
     picture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the state file has of one rule."""
+
+    subscription: str
+    transaction: str
+    rule: TrafficRule
 
 
 class NefUpf(UpfAdapter):
@@ -63,6 +74,7 @@ class NefUpf(UpfAdapter):
         self.client.check_secrets(options.url)
         self.base = f"{options.url}/{API}/{quote(options.af_id, safe='')}/subscriptions"
         self.ledger = Ledger(options.state_file)
+        self._known: dict[str, Known] = self.ledger.keep(Known)
         self.setbacks = Setbacks(options.retry_first, options.retry_longest)
         self._held: dict[str, Held] = {}
         self._twins: dict[str, list[str]] = {}
@@ -111,7 +123,7 @@ class NefUpf(UpfAdapter):
             body |= {
                 "subscribedEvents": ["UP_PATH_CHANGE"],
                 "dnaiChgType": options.dnai_change,
-                "notificationDestination": f"{options.notification_url.rstrip('/')}/nef",
+                "notificationDestination": _destination(options.notification_url),
                 **({"afAckInd": True} if options.acknowledge else {}),
             }
         return {**body, "afTransId": self._transaction(rule, body)}
@@ -128,14 +140,14 @@ class NefUpf(UpfAdapter):
             held.rule = rule
         else:
             self._send(rule, body, held)
-        self._remember(rule.id)
-        self._drop_twins(rule.id)
+        self._remember(rule.id, rule)
+        self._drop_twins(rule.id, "")
 
     def delete(self, rule_id: str) -> None:
         self._fresh()
-        self._drop_twins(rule_id)
+        self._drop_twins(rule_id, "")
         self._remove_held(rule_id)
-        self.ledger.drop(rule_id)
+        self._forget(rule_id)
         self.setbacks.forget(rule_id)
         self._gone.discard(rule_id)
 
@@ -155,8 +167,7 @@ class NefUpf(UpfAdapter):
         if not self._gone and now >= self._look_at:
             try:
                 self._read()
-                for rule_id in list(self._twins):
-                    self._drop_twins(rule_id)
+                self._drop_twins(*self._twins)
             except BreakwaterError as problem:
                 # Nothing is known to be lost; whether the NEF is there is told by `ping` and by each change.
                 log.info("the NEF could not be asked for our subscriptions: %s", problem.detail)
@@ -209,7 +220,7 @@ class NefUpf(UpfAdapter):
         listed = answer.json() if answer.status == 200 and answer.content else []
         if not isinstance(listed, list):
             raise sbi.Nonsense("The NEF answered something that is no list of subscriptions")
-        by_subscription = {fact["subscription"]: key for key, fact in self.ledger.facts.items()}
+        by_subscription = {known.subscription: key for key, known in self._known.items()}
         found: dict[str, Held] = {}
         twins: dict[str, list[str]] = {}
         for item in listed:
@@ -220,8 +231,10 @@ class NefUpf(UpfAdapter):
             if rule_id is None and not held.transaction and held.subscription in by_subscription:
                 # A NEF that drops the afTransId: then our own record tells.
                 rule_id = by_subscription[held.subscription]
-                held.transaction = self.ledger.facts[rule_id]["transaction"]
+                held.transaction = self._known[rule_id].transaction
             if rule_id is None:
+                if not held.transaction and self._calls_us(item):
+                    twins.setdefault("", []).append(held.subscription)
                 continue
             before = self._held.get(rule_id)
             if rule_id in found:
@@ -233,26 +246,27 @@ class NefUpf(UpfAdapter):
         self._gone |= self._held.keys() - found.keys()
         for rule_id, held in found.items():
             self._recognise(rule_id, held)
-        for rule_id in self.ledger.facts.keys() - found.keys():
-            self.ledger.drop(rule_id)
+        for rule_id in self._known.keys() - found.keys():
+            self._forget(rule_id)
         self._held, self._twins, self._stale = found, twins, False
 
     def _recognise(self, rule_id: str, held: Held) -> None:
         """Fill in which rule a listed subscription stands for, unless a foreign hand has changed it."""
         before = self._held.get(rule_id)
         if before is not None and before.subscription == held.subscription:
+            if before.awaited == held.transaction != before.transaction:
+                return
             held.rule = before.rule
             held.renew = before.renew or before.transaction != held.transaction
             held.renew |= before.picture not in ("", held.picture)
             if held.renew and not before.renew:
                 self._gone.add(rule_id)
             return
-        fact = self.ledger.facts.get(rule_id)
-        if fact is not None and fact["transaction"] == held.transaction:
-            rule = msgspec.convert(fact["rule"], TrafficRule)
+        known = self._known.get(rule_id)
+        if known is not None and known.transaction == held.transaction:
             try:
                 # Under changed options the same rule is another subscription.
-                held.rule = rule if self.body(rule)["afTransId"] == held.transaction else None
+                held.rule = known.rule if self.body(known.rule)["afTransId"] == held.transaction else None
             except Invalid:
                 held.rule = None
 
@@ -261,6 +275,7 @@ class NefUpf(UpfAdapter):
         # Whatever happens now, the NEF's list tells afterwards; only a clear answer makes that unnecessary.
         self._stale = True
         if held is not None and held.target == target:
+            held.awaited = body["afTransId"]
             answer = self.client.send(
                 "PUT", f"{self.base}/{quote(held.subscription, safe='')}", body, fine=(404, 405, 501)
             )
@@ -285,15 +300,24 @@ class NefUpf(UpfAdapter):
         self._held[rule.id] = Held(subscription, body["afTransId"], target, rule)
         self._stale = False
 
-    def _remember(self, rule_id: str) -> None:
+    def _remember(self, rule_id: str, rule: TrafficRule) -> None:
         held = self._held[rule_id]
-        assert held.rule is not None
-        fact = {"subscription": held.subscription, "transaction": held.transaction, "rule": asdict(held.rule)}
-        self.ledger.put(rule_id, msgspec.to_builtins(fact))
+        self._known[rule_id] = Known(held.subscription, held.transaction, rule)
+        self.ledger.put(rule_id, msgspec.to_builtins(asdict(self._known[rule_id])))
 
-    def _drop_twins(self, rule_id: str) -> None:
-        for subscription in self._twins.pop(rule_id, []):
-            self._remove(subscription)
+    def _forget(self, rule_id: str) -> None:
+        self._known.pop(rule_id, None)
+        self.ledger.drop(rule_id)
+
+    def _drop_twins(self, *rule_ids: str) -> None:
+        for rule_id in rule_ids:
+            for subscription in self._twins.pop(rule_id, []):
+                self._remove(subscription)
+
+    def _calls_us(self, item: dict[str, Any]) -> bool:
+        """Return whether a subscription without afTransId is ours: nobody else knows where we listen."""
+        url = self.options.notification_url
+        return bool(url) and item.get("notificationDestination") == _destination(url)
 
     def _remove_held(self, rule_id: str) -> None:
         held = self._held.pop(rule_id, None)
@@ -333,6 +357,10 @@ class NefUpf(UpfAdapter):
             return base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)).decode()
         except (binascii.Error, ValueError):
             return None
+
+
+def _destination(url: str) -> str:
+    return f"{url.rstrip('/')}/nef"
 
 
 def _held(item: Any) -> Held | None:

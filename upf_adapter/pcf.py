@@ -48,7 +48,7 @@ class Session:
     id: str
     attempt: str
     ue: str
-    rule: dict[str, Any]
+    rule: TrafficRule
     #: What can be patched, in every version that the PCF may have.
     sent: list[dict[str, Any]]
     #: It is not in force as it was asked for, so it is made anew.
@@ -85,11 +85,8 @@ class PcfUpf(UpfAdapter):
         )
         self.ledger = Ledger(options.state_file)
         self.setbacks = Setbacks(options.retry_first, options.retry_longest)
-        self._sessions = {
-            key.removeprefix("rule:"): msgspec.convert(fact, Session)
-            for key, fact in self.ledger.facts.items()
-            if key.startswith("rule:")
-        }
+        self._sessions: dict[str, Session] = self.ledger.keep(Session, "rule:")
+        self.ledger.keep(str, "attempt:")
         self._gone: set[str] = set()
         self._mute: set[str] = set()
         self._look_at, self._last_looked = 0.0, ""
@@ -119,7 +116,7 @@ class PcfUpf(UpfAdapter):
         session = self._sessions.get(rule.id)
         if session is not None and session.ue == str(wish.ue) and not session.renew:
             if session.sent == [wish.form] or self._change(session, wish):
-                session.rule = msgspec.to_builtins(asdict(rule))
+                session.rule = rule
                 self._keep(rule.id, session)
                 return
         elif session is not None:
@@ -206,7 +203,7 @@ class PcfUpf(UpfAdapter):
         other = TrafficRule(rule_id, "", 0, (), "")
         if session.renew:
             return other
-        rule = msgspec.convert(session.rule, TrafficRule)
+        rule = session.rule
         try:
             # Under changed options the same rule is another session.
             return rule if session.sent == [self._wish(rule).form] else other
@@ -261,9 +258,7 @@ class PcfUpf(UpfAdapter):
         session_id = sbi.last_segment(answer.location)
         if not session_id:
             raise sbi.Nonsense("The PCF made a session and does not say where")
-        made = Session(
-            binding.pcf, session_id, attempt, str(wish.ue), msgspec.to_builtins(asdict(wish.rule)), [wish.form]
-        )
+        made = Session(binding.pcf, session_id, attempt, str(wish.ue), wish.rule, [wish.form])
         self._keep(wish.rule.id, made)
         self.ledger.drop(f"attempt:{attempt}")
         if "afRoutReq" in wish.form and self.options.insist_on_routing and sessions.routes(answer.object()) is False:

@@ -102,7 +102,10 @@ def last_segment(url: Any) -> str:
     """
     if not isinstance(url, str) or len(url) > 2000:
         return ""
-    found = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) if "/" in url else ""
+    try:
+        found = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) if "/" in url else ""
+    except ValueError:
+        return ""
     return found if found not in (".", "..") and found.isprintable() else ""
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
+from django.db.models import Case, Count, IntegerField, Max, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
@@ -25,17 +25,20 @@ def seen(alarm: Alarm) -> bool:
     return note is not None and note.at >= alarm.updated_at
 
 
+def worst_first(rows: QuerySet[Alarm]) -> QuerySet[Alarm]:
+    """Return alarms by severity, the newest of each first."""
+    ranks = (When(severity=each, then=Value(at)) for at, each in enumerate(Severity))
+    return rows.order_by(Case(*ranks, output_field=IntegerField()), "-updated_at")
+
+
 @require_safe
 def alarms(request: HttpRequest) -> HttpResponse:
     """GET /alarms"""
     sought, show = words_of(request), words_of(request, "show")
 
     def build() -> dict[str, Any]:
-        rank = Case(
-            *(When(severity=each, then=Value(at)) for at, each in enumerate(Severity)), output_field=IntegerField()
-        )
         rows = Alarm.objects.select_related("acknowledgement").filter(cleared_at__isnull=show != "cleared")
-        rows = rows.order_by("-updated_at") if show == "cleared" else rows.order_by(rank, "-updated_at")
+        rows = rows.order_by("-updated_at") if show == "cleared" else worst_first(rows)
         if sought:
             rows = rows.filter(Q(text__icontains=sought) | Q(kind__icontains=sought) | Q(subject__icontains=sought))
         page = paged(request, rows)

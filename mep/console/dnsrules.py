@@ -42,11 +42,14 @@ def dns(request: HttpRequest) -> HttpResponse:
         return {"rows": page, **rules.asked(request)}
 
     # The tester asks by GET, so that a query can be kept as a link.
-    form = LookupForm(request.GET) if "name" in request.GET else LookupForm(initial={"kind": "A"})
+    form = LookupForm({"source": "127.0.0.1", **request.GET.dict()}) if "name" in request.GET else LookupForm()
     tested: dict[str, Any] = {}
     if not request.headers.get("HX-Request") and form.is_bound and form.is_valid():
-        name, kind, scope = (form.cleaned_data[each] for each in ("name", "kind", "scope"))
-        tested = {"asked": f"{name} {kind}", "found": by_rules(name, kind, scope), "wire": by_wire(name, kind)}
+        name, kind, source = (form.cleaned_data[each] for each in ("name", "kind", "source"))
+        try:
+            tested = {"asked": f"{name} {kind}", "found": by_rules(name, kind, source), "wire": by_wire(name, kind)}
+        except BreakwaterError as error:
+            form.blame(error)
     return live(request, "dns", token(), build, form=form, **tested)
 
 

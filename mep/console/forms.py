@@ -43,7 +43,7 @@ class ConsoleForm(forms.Form):
             places = [{"field": place, "detail": error.detail}]
         for each in places:
             field = self._field_of(str(each.get("field", "")))
-            self.add_error(field, str(each.get("detail", error.detail)))
+            self.add_error(field, _sentence(str(each.get("detail", error.detail))))
         self._mark()
 
     def _field_of(self, place: str) -> str | None:
@@ -100,13 +100,16 @@ class LookupForm(ConsoleForm):
     kind = forms.ChoiceField(
         label="Type", choices=[(each, each) for each in ("A", "AAAA", "HTTPS", "CNAME", "TXT")], initial="A"
     )
-    scope = forms.CharField(
-        label="Asked from scope",
-        required=False,
-        max_length=64,
-        help_text="Empty: a client in no scope.",
-        widget=forms.TextInput(attrs={"placeholder": "everybody"}),
+    source = forms.CharField(
+        label="Asked by",
+        max_length=45,
+        initial="127.0.0.1",
+        help_text="The client's address; it decides about scopes.",
     )
+
+    def clean_source(self) -> str:
+        """Return the client's address."""
+        return str(_address(self.cleaned_data["source"]))
 
     def clean_name(self) -> str:
         """Return the name as rules have it."""
@@ -121,9 +124,7 @@ class PacketForm(ConsoleForm):
 
     src = forms.CharField(label="From (UE)", max_length=45, initial="10.45.0.7")
     dst = forms.CharField(label="To", max_length=45, initial="203.0.113.10")
-    protocol = forms.CharField(
-        label="Protocol", max_length=20, initial="UDP", help_text="TCP, UDP, ICMP … or a number."
-    )
+    protocol = forms.CharField(label="Protocol", max_length=20, initial="UDP", help_text="A name or a number.")
     src_port = forms.IntegerField(label="Source port", min_value=0, max_value=65535, initial=40000)
     dst_port = forms.IntegerField(label="Target port", min_value=0, max_value=65535, initial=443)
     dscp = forms.IntegerField(label="DSCP", min_value=0, max_value=63, initial=0)
@@ -141,7 +142,7 @@ class PacketForm(ConsoleForm):
         try:
             return flows.protocol(str(self.cleaned_data["protocol"]).strip())
         except BreakwaterError as error:
-            raise forms.ValidationError(error.context["errors"][0]["detail"]) from None
+            raise forms.ValidationError("This is no protocol.") from error
 
     def clean(self) -> dict[str, Any]:
         """Both ends are of one family."""
@@ -163,6 +164,11 @@ class PacketForm(ConsoleForm):
             data["dst_port"] if ported else 0,
             data["dscp"],
         )
+
+
+def _sentence(detail: str) -> str:
+    """Return a detail of a service ("is no port") as it stands beside a field."""
+    return f"This {detail}" if detail.startswith(("is ", "must ")) else f"{detail[:1].upper()}{detail[1:]}"
 
 
 def _address(text: str) -> flows.IpAddress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from dataclasses import dataclass, field
 
@@ -11,10 +10,8 @@ import dns.message
 import dns.rcode
 from django.conf import settings
 
-from mep.dns.table import Table
-from mep.dns.wire import wire_name
+from mep.dns.services import resolve
 from mep.mp1.models import DnsRule
-from mep.mp1.states import RuleState
 
 #: Seconds that the running responder gets.
 PATIENCE = 1.5
@@ -22,7 +19,7 @@ PATIENCE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the rules say: the sentence, the answers, the rules behind them."""
+    """What the rules say: the sentence, the answers, the rules behind them, and those about the name that were not used."""
 
     text: str
     answers: tuple[str, ...] = ()
@@ -40,39 +37,13 @@ class Wire:
     problem: str = ""
 
 
-def by_rules(name: str, kind: str, scope: str = "") -> Found:
-    """Say what the rules of this node answer to a query; one query to the database."""
+def by_rules(name: str, kind: str, source: str) -> Found:
+    """Say what a client at `source` is answered by the rules of this node; `Invalid` when that cannot be asked."""
+    told = resolve(name, kind, source)
     rows = list(DnsRule.objects.filter(domain_name=name).select_related("app"))
-    active = [row for row in rows if row.state == RuleState.ACTIVE and row.scope in ("", scope)]
-    # Answers for the asker's scope stand before those for everybody.
-    active = [row for row in active if row.scope == scope] or active
-    sleeping = tuple(row for row in rows if row not in active)
-    table = Table([(row.domain_name, row.family, row.address, row.ttl) for row in active], default_ttl=settings.DNS_TTL)
-    if table.find(wire_name(name)) is None:
-        if settings.DNS_UPSTREAMS:
-            servers = ", ".join(address for address, _ in settings.DNS_UPSTREAMS)
-            return Found(f"No active rule is about this name: the query is forwarded to {servers}.", sleeping=sleeping)
-        return Found(
-            "No active rule is about this name, and no upstream resolver is set: the query is refused.",
-            sleeping=sleeping,
-        )
-    family = {"A": "IP_V4", "AAAA": "IP_V6"}.get(kind)
-    ttl = min(settings.DNS_TTL if row.ttl is None else row.ttl for row in active)
-    fitting = [row for row in active if row.family == family]
-    if not fitting:
-        return Found(
-            f"A rule is about this name, but none has {'an' if kind == 'A' or kind == 'AAAA' else 'a'} {kind} answer:"
-            " the responder says that there is no such record, so that the client does not ask elsewhere.",
-            rules=tuple(active),
-            sleeping=sleeping,
-        )
-    addresses = sorted({row.address for row in fitting}, key=lambda text: int(ipaddress.ip_address(text)))
-    return Found(
-        f"The rules answer, and the answer may be kept for {ttl} seconds.",
-        tuple(addresses),
-        tuple(fitting),
-        sleeping,
-    )
+    used = tuple(row for row in rows if str(row) in told.rules)
+    text = f"{told.text[:1].upper()}{told.text[1:]}."
+    return Found(text, told.addresses, used, tuple(row for row in rows if row not in used))
 
 
 def responder() -> tuple[str, int]:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from core.errors import BreakwaterError
 from mep.agent import store
 from mep.console import ring
+from mep.console.alarms import worst_first
 from mep.console.centre import link_in_words
 from mep.console.frame import adapter, live, token
 from mep.console.lookup import ask, responder
@@ -82,7 +83,7 @@ def _facts() -> dict[str, Any]:
             octets=Sum("octets"),
             counted_at=Max("counted_at"),
         ),
-        "alarms": list(Alarm.objects.filter(cleared_at=None).select_related("acknowledgement")[:5]),
+        "alarms": list(worst_first(Alarm.objects.filter(cleared_at=None))[:5]),
         "trouble": ring.read(settings.VAR / "log", level="WARNING", most=5),
         **_plane(),
         "dns_at": "{} port {}".format(*responder()),

@@ -55,7 +55,7 @@ class RingHandler(logging.Handler):
         try:
             line = json.dumps(
                 {
-                    "at": round(record.created, 3),
+                    "at": record.created,
                     "level": record.levelname,
                     "process": self.process,
                     "logger": record.name,
@@ -120,7 +120,9 @@ def read(folder: Path, *, level: str = "", words: str = "", process: str = "", m
         if (LEVELS.index(line.level) if line.level in LEVELS else 1) >= least
         and sought in f"{line.process} {line.logger} {line.text}".casefold()
     ]
-    return sorted(found, key=lambda line: -line.at)[:most]
+    # Within one moment the later line of a file is the newer one.
+    newest = sorted(enumerate(found), key=lambda pair: (pair[1].at, pair[0]), reverse=True)
+    return [line for _, line in newest[:most]]
 
 
 def processes(folder: Path) -> list[str]:
@@ -140,7 +142,8 @@ def mark(folder: Path) -> str:
 
 
 def _lines(folder: Path, process: str) -> Iterator[Line]:
-    for path in folder.glob("*.jsonl"):
+    # What was pushed out comes before what is written now.
+    for path in sorted(folder.glob("*.jsonl"), key=lambda path: ".old." not in path.name):
         if process and path.name.split(".")[0] != process:
             continue
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from typing import Any
@@ -10,6 +11,7 @@ from django import forms
 
 from core.errors import BreakwaterError
 from mep.console.forms import ConsoleForm
+from mep.dns.models import DnsScope
 from mep.mp1.models import App, DnsRule, TrafficRule
 from mep.mp1.states import AppState, RuleState
 from upf_adapter.contract import ACTIONS
@@ -29,6 +31,7 @@ INTERFACES = {
     "TUNNEL/GTP_U": "GTP-U tunnel to an address",
     "TUNNEL/GRE": "GRE tunnel to an address",
 }
+_NAMED = ("IP address", "MAC address")
 #: Fields of the form -> members of a TrafficFilter.
 _LISTS = {
     "src": "srcAddress",
@@ -105,12 +108,15 @@ class DnsForm(RuleForm):
         max_value=2**31 - 1,
         help_text="Empty: the node's default, because apps move.",
     )
-    scope = forms.CharField(
-        label="DNS scope",
-        required=False,
-        max_length=64,
-        help_text="Who gets this answer; empty: everybody.",
-    )
+    scope = forms.ChoiceField(label="Who gets this answer", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        scopes = DnsScope.objects.values_list("name", "kind")[:2000]
+        self.fields["scope"].choices = [  # type: ignore[attr-defined]
+            ("", "Everybody"),
+            *((name, f"Clients in the {kind} scope {name}") for name, kind in scopes),
+        ]
 
     def raw(self) -> dict[str, Any]:
         """Return the DnsRule of MEC 011."""
@@ -209,6 +215,9 @@ class TrafficForm(RuleForm):
                 self.add_error(given[most], f"{data['action']} takes {most or 'no'} target{'s' if most > 1 else ''}.")
             elif len(given) < least:
                 self.add_error("to", f"{data['action']} needs a target.")
+            for name in given[:most]:
+                if not is_address(data[name].strip(), data.get("interface", "IP")):
+                    self.add_error(name, f"{data[name].strip()[:60]!r} is no {_NAMED[data.get('interface') == 'MAC']}.")
         return data
 
     def raw(self) -> dict[str, Any]:
@@ -277,6 +286,17 @@ class TrafficForm(RuleForm):
             kind, address = address_of(target)
             told |= {"interface": kind, name: address}
         return told
+
+
+def is_address(text: str, interface: str) -> bool:
+    """Return whether the text is an address of the kind that the interface takes."""
+    if interface == "MAC":
+        return re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text) is not None
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def fits(rule: TrafficRule) -> bool:

@@ -46,11 +46,13 @@ def outcome(rule: TrafficRule | DnsRule) -> str:
         return "Switched off."
     dns = isinstance(rule, DnsRule)
     if rule.enforcement == Enforcement.IN_FORCE:
-        return "Clients get this answer." if dns else "Packets are steered by it."
+        return "The name server has it." if dns else "The user plane has it: packets that match are treated so."
     if rule.enforcement == Enforcement.REFUSED:
         return f"Refused: {rule.reason}" if rule.reason else "Refused; no reason was given."
     who = "the name server" if dns else "the user plane"
-    return f"Waits for {who}: {rule.reason}" if rule.reason else f"Waits for {who}."
+    if rule.reason:
+        return f"Waits for {who}: {rule.reason}"
+    return f"Waits until {who} has said that it has it."
 
 
 def switcher(kind: type[Any], back: str) -> Any:

@@ -85,7 +85,10 @@ def _pictures(rows: list[TrafficRule]) -> list[picture.Picture]:
     drawn = rows[: picture.MOST]
     hrefs = [reverse("traffic-rule", kwargs={"pk": row.pk}) for row in drawn]
     plane = f"{settings.UPF}"
-    names = {row.app_id: (row.app.name, ", ".join(targets(row.body))) for row in reversed(drawn)}
+    names: dict[str, tuple[str, str]] = {}
+    for row in drawn:
+        where = list(dict.fromkeys([*filter(None, [names.get(row.app_id, ("", ""))[1]]), *targets(row.body)]))
+        names[row.app_id] = (row.app.name, ", ".join(where))
     return [
         picture.name_apps(picture.draw(drawn, hrefs, plane), names),
         picture.draw(drawn, hrefs, plane, narrow=True),

@@ -43,7 +43,7 @@ class Limits:
         network = int(source) >> 64
         known = self._networks.get(network)
         if known is None:
-            make_room(self._networks)
+            make_room(self._networks, MOST)
             known = self._networks[network] = Bucket(self.burst, self._clock())
         return known
 
@@ -58,7 +58,7 @@ class Limits:
         return False
 
 
-def make_room(known: dict[Any, Any], most: int = MOST) -> None:
+def make_room(known: dict[Any, Any], most: int) -> None:
     """Drop the oldest eighth of a full table."""
     if len(known) >= most:
         for key in list(islice(known, most // 8)):

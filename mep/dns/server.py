@@ -1,6 +1,6 @@
 """The responder on the network: UDP and TCP, IPv4 and IPv6, fed by the ACTIVE rules of the node's database.
 
-UDP sockets are drained in batches from the event loop's reader callback, which answers four times as many queries
+UDP sockets are drained in batches from the event loop's reader callback, which answers many times as many queries
 as a datagram protocol does. Before each batch the database is asked whether anything was committed (4 microseconds),
 so a changed rule counts from the next query on and an idle responder does nothing.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from mep.dns import wire
 from mep.dns.backends.embedded import EmbeddedDns
+from mep.dns.batches import Batch
 from mep.dns.feed import Feed
 from mep.dns.forwarder import Forwarder, Server
 from mep.dns.limits import Limits
@@ -26,9 +27,6 @@ from mep.dns.responder import Forward, Responder
 from mep.dns.scopes import Network
 
 log = logging.getLogger(__name__)
-BATCH = 64
-#: What is longer is no query; the rest of such a datagram is lost.
-LONGEST = 4096
 #: TCP connections at a time: of all, and of one source.
 CONNECTIONS, OF_ONE = 256, 64
 #: Seconds that a TCP client may be silent, or slow to read.
@@ -112,7 +110,7 @@ class DnsServer:
                 self._talk, address, port, family=family, reuse_address=True, reuse_port=self.config.shared or None
             )
         )
-        asyncio.get_running_loop().add_reader(udp, self._drain, udp)
+        asyncio.get_running_loop().add_reader(udp, self._drain, udp, Batch(udp))
         self.addresses.append((address, port))
 
     async def close(self) -> None:
@@ -149,24 +147,21 @@ class DnsServer:
 
     # --- UDP ---------------------------------------------------------------------------------------------------------
 
-    def _drain(self, udp: socket.socket) -> None:
+    def _drain(self, udp: socket.socket, batch: Batch) -> None:
         self.refresh()
         reply = self.responder.reply
-        for _ in range(BATCH):
+        for at, (data, source) in enumerate(batch.receive()):
             try:
-                data, source = udp.recvfrom(LONGEST)
-            except OSError:  # nothing more, or an ICMP error of an earlier answer
-                return
-            try:
-                response = reply(data, source[0], udp=True)
+                response = reply(data, source, udp=True)
             except Exception:
                 log.exception("a query of %d bytes could not be handled", len(data))
                 continue
-            if isinstance(response, Forward):
-                assert self._forwarder is not None
-                self._forwarder.ask(data, response.question, _relay(udp, source, data, response))
+            if isinstance(response, bytes):
+                batch.put(at, response)
             elif response is not None:
-                _send(udp, response, source)
+                assert self._forwarder is not None
+                self._forwarder.ask(data, response.question, _relay(udp, batch.address(at), data, response))
+        batch.send()
 
     # --- TCP ---------------------------------------------------------------------------------------------------------
 

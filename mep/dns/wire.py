@@ -140,3 +140,19 @@ def wire_name(name: str) -> bytes:
     """Return a domain name in wire form, lower case."""
     labels = [label.encode("ascii") for label in name.rstrip(".").lower().split(".")]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def count(data: bytes, kind: int) -> int:
+    """Return how many answers in a message are of a kind; `Malformed` when it cannot be read."""
+    _, _, questions, answers, _, _ = _HEADER.unpack_from(data)
+    at, found = 12, 0
+    for _ in range(questions):
+        at = _skip_name(data, at) + 4
+    for _ in range(answers):
+        at = _skip_name(data, at)
+        if at + 10 > len(data):
+            raise Malformed
+        this, _, _, length = _FIXED.unpack_from(data, at)
+        found += this == kind
+        at += 10 + length
+    return found

@@ -26,7 +26,7 @@ def raise_alarm(kind: str, subject: str, severity: Severity, text: str, *, now: 
 
 @transaction.atomic
 def raise_many(kind: str, texts: Mapping[str, str], severity: Severity, *, now: float | None = None) -> None:
-    """Raise one alarm of a kind per subject; the number of queries does not grow with theirs."""
+    """Raise one alarm of a kind per subject, a hundred in a statement."""
     if not texts:
         return
     now = time.time() if now is None else now

@@ -31,7 +31,7 @@ ATTRIBUTES = (
 
 
 @transaction.atomic
-def register(app: App, raw: Any) -> Service:
+def register(app: App, raw: Any, now: float | None = None) -> Service:
     """Register a new service of the app; it may be discovered from now on."""
     wanted = wire.read(wire.ServiceInfo, raw)
     states.may_offer(AppState(app.state))
@@ -39,7 +39,7 @@ def register(app: App, raw: Any) -> Service:
         raise Denied(
             f"This app instance has {settings.MAX_SERVICES_PER_APP} services already, the most that one may have"
         )
-    now = time.time()
+    now = time.time() if now is None else now
     service = Service(app=app, created_at=now, state=wanted.state, **_columns(wanted))
     service.beat_at = now if service.interval else None
     _save(service)
@@ -48,7 +48,7 @@ def register(app: App, raw: Any) -> Service:
 
 
 @transaction.atomic
-def update(app: App, service_id: str, raw: Any, if_match: str | None) -> Service:
+def update(app: App, service_id: str, raw: Any, if_match: str | None, now: float | None = None) -> Service:
     """Replace the attributes of one of the app's services; `Stale` when it changed meanwhile."""
     wanted = wire.read(wire.ServiceInfo, raw)
     service = find(app, service_id)
@@ -62,7 +62,7 @@ def update(app: App, service_id: str, raw: Any, if_match: str | None) -> Service
     if change is None:
         return service
     if service.interval and (service.beat_at is None or state_before != ServiceState.ACTIVE):
-        service.beat_at = time.time()  # it has just said that it is there
+        service.beat_at = time.time() if now is None else now  # it has just said that it is there
     _save(service)
     subscriptions.tell([(service, change)])
     return service

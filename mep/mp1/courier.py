@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,8 @@ class Courier:
         self._missed: set[str] = set()
         self._outcomes: list[tuple[Letter, str, asyncio.Future[list[Letter]] | None]] = []
         self._settler: asyncio.Task[None] | None = None
-        #: There is something to do that no commit will tell of.
-        self.stirred = False
+        #: There is something to do that no commit will tell of, now or at that time.
+        self.stirred, self.again_at = False, math.inf
 
     async def pump(self) -> None:
         """Start a task for every subscription that has something to send and none yet."""
@@ -51,7 +52,8 @@ class Courier:
         found: outbox.Look = await self._database(outbox.look, self._seen, now)
         if found.more:
             self.stirred = True
-        self._seen = found.seen
+        # Both from one look: a pause that ends is either in `due` or still to come.
+        self._seen, self.again_at = found.seen, found.again
         for queue, names in ((self._ready, found.news), (self._again, found.due)):
             for each in names:
                 if each in self._busy:

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -51,6 +52,16 @@ def near(address: str) -> Near:
     if not regions:
         return EVERYWHERE
     return shared(settings.LOCALITY, regions.place(address))
+
+
+def listening(callback: str) -> Near:
+    """Return the scopes that this host shares with who listens at a callback.
+
+    Only an address tells; a name, or a WebSocket that the subscriber opened, counts as near.
+    """
+    if not settings.ELSEWHERE:
+        return EVERYWHERE
+    return near(urlsplit(callback).hostname or "")
 
 
 @lru_cache(maxsize=1024)

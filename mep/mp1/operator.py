@@ -15,6 +15,7 @@ from typing import Any
 from django.db import transaction
 
 from core.errors import Conflict, Denied, Invalid, Missing
+from mep.dns.models import DnsScope
 from mep.mp1 import rules, services, wire
 from mep.mp1.models import Alarm, App, Counter, DnsRule, Subscription, TrafficRule
 from mep.mp1.rules import AnyRule
@@ -142,11 +143,10 @@ def _app(app_id: str) -> App:
     return app
 
 
-def _scope(text: str) -> str:
-    scope = text.strip()
-    if len(scope) > 64 or not scope.isprintable():
-        raise _wrong("scope", "must be a text of at most 64 characters")
-    return scope
+def _scope(name: str) -> str:
+    if name and not DnsScope.objects.filter(pk=name).exists():
+        raise _wrong("scope", f"must be a DNS scope of this node, which {name[:80]!r} is not")
+    return name
 
 
 def _wrong(field: str, detail: str) -> Invalid:

@@ -8,6 +8,7 @@ that go to a callback, `websockets` those that are fetched.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter as Tally
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -49,10 +50,14 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What there is to do: subscriptions with new notices, those whose pause is over, and how far we have seen."""
+    """What there is to do: subscriptions with new notices, those whose pause is over, and when the next one's is.
+
+    `seen` is how far the notices were looked at; `more`: there are some beyond.
+    """
 
     news: list[str]
     due: list[str]
+    again: float
     seen: int
     more: bool
 
@@ -97,22 +102,21 @@ def look(seen: int, now: float) -> Look:
     """Return which subscriptions may have something to send; `seen` is how far the last look came, 0 at first."""
     rows = list(Notice.objects.filter(pk__gt=seen).order_by("pk").values_list("pk", "subscription")[:CHUNK])
     waiting = Exists(Notice.objects.filter(subscription=OuterRef("pk")))
-    due = Subscription.objects.filter(waiting, next_try_at__gt=0, next_try_at__lte=now).order_by("next_try_at")
+    paused = Subscription.objects.filter(waiting, next_try_at__gt=0).order_by("next_try_at")
+    again = paused.filter(next_try_at__gt=now).aggregate(at=Min("next_try_at"))["at"]
     return Look(
         news=list(dict.fromkeys(subscription for _, subscription in rows)),
-        due=list(due.values_list("pk", flat=True)),
+        due=list(paused.filter(next_try_at__lte=now).values_list("pk", flat=True)),
+        again=math.inf if again is None else again,
         seen=rows[-1][0] if rows else seen,
         more=len(rows) == CHUNK,
     )
 
 
-def next_try(now: float) -> float | None:
-    """Return when the next delayed delivery is due, or a notice is too old; None when nothing waits."""
-    waiting = Exists(Notice.objects.filter(subscription=OuterRef("pk")))
-    again = Subscription.objects.filter(waiting, next_try_at__gt=now).aggregate(at=Min("next_try_at"))["at"]
+def first_too_old() -> float | None:
+    """Return when the oldest notice has to be given up; None when nothing waits."""
     oldest = Notice.objects.aggregate(at=Min("created_at"))["at"]
-    times = (again, None if oldest is None else oldest + settings.NOTIFICATION_LIFETIME)
-    return min((at for at in times if at is not None), default=None)
+    return None if oldest is None else oldest + settings.NOTIFICATION_LIFETIME
 
 
 def heads(subscriptions: Collection[str], now: float, depth: int = 1) -> dict[str, list[Letter]]:

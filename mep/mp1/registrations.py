@@ -71,8 +71,15 @@ def _checked(app: App, raw: Any) -> dict[str, Any]:
     if wanted.endpoint is not None:
         wanted.endpoint = wire.read(wire.EndPointInfo, wanted.endpoint).only()
     body = wire.without_nulls(msgspec.to_builtins(wanted))
+    body.pop("appInstanceId", None)  # `read` tells it
     if app.app_d_id:
-        for member in ("appServiceRequired", "appServiceOptional", "appFeatureRequired", "appFeatureOptional"):
+        for member in (
+            "appDId",
+            "appServiceRequired",
+            "appServiceOptional",
+            "appFeatureRequired",
+            "appFeatureOptional",
+        ):
             body.pop(member, None)
     return {**body, "isInsByMec": by_mec}
 

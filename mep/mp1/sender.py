@@ -26,6 +26,8 @@ KEPT = 15.0
 IDLE = 256
 #: Bytes of the head of an answer, and of a body that is read away so that its connection can be used again.
 LONGEST_HEAD, LONGEST_BODY = 16384, 16384
+#: Seconds that such a body may take.
+LONGEST_WAIT = 1.0
 #: Interim answers (RFC 9110 15.2) that are passed over.
 INTERIM = 4
 #: Scheme, name and port: a connection whose TLS peer showed the certificate of one name is not used for another.
@@ -44,6 +46,7 @@ class Stale(Exception):
 class Line:
     """One connection, and until when it may be used again."""
 
+    origin: Origin
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     until: float = 0.0
@@ -105,7 +108,7 @@ class Sender:
         """Send one letter and return what went wrong, empty when nothing did."""
         try:
             async with asyncio.timeout(settings.CALLBACK_TIMEOUT):
-                status = await self._post(letter)
+                line, answer = await self._post(letter)
         except BreakwaterError as problem:
             return problem.detail
         except Nonsense as problem:
@@ -114,7 +117,8 @@ class Sender:
             return f"no answer within {settings.CALLBACK_TIMEOUT:g} seconds"
         except (OSError, EOFError, ValueError) as problem:
             return f"{type(problem).__name__}: {problem}"
-        return "" if 200 <= status < 300 else f"the subscriber answered {status}"
+        await self._finish(line, answer)
+        return "" if 200 <= answer.status < 300 else f"the subscriber answered {answer.status}"
 
     def close(self) -> None:
         """Close every connection, and do not wait for name servers."""
@@ -124,7 +128,7 @@ class Sender:
         self._kept.clear()
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
-    async def _post(self, letter: Letter) -> int:
+    async def _post(self, letter: Letter) -> tuple[Line, Answer]:
         parts = urlsplit(letter.url)
         origin = (parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         head = (
@@ -135,10 +139,11 @@ class Sender:
         kept = self._take(origin)
         if kept is not None:
             try:
-                return await self._exchange(origin, kept, request, again=True)
+                return kept, await _exchange(kept, request, again=True)
             except Stale:
                 pass  # it was being closed at this very moment; the tag is the same
-        return await self._exchange(origin, await self._connect(origin), request)
+        line = await self._connect(origin)
+        return line, await _exchange(line, request)
 
     async def _connect(self, origin: Origin) -> Line:
         """Connect to the address of the name that was judged; `Invalid` when it may not be called."""
@@ -152,32 +157,31 @@ class Sender:
             address = callbacks.judge(address)
         secure = scheme == "https"
         return Line(
+            origin,
             *await asyncio.open_connection(
                 str(address),
                 port,
                 limit=LONGEST_HEAD,
                 ssl=self._trust if secure else None,
                 server_hostname=host if secure else None,
-            )
+            ),
         )
 
-    async def _exchange(self, origin: Origin, line: Line, request: bytes, *, again: bool = False) -> int:
-        answer = None
+    async def _finish(self, line: Line, answer: Answer) -> None:
+        """Keep the connection when its answer ends soon, close it otherwise; the answer counts all the same."""
+        clean = False
         try:
-            line.writer.write(request)
-            answer = await _answer(line.reader, again)
-            if answer.length:
-                await line.reader.readexactly(answer.length)
-        except (EOFError, OSError, TimeoutError):
-            if answer is None:
-                raise
-            answer = Answer(answer.status, None)  # it has said what it wanted to say
+            if answer.length is not None:
+                async with asyncio.timeout(LONGEST_WAIT):
+                    await line.reader.readexactly(answer.length)
+                clean = not line.chatty()
+        except (EOFError, OSError):
+            pass  # TimeoutError is one of these
         finally:
-            if answer is None or answer.length is None or line.chatty():
-                line.abort()
+            if clean:
+                self._keep(line)
             else:
-                self._keep(origin, line)
-        return answer.status
+                line.abort()
 
     def _take(self, origin: Origin) -> Line | None:
         now = time.monotonic()
@@ -191,12 +195,12 @@ class Sender:
             line.abort()
         return None
 
-    def _keep(self, origin: Origin, line: Line) -> None:
+    def _keep(self, line: Line) -> None:
         now = time.monotonic()
         if sum(map(len, self._kept.values())) >= IDLE:
             self._clear(now)
         line.until = now + KEPT
-        self._kept.setdefault(origin, []).append(line)
+        self._kept.setdefault(line.origin, []).append(line)
 
     def _clear(self, now: float) -> None:
         """Close what is too old, or everything when nothing is."""
@@ -208,6 +212,18 @@ class Sender:
                 self._kept[key].remove(line)
             if not self._kept[key]:
                 del self._kept[key]
+
+
+async def _exchange(line: Line, request: bytes, *, again: bool = False) -> Answer:
+    """Send a request and return the head of its answer; the connection is closed when there is none."""
+    answer = None
+    try:
+        line.writer.write(request)
+        answer = await _answer(line.reader, again)
+        return answer
+    finally:
+        if answer is None:
+            line.abort()
 
 
 async def _answer(reader: asyncio.StreamReader, again: bool) -> Answer:

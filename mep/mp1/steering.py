@@ -21,6 +21,7 @@ from core.errors import BreakwaterError, Invalid
 from mep.mp1.models import Counter
 from mep.mp1.models import TrafficRule as Row
 from mep.mp1.states import Enforcement, RuleState
+from mep.upf import services as notifications
 from upf_adapter.contract import TrafficRule, UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def make_adapter() -> UpfAdapter:
             raise Invalid(f"MEP_UPF_CONFIG: {settings.UPF_CONFIG} cannot be read: {problem}") from None
     if not isinstance(options, dict):
         raise Invalid(f"MEP_UPF_CONFIG: {settings.UPF_CONFIG} must hold one JSON object")
-    return upf_adapter.create(settings.UPF, options)
+    return upf_adapter.create(settings.UPF, notifications.equipped(settings.UPF, options))
 
 
 def as_rule(key: str, row: Row) -> TrafficRule:

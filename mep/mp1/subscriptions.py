@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, QuerySet
 
 from core.errors import Denied, Invalid, Missing
-from mep.mp1 import alarms, callbacks, outbox, states, wire
+from mep.mp1 import alarms, callbacks, locality, outbox, states, wire
 from mep.mp1.models import App, Interest, Notice, Service, Subscription
 from mep.mp1.states import Action, AppState, Change
 
@@ -121,7 +121,7 @@ def tell(changes: Sequence[tuple[Service, Change]]) -> None:
         references = [
             _reference(subscription.root, service, change)
             for service, change in changes
-            if matches(subscription.criteria, service)
+            if matches(subscription.criteria, service, locality.listening(subscription.callback))
         ]
         messages += [
             (
@@ -184,10 +184,10 @@ def read_criteria(wanted: wire.FilteringCriteria | None) -> dict[str, Any]:
     return wire.without_nulls(msgspec.to_builtins(wanted))  # type: ignore[no-any-return]
 
 
-def matches(criteria: dict[str, Any], service: Service) -> bool:
+def matches(criteria: dict[str, Any], service: Service, near: locality.Near = locality.EVERYWHERE) -> bool:
     """Return whether a change of `service`, as it is after the change, is wanted; all criteria must agree.
 
-    An empty list says nothing, like an absent one.
+    An empty list says nothing, like an absent one. Nobody hears of a service that it would not be offered.
     """
     categories = [each["id"] for each in criteria.get("serCategories") or ()]
     return (
@@ -195,8 +195,8 @@ def matches(criteria: dict[str, Any], service: Service) -> bool:
         and _in(service.name, criteria.get("serNames"))
         and _in((service.category or {}).get("id"), categories)
         and _in(service.state, criteria.get("states"))
-        # Every service of this catalogue is local to every app that may subscribe here.
-        and criteria.get("isLocal", True)
+        and criteria.get("isLocal") in (None, service.scope in near)
+        and locality.offered(service.scope, service.consumed_local_only, near)
     )
 
 

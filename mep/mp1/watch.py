@@ -23,6 +23,7 @@ from mep.mp1 import alarms, bell, catalogue, courier, keys, outbox, services, st
 from mep.mp1.database import Pulse, hang_up
 from mep.mp1.models import App, Service
 from mep.mp1.states import Severity
+from mep.upf import services as notifications
 from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def sweep(now: float | None = None) -> float | None:
     times = (
         Service.objects.aggregate(at=Min("due_at"))["at"],
         App.objects.aggregate(at=Min("deadline"))["at"],
-        outbox.next_try(now),
+        outbox.first_too_old(),
     )
     return min((at for at in times if at is not None), default=None)
 
@@ -120,7 +121,7 @@ class Watch:
                         steer_at = time.time() + AGAIN
                         steered = loop.run_in_executor(wheel, self._steer)
                     now = time.time()
-                    if moved or post.stirred or (due is not None and now >= due):
+                    if moved or post.stirred or now >= min(post.again_at, due or math.inf):
                         await post.pump()
                         # Deliveries go first: what is due may have changed, but that can wait for a beat.
                         due = min(now + BEAT, due or math.inf)
@@ -146,6 +147,7 @@ class Watch:
 
     def _steer(self) -> None:
         try:
+            notifications.hand_over(self.adapter)
             steering.reconcile(self.adapter)
         except Exception:
             log.exception("the user plane %s cannot be brought up to date", self.adapter.name)

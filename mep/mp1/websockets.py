@@ -245,7 +245,10 @@ class Hub:
 
 
 def admit(path: str, headers: dict[bytes, bytes], certificate: str = "") -> tuple[str, float]:
-    """Return the subscription of a path and when the token of the asker ends; our errors say why not."""
+    """Return the subscription of a path and when the token of the asker ends; our errors say why not.
+
+    `certificate` is the thumbprint of what the connection showed: a bound token needs it here as well.
+    """
     token = tokens.bearer(headers.get(b"authorization", b"").decode("latin-1"))
     app = tokens.holder(token, certificate)
     named = _PATH.fullmatch(path)

@@ -234,13 +234,14 @@ class TrafficRule(Struct, rename="camel", omit_defaults=True):
 
 
 class DnsRule(Struct, rename="camel"):
-    """7.1.5.3, without the id."""
+    """7.1.5.3, without the id; `scope` is ours, and counts in a descriptor only."""
 
     domain_name: Name
     ip_address_type: Literal["IP_V4", "IP_V6"]
     ip_address: str
     ttl: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     state: RuleState | None = None
+    scope: Annotated[str, Meta(max_length=64)] | None = None
 
 
 def read(kind: type[Wanted], raw: Any) -> Wanted:

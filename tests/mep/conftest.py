@@ -150,3 +150,11 @@ def app(speak: Callable[..., Mp1]) -> Mp1:
 def neighbour(speak: Callable[..., Mp1]) -> Mp1:
     """Another ready app instance."""
     return speak("app-2")
+
+
+@pytest.fixture
+def full(speak: Callable[..., Mp1]) -> Mp1:
+    """A MEP with something of everything; the client is that of its first app instance."""
+    from tests.mep.filled import fill
+
+    return fill(speak)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from mep.mp1 import locality
 from mep.mp1.locality import EVERYWHERE, SCOPES
+from mep.mp1.models import Notice
+from mep.settings import networks
 from tests.mep.conftest import Mp1
 from tests.mep.test_discovery import Server, server  # noqa: F401 - a fixture
 from tests.mep.test_service_mgmt import problem
@@ -88,6 +90,7 @@ HERE, ZONE, GROUP, FAR = "10.1.0.1", "10.9.0.1", "10.10.0.1", "192.168.7.7"
 @pytest.fixture
 def country(app: Mp1, settings: Any) -> dict[tuple[str, bool], str]:
     """A host in a zone of a zone group, and a service per scope, for everybody and for local consumers only."""
+    settings.CALLBACK_NETWORKS = networks("private")
     settings.LOCALITY = locality.place("MEC_HOST=edge-7,ZONE=north,ZONE_GROUP=country")
     settings.ELSEWHERE = locality.regions(
         "10.9.0.0/16 ZONE=north,ZONE_GROUP=country; 10.10.0.0/16 ZONE=south,ZONE_GROUP=country; 192.168.0.0/16"
@@ -170,6 +173,32 @@ def test_the_fast_path_gives_each_asker_its_own_answer(
             ordinary = From(neighbour, address).get(f"{API}/services{query}")
             assert quick[2] == ordinary.content
             assert dict(quick[1])[b"etag"].decode() == ordinary["ETag"]
+
+
+@pytest.mark.parametrize("address", NEAR)
+def test_nobody_hears_of_a_service_that_it_would_not_be_offered(
+    country: dict[tuple[str, bool], str], app: Mp1, neighbour: Mp1, address: str
+) -> None:
+    wish = {
+        "subscriptionType": "SerAvailabilityNotificationSubscription",
+        "callbackReference": f"http://{address}:80/x",
+    }
+    ears = {}
+    for wanted in (None, True, False):
+        criteria = {} if wanted is None else {"filteringCriteria": {"isLocal": wanted}}
+        made = neighbour.post(f"{API}/applications/{{app}}/subscriptions", {**wish, **criteria})
+        ears[wanted] = made["Location"].rpartition("/")[2]
+    told: dict[bool | None, set[tuple[str, bool]]] = {wanted: set() for wanted in ears}
+    for (scope, only), made in country.items():
+        assert app.delete(f"{API}/applications/{{app}}/services/{made}").status_code == 204
+        for wanted, ear in ears.items():
+            for notice in Notice.objects.filter(subscription=ear, body__icontains=made):
+                assert notice.body["serviceReferences"][0]["changeType"] == "REMOVED"
+                told[wanted].add((scope, only))
+    near = NEAR[address]
+    assert told[None] == {(scope, only) for scope, only in country if not only or scope in near}
+    assert told[True] == {(scope, only) for scope, only in country if scope in near}
+    assert told[False] == {(scope, only) for scope, only in country if not only and scope not in near}
 
 
 def test_without_the_setting_everybody_is_near(neighbour: Mp1, app: Mp1, speak: Callable[..., Mp1]) -> None:

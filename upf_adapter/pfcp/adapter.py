@@ -8,7 +8,7 @@ from typing import ClassVar
 from core.errors import BreakwaterError, Unavailable
 from upf_adapter.contract import Capabilities, Counters, Outcome, Refused, TrafficRule, UpfAdapter
 from upf_adapter.pfcp import messages
-from upf_adapter.pfcp.compile import compile_rule
+from upf_adapter.pfcp.compile import Compiler
 from upf_adapter.pfcp.messages import Cause, Kind, SessionLost
 from upf_adapter.pfcp.node import RECOVERY, Node
 from upf_adapter.pfcp.options import Options as PfcpOptions
@@ -41,7 +41,9 @@ class PfcpUpf(UpfAdapter):
             recovery=recovery,
             on_report=self._reported,
         )
-        self.sessions = [Session(self.node, site, options, self._reading) for site in self._reading.sites]
+        self.sessions = [
+            Session(self.node, site, options, Compiler(site, options, self._reading)) for site in self._reading.sites
+        ]
         #: What was put and taken by the UPF; in force as long as the sessions live.
         self._wished: dict[str, TrafficRule] = {}
         self._begun = False
@@ -131,10 +133,11 @@ class PfcpUpf(UpfAdapter):
         self.node.close()
 
     def _bring(self, target: dict[str, TrafficRule]) -> dict[str, BreakwaterError]:
-        """Make every session hold these rules; return the refusal of each that is in none. A lost session is made again once."""
+        """Make every session hold these rules; return the refusal of each that is in none."""
         self._begun = True
         target, problems = self._with_room(target)
-        for last in (False, True):
+        # A UPF that restarted unnoticed may first miss the session, and then the association.
+        for last in (False, False, True):
             self.node.ensure()
             try:
                 refused = self._bring_all(target)
@@ -164,7 +167,7 @@ class PfcpUpf(UpfAdapter):
 
     def _pdrs(self, rule: TrafficRule) -> list[int]:
         """Return how many PDRs the rule needs in each session."""
-        return [len(compile_rule(rule, site, self._set, self._reading)[0]) for site in self._reading.sites]
+        return [len(session.compiler.rule(rule).pdrs) for session in self.sessions]
 
     def _check_room(self, rule: TrafficRule, taken: list[int]) -> list[int]:
         """Return what is taken with this rule; `Refused` when it is more than the UPF holds."""

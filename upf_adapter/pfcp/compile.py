@@ -16,12 +16,12 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.errors import Invalid
 from upf_adapter.contract import Refused, TrafficRule
-from upf_adapter.flows import Match, Ports, Span, matches_of
+from upf_adapter.flows import Match, Ports, Span, families, matches_of
 from upf_adapter.pfcp.options import Options, Reading, Site
 from upf_adapter.pfcp.wire import IpAddress, Sdf, Tunnel
 
@@ -103,30 +103,49 @@ def base(site: Site, options: Options) -> Image:
     )
 
 
-def compile_rules(rules: Iterable[TrafficRule], site: Site, options: Options, reading: Reading) -> Image:
-    """Return what a session must hold so that these rules are in force; each was checked by `check_rule`."""
-    whole = base(site, options)
-    qers, urrs = set(), set()
-    places = [0] * 256
-    for rule in sorted(rules, key=lambda rule: rule.order):
-        # By its place among the rules of its priority: the lower id decides, and a new rule moves only those behind it.
-        precedence = rule.priority << 16 | places[rule.priority]
-        places[rule.priority] += 1
-        pdrs, fars, closed = compile_rule(rule, site, options, reading, precedence)
-        whole.pdrs.update(pdrs)
-        whole.fars.update(fars)
-        qers |= closed
-        urrs |= {pdr.urr for pdr in pdrs.values() if pdr.urr}
-    return Image(whole.pdrs, whole.fars, frozenset(qers), frozenset(urrs))
+class Compiler:
+    """Compiles for one session, and remembers what it made of each rule: a change of one costs little among thousands."""
+
+    def __init__(self, site: Site, options: Options, reading: Reading) -> None:
+        self._site, self._options, self._reading = site, options, reading
+        self._known: dict[str, tuple[TrafficRule, Compiled]] = {}
+
+    def rule(self, rule: TrafficRule) -> Compiled:
+        """Return what belongs to one rule, at precedence 0; `Refused` when it cannot be said in PFCP."""
+        known = self._known.get(rule.id)
+        if known is None or known[0] != rule:
+            known = rule, compile_rule(rule, self._site, self._options, self._reading)
+            self._known[rule.id] = known
+        return known[1]
+
+    def rules(self, rules: Iterable[TrafficRule]) -> dict[str, Image]:
+        """Return what a session must hold so that these rules are in force, by rule ("" for what every session has)."""
+        whole = {"": base(self._site, self._options)}
+        places = [0] * 256
+        for rule in sorted(rules, key=lambda rule: rule.order):
+            # By its place among the rules of its priority: the lower id decides, and a new rule moves only those behind it.
+            precedence = rule.priority << 16 | places[rule.priority]
+            places[rule.priority] += 1
+            made = self.rule(rule)
+            if made.pdrs:
+                pdrs = {key: replace(pdr, precedence=precedence) for key, pdr in made.pdrs.items()}
+                urrs = frozenset(pdr.urr for pdr in pdrs.values() if pdr.urr)
+                whole[rule.id] = Image(pdrs, made.fars, made.closed, urrs)
+        self._known = {key: self._known[key] for key in whole if key}
+        return whole
 
 
-def compile_rule(
-    rule: TrafficRule, site: Site, options: Options, reading: Reading, precedence: int = 0
-) -> tuple[dict[Key, Pdr], dict[Key, Far], set[Key]]:
-    """Return the PDRs, FARs and closed gates of one rule; `Refused` when it cannot be said in PFCP.
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What belongs to one rule; nothing when no packet of the session's UEs can match."""
 
-    Nothing when no packet of this session's UEs can match.
-    """
+    pdrs: dict[Key, Pdr]
+    fars: dict[Key, Far]
+    closed: frozenset[Key]
+
+
+def compile_rule(rule: TrafficRule, site: Site, options: Options, reading: Reading) -> Compiled:
+    """Return the PDRs, FARs and closed gates of one rule; `Refused` when it cannot be said in PFCP."""
     pdrs: dict[Key, Pdr] = {}
     fars: dict[Key, Far] = {}
     closed: set[Key] = set()
@@ -148,7 +167,7 @@ def compile_rule(
         for chunk in _chunks(list(filters), options.filters_per_pdr):
             pdrs[rule.id, next(numbers)] = Pdr(
                 uplink,
-                precedence,
+                0,
                 far,
                 tuple(chunk),
                 qfi,
@@ -156,7 +175,7 @@ def compile_rule(
                 (rule.id, 1) if options.counters else None,
                 from_core and bool(options.core_instance),
             )
-    return pdrs, fars, closed
+    return Compiled(pdrs, fars, frozenset(closed))
 
 
 def far_of(rule: TrafficRule, uplink: bool, site: Site, options: Options, reading: Reading) -> Far:
@@ -229,8 +248,9 @@ def legs(rule: TrafficRule, match: Match, site: Site, reading: Reading, place: s
         bool(match.dst) and bool(targets) and all(any(_within(each, ue) for ue in site.spans) for each in match.dst)
     )
     forwards = rule.action.startswith("FORWARD")
-    up = _filters(match, sources, match.src_ports, match.dst, match.dst_ports, place)
-    down = _filters(match, targets, match.dst_ports, match.src, match.src_ports, place)
+    versions = sorted(match.families & families(rule))
+    up = _filters(match, versions, sources, match.src_ports, match.dst, match.dst_ports, place)
+    down = _filters(match, versions, targets, match.dst_ports, match.src, match.src_ports, place)
     if rule.filter_type == "PACKET":
         yield from _leg(True, True, up, qfi)
         # Packets to UEs carry no QFI yet when they arrive.
@@ -255,6 +275,7 @@ def _leg(uplink: bool, acts: bool, filters: Sequence[Sdf], qfi: int | None, from
 
 def _filters(
     match: Match,
+    versions: Sequence[int],
     ues: Sequence[Span],
     ue_ports: tuple[Ports, ...],
     remote: tuple[Span, ...],
@@ -269,9 +290,9 @@ def _filters(
         tos = (match.traffic_class, 0xFF)
     protocols = [str(number) for number in match.implied_protocols] or ["ip"]
     found: list[Sdf] = []
-    for version in sorted(match.families):
-        theirs = [_text(net) for each in remote if each.family == version for net in each.networks()]
-        ours = [_text(net) for each in ues if each.family == version for net in each.networks()]
+    for version in versions:
+        theirs = [text for each in remote if each.family == version for text in _texts(each)]
+        ours = [text for each in ues if each.family == version for text in _texts(each)]
         ends = [_end(each, ports) for each in (theirs if remote else ["any"]) for ports in remote_ports or (None,)]
         homes = [_end(each, ports) for each in ours for ports in ue_ports or (None,)]
         if len(found) + len(ends) * len(homes) * len(protocols) > MOST_COMBINATIONS:
@@ -304,6 +325,13 @@ def _end(address: str, ports: Ports | None) -> str:
 def _text(network: Any) -> str:
     """A network as IPFilterRule writes it: a single address without its length."""
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def _texts(span: Span) -> list[str]:
+    """The networks of a span."""
+    if span.first == span.last:
+        return [str((ipaddress.IPv4Address if span.family == 4 else ipaddress.IPv6Address)(span.first))]
+    return [_text(network) for network in span.networks()]
 
 
 def _shared(spans: tuple[Span, ...], ues: tuple[Span, ...]) -> list[Span]:

@@ -67,7 +67,7 @@ class Node:
         on_report: Callable[[Message], tuple[int, bytes]] | None = None,
     ) -> None:
         self.peer = peer
-        self._peer_address = ipaddress.ip_address(peer[0])
+        self._peer_address = _bare(peer[0])
         self._bind, self.name = bind, name
         self._t1, self._n1, self._heartbeat, self._recovery = t1, n1, heartbeat, recovery
         self._on_report = on_report
@@ -110,7 +110,7 @@ class Node:
         """End the association; the UPF deletes all sessions of it."""
         if self.associated:
             self.request(Kind.RELEASE, lambda: node_id(self.name))
-            self._end("we released the association")
+            self.end("we released the association")
 
     def close(self) -> None:
         """Stop; the association is left as it is."""
@@ -133,12 +133,12 @@ class Node:
             sock = socket.socket(family, socket.SOCK_DGRAM)
             try:
                 sock.bind(self._bind)
-                if ipaddress.ip_address(self._bind[0]).is_unspecified:
+                if _bare(self._bind[0]).is_unspecified:
                     with socket.socket(family, socket.SOCK_DGRAM) as probe:
                         probe.connect(self.peer)
-                        self._local = ipaddress.ip_address(probe.getsockname()[0].partition("%")[0])
+                        self._local = _bare(probe.getsockname()[0])
                 else:
-                    self._local = ipaddress.ip_address(self._bind[0])
+                    self._local = _bare(self._bind[0])
                 self.name = self.name or str(self._local)
             except OSError as problem:
                 sock.close()
@@ -208,7 +208,7 @@ class Node:
             self._take(datagram, source)
 
     def _take(self, datagram: bytes, source: tuple[str, int]) -> None:
-        if ipaddress.ip_address(source[0].partition("%")[0]) != self._peer_address:
+        if _bare(source[0]) != self._peer_address:
             self.seen["strangers"] += 1
             return
         try:
@@ -267,7 +267,7 @@ class Node:
             self._begin(found)
             return None, messages.setup_answer(self.name, self._recovery), None
         if found.kind == Kind.RELEASE:
-            self._end("the UPF released the association")
+            self.end("the UPF released the association")
         elif found.kind == Kind.UPDATE:
             if (features := found.ies.one(Ie.UP_FEATURES)) is not None:
                 self.features = features
@@ -282,7 +282,7 @@ class Node:
     def _let_go(self) -> None:
         """The UPF asked to be released (6.2.7): do so without waiting."""
         self._start(Kind.RELEASE, node_id(self.name), None, background=True)
-        self._end("the UPF asked to be released")
+        self.end("the UPF asked to be released")
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -302,7 +302,7 @@ class Node:
             if beat:
                 self._beat_due = now + max(self._heartbeat, self._t1 * (self._n1 + 1))
         for attempt in silent:
-            self._end("the UPF does not answer")
+            self.end("the UPF does not answer")
             attempt.done.set()
         if beat and not silent:
             self._start(Kind.HEARTBEAT, self.beat, None, background=True)
@@ -333,7 +333,8 @@ class Node:
         self._wake()
         log.info("PFCP association with %s", name)
 
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
+        """Take note that the association is over, and all sessions with it."""
         with self._lock:
             if not self.associated:
                 return
@@ -345,7 +346,7 @@ class Node:
         """A heartbeat came; another Recovery Time Stamp than before means that the UPF restarted (TS 23.527)."""
         recovery = found.ies.need(Ie.RECOVERY_TIME_STAMP)
         if self.associated and recovery != self.peer_recovery:
-            self._end("the UPF restarted")
+            self.end("the UPF restarted")
 
     def _send(self, datagram: bytes, to: Address) -> None:
         sock = self._socket
@@ -353,3 +354,8 @@ class Node:
             # Whatever fails here looks like a lost datagram, and is repeated like one.
             with contextlib.suppress(OSError):
                 sock.sendto(datagram, to)
+
+
+def _bare(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without the interface that link-local ones carry."""
+    return ipaddress.ip_address(address.partition("%")[0])

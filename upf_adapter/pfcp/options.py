@@ -83,11 +83,8 @@ class Site:
     ues: tuple[Network, ...]
     radio: Tunnel
     access: Tunnel | None
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """The addresses of the UEs."""
-        return tuple(Span(each.version, int(each.network_address), int(each.broadcast_address)) for each in self.ues)
+    #: The addresses of the UEs once more.
+    spans: tuple[Span, ...]
 
     def lone(self, version: int) -> IpAddress | None:
         """Return the address to name in the PDI: of one UE, not of a pool. An IPv6 UE has a whole /64."""
@@ -121,26 +118,47 @@ class Reading:
 
 def read(options: Options) -> Reading:
     """Return the options in typed form; `Invalid` names the one that cannot be used."""
-    sites = tuple(
-        Site(
-            ues=tuple(_network(text, f"sessions[{at}].ue") for text in each.ue),
-            radio=_tunnel(each.radio, f"sessions[{at}].radio"),
-            access=_tunnel(each.access, f"sessions[{at}].access") if each.access else None,
-        )
-        for at, each in enumerate(options.sessions)
-    )
+    sites = tuple(_site(each, f"sessions[{at}]") for at, each in enumerate(options.sessions))
     destinations = [(_network(text, "destinations"), name) for text, name in options.destinations.items()]
     for name in (options.access_instance, options.core_instance, *(name for _, name in destinations)):
-        if not name.isascii() or len(name) > 100 or any(len(part) > 63 for part in name.split(".")):
-            raise Invalid(f"{name!r} cannot be a Network Instance: ASCII, at most 100 characters, 63 between dots")
-    if not all(key.isdigit() and int(key) <= 255 for key in options.qfis):
+        _check_name(name, "a Network Instance")
+    peer = _address(options.peer, "peer")
+    if options.bind and _address(options.bind, "bind").version != peer.version:
+        raise Invalid(f"bind: {options.bind} and peer {options.peer} are of different address families")
+    if any(site.access and site.access.address.version != site.radio.address.version for site in sites):
+        raise Invalid("sessions: access and radio must be of one address family, they are the ends of one tunnel")
+    _check_name(options.node_id if not _is_address(options.node_id) else "", "a Node ID")
+    if not all(key.isascii() and key.isdigit() and int(key) <= 255 for key in options.qfis):
         raise Invalid("qfis: the keys must be numbers from 0 to 255")
     return Reading(
-        peer=_address(options.peer, "peer"),
+        peer=peer,
         sites=sites,
         destinations=tuple(sorted(destinations, key=lambda each: -each[0].prefixlen)),
         tunnels={_address(text, "tunnels"): teid for text, teid in options.tunnels.items()},
         qfis={int(key): value for key, value in options.qfis.items()},
+    )
+
+
+def _check_name(name: str, what: str) -> None:
+    parts = name.split(".") if name else []
+    if not name.isascii() or len(name) > 100 or not all(1 <= len(part) <= 63 for part in parts):
+        raise Invalid(f"{name!r} cannot be {what}: ASCII, at most 100 characters, 1 to 63 between dots")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def _site(given: SessionOptions, place: str) -> Site:
+    ues = tuple(_network(text, f"{place}.ue") for text in given.ue)
+    return Site(
+        ues=ues,
+        radio=_tunnel(given.radio, f"{place}.radio"),
+        access=_tunnel(given.access, f"{place}.access") if given.access else None,
+        spans=tuple(Span(ue.version, int(ue.network_address), int(ue.broadcast_address)) for ue in ues),
     )
 
 

@@ -90,7 +90,7 @@ class Numbers:
                 self._given[key] = number
         self._steps.clear()
 
-    def keys(self) -> dict[int, Key]:
+    def elements(self) -> dict[int, Key]:
         """Return which element has which number."""
         return {number: key for key, number in self._given.items()}
 
@@ -105,20 +105,6 @@ class Change:
     removed: set[tuple[str, Key]] = field(default_factory=set)
     created: set[tuple[str, Key]] = field(default_factory=set)
     updated: set[tuple[str, Key]] = field(default_factory=set)
-
-
-def parts(image: Image) -> dict[str, Image]:
-    """Return an image cut into those of its rules."""
-    cut: dict[str, tuple[dict[Key, Pdr], dict[Key, Far], set[Key], set[Key]]] = {}
-    for key, pdr in image.pdrs.items():
-        cut.setdefault(key[0], ({}, {}, set(), set()))[0][key] = pdr
-    for key, far in image.fars.items():
-        cut.setdefault(key[0], ({}, {}, set(), set()))[1][key] = far
-    for key in image.qers:
-        cut.setdefault(key[0], ({}, {}, set(), set()))[2].add(key)
-    for key in image.urrs:
-        cut.setdefault(key[0], ({}, {}, set(), set()))[3].add(key)
-    return {rule: Image(pdrs, fars, frozenset(qers), frozenset(urrs)) for rule, (pdrs, fars, qers, urrs) in cut.items()}
 
 
 def changes(present: dict[str, Image], wanted: dict[str, Image]) -> Iterator[Change]:
@@ -316,7 +302,7 @@ def create_urr(number: int) -> bytes:
         Ie.CREATE_URR,
         four(Ie.URR_ID, number),
         octet(Ie.MEASUREMENT_METHOD, _VOLUME),
-        ie(Ie.REPORTING_TRIGGERS, b"\0\0"),
+        ie(Ie.REPORTING_TRIGGERS, b"\0\0\0"),
         octet(Ie.MEASUREMENT_INFORMATION, _COUNT_PACKETS),
     )
 

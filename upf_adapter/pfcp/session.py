@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import threading
@@ -10,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from core.errors import BreakwaterError, Rejected
 from upf_adapter.contract import Counters, TrafficRule
 from upf_adapter.pfcp import messages, plan
-from upf_adapter.pfcp.compile import UPLINK, Image, compile_rules
+from upf_adapter.pfcp.compile import UPLINK, Compiler, Image
 from upf_adapter.pfcp.messages import Kind, SessionLost
 from upf_adapter.pfcp.node import Node
-from upf_adapter.pfcp.options import Options, Reading, Site
+from upf_adapter.pfcp.options import Options, Site
 from upf_adapter.pfcp.plan import Change, Writer
 from upf_adapter.pfcp.reading import Fields, Malformed, Message
 from upf_adapter.pfcp.wire import FSeid, Ie, IpAddress, Tunnel, f_seid, node_id, octet
@@ -26,8 +27,8 @@ _PDN_TYPES = {frozenset({4}): 1, frozenset({6}): 2, frozenset({4, 6}): 3}
 class Session:
     """The session of one site. Dead until `bring`, and dead again when the UPF has lost it."""
 
-    def __init__(self, node: Node, site: Site, options: Options, reading: Reading) -> None:
-        self._node, self._site, self._options, self._reading = node, site, options, reading
+    def __init__(self, node: Node, site: Site, options: Options, compiler: Compiler) -> None:
+        self._node, self._site, self._options, self.compiler = node, site, options, compiler
         self.seid = 0
         self._forget()
 
@@ -52,7 +53,7 @@ class Session:
         """
         if not self.alive:
             self._forget()
-        wanted = plan.parts(compile_rules(rules, self._site, self._options, self._reading))
+        wanted = self.compiler.rules(rules)
         pending = list(plan.changes(self.held, wanted))
         problems: dict[str, BreakwaterError] = {}
         while pending:
@@ -96,12 +97,6 @@ class Session:
         epoch = self._node.epoch
         try:
             answer = self._modify(body) if self._theirs else self._establish(body)
-        except SessionLost:
-            self._forget()
-            raise
-        except Malformed as problem:
-            self._forget()
-            raise SessionLost(f"the UPF answers nonsense: {problem.detail}") from None
         except (Rejected, messages.Passing) as problem:
             self.writer.undo()
             return problem
@@ -127,8 +122,10 @@ class Session:
             (node_id(node.name), f_seid(own_f_seid(self.seid, address)), body, octet(Ie.PDN_TYPE, _PDN_TYPES[families]))
         )
         answer = node.request(Kind.ESTABLISH, whole, seid=0)
-        messages.check(answer.ies, "the UPF refuses the session")
-        theirs = answer.ies.need(Ie.F_SEID)
+        self._check(answer, "the UPF refuses the session")
+        theirs = answer.ies.one(Ie.F_SEID)
+        if theirs is None:
+            raise Rejected("the UPF accepts the session and does not say how it calls it")
         tunnel = self._site.access or _chosen(answer.ies, self.writer.numbers["pdr"][UPLINK])
         if tunnel is None:
             # It cannot be used without: every later PDR has to name it.
@@ -140,14 +137,36 @@ class Session:
 
     def _modify(self, body: bytes) -> Message:
         answer = self._node.request(Kind.MODIFY, body, seid=self._theirs)
-        messages.check(answer.ies, "the UPF refuses the change")
+        self._check(answer, "the UPF refuses the change")
         return answer
+
+    def _check(self, answer: Message, what: str) -> None:
+        """Raise what the cause of an answer means; a session that is not what we believe it to be is given up."""
+        try:
+            messages.check(answer.ies, what)
+        except SessionLost as problem:
+            if problem.context["cause"] == messages.Cause.NO_ASSOCIATION:
+                self._node.end("the UPF knows of none")
+            elif problem.context["cause"] == messages.Cause.IN_PART:
+                self._give_up()
+            self._forget()
+            raise
+        except Malformed as problem:
+            self._give_up()
+            self._forget()
+            raise SessionLost(f"the UPF answers nonsense: {problem.detail}") from None
+
+    def _give_up(self) -> None:
+        """Delete the session at the UPF as well as can be: another one for the same UEs will follow."""
+        if self._theirs:
+            with contextlib.suppress(BreakwaterError):
+                self._node.request(Kind.DELETE, b"", seid=self._theirs)
 
     # Counters
 
     def counters(self) -> dict[str, Counters]:
         """Ask the UPF what the rules have seen since they were put."""
-        numbers = {number: key[0] for number, key in self.writer.numbers["urr"].keys().items()}
+        numbers = {number: key[0] for number, key in self.writer.numbers["urr"].elements().items()}
         waiting = iter(sorted(numbers))
         while some := list(itertools.islice(waiting, QUERIES)):
             answer = self._modify(b"".join(plan.query_urr(number) for number in some))
@@ -180,7 +199,7 @@ class Session:
     def _drop_usage(self) -> None:
         """Forget the counts of URRs that are gone: their numbers are given again."""
         if self._usage:
-            numbers = self.writer.numbers["urr"].keys()
+            numbers = self.writer.numbers["urr"].elements()
             with self._lock:
                 self._usage = {number: seen for number, seen in self._usage.items() if number in numbers}
 

@@ -28,7 +28,7 @@ def settle(
         some = waiting.pop()
         problem = send(some)
         sent += 1
-        if problem is None or len(some) == 1 or sent + len(waiting) >= most:
+        if problem is None or len(some) == 1 or sent + len(waiting) + 2 > most:
             outcome |= dict.fromkeys(some, problem)
             continue
         keys = list(some)

@@ -24,17 +24,16 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 import dns.xfr
-import dns.zone
 import msgspec
 
 from core.errors import BreakwaterError, Conflict, Invalid, Rejected, TimedOut, Unavailable
+from mep.dns.backends.axfr import transfer
 from mep.dns.backends.bisect import settle
 from mep.dns.backends.contract import Capabilities, DnsBackend, Key, Outcome, RecordSet, Refused
+from mep.dns.wire import Malformed
 
 #: Sets in one message, and the bytes that they may take with their conditions: a TCP message holds 64 KB.
 BATCH, ROOM = 500, 56_000
-#: Seconds that a zone transfer may take as a whole.
-TRANSFER = 60.0
 TRIGGERS = {"rpz-ip", "rpz-nsdname", "rpz-nsip", "rpz-client-ip", "rpz-drop", "rpz-passthru", "rpz-tcp-only"}
 _KINDS = (dns.rdatatype.A, dns.rdatatype.AAAA)
 #: What the server says about one of the updates of a message, not about us.
@@ -78,7 +77,10 @@ class Rfc2136Dns(DnsBackend):
             raise Invalid(f"server must be an IP address, not {options.server[:80]!r}") from None
         if not 0 < options.port < 65536:
             raise Invalid(f"port must be 1 to 65535, not {options.port}")
-        self._zone = dns.name.from_text(options.zone.rstrip(".").lower() + ".")
+        try:
+            self._zone = dns.name.from_text(options.zone.lower())
+        except (dns.exception.DNSException, UnicodeError):
+            raise Invalid(f"zone must be a domain name, not {options.zone[:80]!r}") from None
         self._keyring = _keyring(options, secret)
 
     @property
@@ -125,29 +127,21 @@ class Rfc2136Dns(DnsBackend):
         """Return the addresses in the zone, read by a zone transfer."""
         if not self.options.transfer:
             return None
-        zone = dns.zone.Zone(self._zone, relativize=False)
-        query = dns.message.make_query(self._zone, dns.rdatatype.AXFR)
-        if self._keyring:
-            query.use_tsig(self._keyring, algorithm=self.options.algorithm)
+        found: dict[Key, tuple[int, set[str]]] = {}
         with _talking(self):
-            dns.query.inbound_xfr(
-                self.options.server, zone, query, self.options.port, self.options.timeout, lifetime=TRANSFER
-            )
-        found: dict[Key, RecordSet] = {}
-        for owner, rdataset in zone.iterate_rdatasets():
-            name = self._rule_name(owner)
-            if rdataset.rdtype in _KINDS and name and not (self.exclusive and owner == self._zone):
-                kind = dns.rdatatype.to_text(rdataset.rdtype)
-                addresses = tuple(sorted(each.address for each in rdataset))
-                found["", name, kind] = RecordSet(name, kind, rdataset.ttl, addresses)
-        return found
+            for rrset in transfer(self._zone, self.options, self._keyring):
+                name = self._rule_name(rrset.name)
+                if rrset.rdtype in _KINDS and name and not (self.exclusive and rrset.name == self._zone):
+                    _, addresses = found.setdefault(("", name, rrset.rdtype.name), (rrset.ttl, set()))
+                    addresses.update(each.address for each in rrset)
+        return {key: RecordSet(key[1], key[2], ttl, tuple(sorted(of))) for key, (ttl, of) in found.items()}
 
     def apply(self, put: Sequence[RecordSet], delete: Sequence[RecordSet], *, owned: Iterable[Key] = ()) -> Outcome:
         """Send the changes, up to 500 in a message, each message in force as a whole or not at all."""
         ours = set(owned)
         outcome: dict[Key, BreakwaterError | None] = {}
         changes = [(each, False) for each in delete] + [(each, True) for each in put]
-        for batch in _batches(changes):
+        for batch in _batches(changes, self._zone.to_text(omit_final_dot=True)):
             outcome |= settle(
                 {each.key: (each, new) for each, new in batch}, lambda some: self._send(some.values(), ours)
             )
@@ -216,12 +210,13 @@ class Rfc2136Dns(DnsBackend):
         return dns.rdataset.from_text_list(dns.rdataclass.IN, kind, records.ttl, records.addresses)
 
 
-def _batches(changes: list[tuple[RecordSet, bool]]) -> Iterator[list[tuple[RecordSet, bool]]]:
-    """Cut into messages; a set takes its name up to four times, and each address once more."""
+def _batches(changes: list[tuple[RecordSet, bool]], zone: str) -> Iterator[list[tuple[RecordSet, bool]]]:
+    """Cut into messages of what surely fits: beyond 16 KB a name is written out but for the zone's own."""
     batch: list[tuple[RecordSet, bool]] = []
     room = ROOM
     for change in changes:
-        need = (4 + len(change[0].addresses)) * 28 + len(change[0].name)
+        addresses = len(change[0].addresses)
+        need = (3 + addresses) * (14 + len(change[0].name.removesuffix(zone))) + 16 * addresses
         if batch and (len(batch) == BATCH or need > room):
             yield batch
             batch, room = [], ROOM
@@ -277,5 +272,5 @@ def _talking(backend: Rfc2136Dns) -> Iterator[None]:
         ) from None
     except (OSError, EOFError) as problem:
         raise Unavailable(f"{server} cannot be reached: {getattr(problem, 'strerror', None) or problem}") from None
-    except dns.exception.DNSException as problem:
+    except (dns.exception.DNSException, Malformed) as problem:
         raise Unavailable(f"{server} answers with something that is no DNS: {type(problem).__name__}") from None

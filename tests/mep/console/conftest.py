@@ -46,7 +46,7 @@ class Operator(Client):
     """A browser at the console: HTTPS, a name of the certificate, the tokens of forms where they are wanted."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(headers={"host": "localhost"}, **options)
+        super().__init__(headers={"host": "localhost:8444"}, **options)
 
     def request(self, **request: Any) -> Any:
         """Send over TLS."""

@@ -192,7 +192,8 @@ def fill() -> dict[str, str]:
     TrafficRule.objects.filter(pk=refused.pk).update(
         enforcement=Enforcement.REFUSED,
         counted_at=None,
-        reason="trafficFilter[0]: the user plane nftables cannot match qCI; the nearest it can do: the same without it, by dstAddress, dstPort, protocol, srcAddress, srcPort",
+        reason="trafficFilter[0]: the user plane nftables cannot match qCI; the nearest it can do: the same without it,"
+        " by dstAddress, dstPort, protocol, srcAddress, srcPort",
     )
     for kind, subject, severity, text, times, age in (
         (
@@ -231,7 +232,8 @@ def fill() -> dict[str, str]:
         )
     store.note_link("connected", now=now - 7200)
     store.note_link("cut-off", "the centre hung up (without a word)", now=now - 1260)
-    store.note_link("cut-off", "[Errno 111] Connect call failed ('192.0.2.1', 443)", now=now)
+    # No agent will run; what it knew last stays fresh for as long as somebody looks.
+    store.note_link("cut-off", "[Errno 111] Connect call failed ('192.0.2.1', 443)", now=now + 86400)
     control = TrafficRule.objects.get(rule_id="control")
     return {
         "overview": "/", "apps": "/apps", "app": "/apps/harbour-video-7f3a", "hostile-app": "/apps/hostile-5e5e",
@@ -242,7 +244,7 @@ def fill() -> dict[str, str]:
         "packet": "/traffic?src=10.45.0.7&dst=198.51.100.7&protocol=TCP&src_port=40000&dst_port=443&dscp=0",
         "packet-wrong": "/traffic?src=here&dst=198.51.100.7&protocol=TCPP&src_port=40000&dst_port=99999&dscp=0",
         "dns": "/dns", "dns-new": "/dns/new", "dns-rule": f"/dns/{name.pk}",
-        "query": "/dns?name=harbour.edge.example&kind=A&scope=",
+        "query": "/dns?name=harbour.edge.example&kind=A",
         "alarms": "/alarms", "logs": "/logs", "nothing-found": "/services?q=nothing+of+that+name",
     }  # fmt: skip
 

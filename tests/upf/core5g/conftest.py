@@ -38,7 +38,7 @@ def bsf(pcf: Pcf) -> Iterator[Bsf]:
         yield peer
 
 
-def nef_options(nef: Nef, **changes: Any) -> dict[str, Any]:
+def nef_options(nef: Nef, /, **changes: Any) -> dict[str, Any]:
     return {
         "url": nef.url,
         "af_id": "breakwater af",
@@ -55,7 +55,7 @@ def nef_options(nef: Nef, **changes: Any) -> dict[str, Any]:
     }
 
 
-def pcf_options(bsf: Bsf, state: Path, **changes: Any) -> dict[str, Any]:
+def pcf_options(bsf: Bsf, state: Path, /, **changes: Any) -> dict[str, Any]:
     return {
         "bsf": bsf.url,
         "routes": ROUTES,

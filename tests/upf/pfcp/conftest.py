@@ -19,15 +19,15 @@ def peer() -> Iterator[Peer]:
     upf.close()
 
 
-def options(peer: Peer | None = None, **changes: Any) -> dict[str, Any]:
-    """Return options for one UE, quick to give up; keywords change them."""
+def options(upf: Peer | None = None, **changes: Any) -> dict[str, Any]:
+    """Return options for one UE, patient enough for a busy machine; keywords change them."""
     return {
         "peer": "127.0.0.1",
-        "peer_port": peer.port if peer else 8805,
+        "peer_port": upf.port if upf else 8805,
         "bind": "127.0.0.1",
         "bind_port": 0,
-        "t1": 0.15,
-        "n1": 2,
+        "t1": 3.0,
+        "n1": 3,
         "heartbeat": 30.0,
         "core_instance": "internet",
         "sessions": [{"ue": ["10.45.0.2"], "radio": {"address": "192.0.2.7", "teid": 77}}],

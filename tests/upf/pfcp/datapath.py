@@ -43,7 +43,7 @@ def matches(rule: Rule, packet: Packet, qfi: int | None) -> bool:
     if rule.qfi is not None and rule.qfi != qfi:
         return False
     ue = packet.src if rule.uplink else packet.dst
-    if rule.ue and ue not in rule.ue:
+    if rule.ue and not any(ue in network for network in rule.ue):
         return False
     return not rule.filters or any(sdf_matches(text, tos, packet, rule.uplink) for text, tos in rule.filters)
 

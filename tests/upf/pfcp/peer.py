@@ -18,11 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scapy.config import conf
 from scapy.contrib import pfcp as sc
 
 from tests.upf.pfcp.datapath import Rule, winner
 from upf_adapter.flows import Packet
 
+# A message with a whole set of rules has more elements than scapy reads by itself.
+conf.max_list_count = 5000
 #: scapy keeps defaults in its classes while it builds, so one thread at a time.
 SCAPY = threading.RLock()
 FTUP_MNOP = b"\x10\x00\x10\x00"
@@ -44,7 +47,7 @@ class Held:
 
 
 class Refuse(Exception):
-    """What this UPF says no to: a cause, and perhaps the PDR that is to blame."""
+    """What this UPF says no to: a cause (0 for an answer without any), and perhaps the PDR that is to blame."""
 
     def __init__(self, cause: int, pdr: int | None = None) -> None:
         super().__init__(cause)
@@ -207,7 +210,7 @@ class Peer:
         }[kind]
         if kind != 1:
             start = [sc.IE_NodeId(id_type=0, ipv4=self.host)] if kind in (5, 9, 50) else []
-            elements = [*start, sc.IE_Cause(cause=cause), *elements]
+            elements = [*start, *([sc.IE_Cause(cause=cause)] if cause else []), *elements]
         if blamed is not None:
             elements.append(sc.IE_FailedRuleId(type=0, pdr_id=blamed))
         head = sc.PFCP(version=1, S=0 if kind < 50 else 1, seq=message.seq, **({} if kind < 50 else {"seid": seid}))
@@ -316,8 +319,8 @@ class Peer:
             rule.qfi = qfi.QFI
         if (ue := maybe(pdi, sc.IE_UE_IP_Address)) is not None:
             assert (0 if uplink else 1) == ue.SD
-            rule.ue = [ipaddress.ip_address(ue.ipv4)] if ue.V4 else []
-            rule.ue += list(ipaddress.ip_network((ue.ipv6, 64), strict=False)) if ue.V6 else []
+            rule.ue = [ipaddress.ip_network(ue.ipv4)] if ue.V4 else []
+            rule.ue += [ipaddress.ip_network((ue.ipv6, 64), strict=False)] if ue.V6 else []
         if (tunnel := maybe(pdi, sc.IE_FTEID)) is not None:
             if tunnel.CH:
                 if not self.features[0] & 0x10:

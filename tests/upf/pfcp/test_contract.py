@@ -23,13 +23,13 @@ class _Harness(Harness):
 
     def _start(self) -> PfcpUpf:
         self._starts += 1
-        chosen = msgspec.convert(options(self.peer), PfcpUpf.Options)
+        chosen = msgspec.convert(options(self.peer, t1=0.3, n1=4), PfcpUpf.Options)
         # A process that starts again has another Recovery Time Stamp.
         return PfcpUpf(chosen, recovery=RECOVERY + self._starts)
 
     def installed(self) -> set[str]:
         """By the PDRs that the UPF has; a number that the adapter did not give shows as a question mark."""
-        keys = self.adapter.sessions[0].writer.numbers["pdr"].keys()
+        keys = self.adapter.sessions[0].writer.numbers["pdr"].elements()
         found = {keys.get(pdr, ("?", 0))[0] for held in self.peer.sessions.values() for pdr in held.pdrs}
         return found - {""}
 

@@ -1,0 +1,151 @@
+"""One transaction in the making: tables, chains, rules, maps as messages for the kernel."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from upf_adapter.contract import TrafficRule
+from upf_adapter.nftables import expressions as ex
+from upf_adapter.nftables import netlink as nl
+from upf_adapter.nftables.lowering import Clause
+from upf_adapter.nftables.plan import Element, Jump, Step
+
+#: The chain that every packet comes through, and the one that only remembers what was put (see `Batch.state`).
+BASE, STATE = "steer", "state"
+#: NF_INET_PRE_ROUTING and NF_IP_PRI_MANGLE: after connection tracking has seen the packet, before it is routed.
+_HOOK, _PRIORITY = 0, -150
+_ANONYMOUS, _CONSTANT, _INTERVAL, _MAP = 1, 2, 4, 8
+_VERDICTS = 0xFFFFFF00
+#: Intervals in one message; an attribute holds at most 64 KiB.
+_CHUNK = 300
+#: Tells `nft` that keys are in network byte order (NFTNL_UDATA_SET_KEYBYTEORDER).
+_BIG_ENDIAN = bytes([0, 4]) + struct.pack("=I", 2)
+
+
+class Batch:
+    """Collects messages. Names come from us alone: fixed ones, and digests of what apps chose."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.messages: list[bytes] = []
+        self._ids = 0
+        self._name = nl.text(1, table)
+
+    def __bool__(self) -> bool:
+        return bool(self.messages)
+
+    def make_table(self, family: int) -> None:
+        """Have an empty table, whatever was there before."""
+        for kind, flags in ((nl.NEWTABLE, nl.CREATE), (nl.DELTABLE, 0), (nl.NEWTABLE, nl.CREATE)):
+            self._add(kind, family, b"", flags)
+
+    def drop_table(self, family: int) -> None:
+        """Have no table."""
+        self._add(nl.NEWTABLE, family, b"", nl.CREATE)
+        self._add(nl.DELTABLE, family, b"")
+
+    def counter(self, family: int, name: str) -> None:
+        """Have a counter at zero."""
+        self._add(nl.NEWOBJ, family, nl.text(2, name) + nl.number(3, 1) + nl.nest(4), nl.CREATE)
+
+    def drop_counter(self, family: int, name: str) -> None:
+        """Have the counter no more."""
+        self._add(nl.DELOBJ, family, nl.text(2, name) + nl.number(3, 1))
+
+    def base(self, family: int) -> None:
+        """Have the chain that every packet comes through, empty."""
+        hook = nl.nest(4, nl.number(1, _HOOK), nl.number(2, _PRIORITY & 0xFFFFFFFF))
+        self._add(nl.NEWCHAIN, family, nl.text(3, BASE) + hook + nl.number(5, 1) + nl.text(7, "filter"), nl.CREATE)
+
+    def chain(
+        self, family: int, name: str, steps: Iterable[Step] = (), codes: Mapping[Clause, ex.Code] | None = None
+    ) -> None:
+        """Have a chain with these steps."""
+        self._add(nl.NEWCHAIN, family, nl.text(3, name), nl.CREATE)
+        for step in steps:
+            if isinstance(step, Jump):
+                self.rule(family, name, (ex.verdict_code(ex.JUMP, step.chain),))
+            else:
+                self.rule(family, name, (codes or {})[step])
+
+    def drop_chain(self, family: int, name: str) -> None:
+        """Have the chain no more."""
+        self._add(nl.DELCHAIN, family, nl.text(3, name))
+
+    def flush(self, family: int, chain: str) -> None:
+        """Take all rules out of a chain."""
+        self._add(nl.DELRULE, family, nl.text(2, chain))
+
+    def rule(self, family: int, chain: str, code: ex.Code, comment: str = "") -> None:
+        """Append one rule to a chain."""
+        parts = [part if isinstance(part, bytes) else self._choice(family, part) for part in code]
+        body = nl.text(2, chain) + nl.nest(4, *parts)
+        if comment:
+            said = comment.encode() + b"\0"
+            body += nl.attr(7, bytes([0, len(said)]) + said)
+        self._add(nl.NEWRULE, family, body, nl.CREATE | nl.APPEND)
+
+    def state(self, family: int, said: str) -> None:
+        """Keep a note in the ruleset itself, where a flush or a restart takes it along."""
+        self.flush(family, STATE)
+        self.rule(family, STATE, ex.nothing_code(), comment=said)
+
+    def map(self, family: int, name: str) -> None:
+        """Have an empty map from addresses to chains."""
+        kind, size = ex.TYPES[f"ipv{family}"]
+        self._ids += 1
+        self._add(
+            nl.NEWSET,
+            family,
+            nl.text(2, name)
+            + nl.number(3, _INTERVAL | _MAP)
+            + nl.number(4, kind)
+            + nl.number(5, size)
+            + nl.number(6, _VERDICTS)
+            + nl.number(10, self._ids)
+            + nl.attr(13, _BIG_ENDIAN),
+            nl.CREATE,
+        )
+
+    def drop_map(self, family: int, name: str) -> None:
+        """Have the map no more."""
+        self._add(nl.DELSET, family, nl.text(2, name))
+
+    def elements(self, family: int, name: str, found: Iterable[Element], *, drop: bool = False) -> None:
+        """Put intervals into a map, or take them out."""
+        kind, flags = (nl.DELSETELEM, 0) if drop else (nl.NEWSETELEM, nl.CREATE)
+        all_ = [
+            ex.interval(first, last, family, ex.verdict_data(ex.GOTO, chain)) for first, last, chain in sorted(found)
+        ]
+        for at in range(0, len(all_), _CHUNK):
+            self._add(kind, family, nl.text(2, name) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
+
+    def _choice(self, family: int, choice: ex.Choice) -> bytes:
+        """Make the set that a rule looks into, and return the expression that does."""
+        self._ids += 1
+        kind, size = ex.TYPES[choice.kind]
+        flags = _ANONYMOUS | _CONSTANT | (_INTERVAL if ex.is_interval(choice) else 0)
+        name, number = nl.text(2, "__set%d"), nl.number(10, self._ids)
+        described = nl.number(3, flags) + nl.number(4, kind) + nl.number(5, size)
+        order = b"" if choice.kind == "interface" else nl.attr(13, _BIG_ENDIAN)
+        self._add(nl.NEWSET, family, name + described + number + order, nl.CREATE)
+        self._add(
+            nl.NEWSETELEM,
+            family,
+            name + nl.number(4, self._ids) + nl.nest(3, *ex.choice_elements(choice)),
+            nl.CREATE,
+        )
+        inverted = nl.number(5, 1) if choice.inverted else b""
+        return ex.expression("lookup", nl.text(1, "__set%d"), nl.number(2, 1), nl.number(4, self._ids), inverted)
+
+    def _add(self, kind: int, family: int, body: bytes, flags: int = 0) -> None:
+        self.messages.append(nl.message(kind, family, self._name + body, flags))
+
+
+def counter_name(rule: TrafficRule) -> str:
+    """Return the name of a rule's counter; a changed rule has another, so counting begins anew."""
+    return "r" + blake2b(msgspec.json.encode(rule), digest_size=12).hexdigest()

@@ -1,0 +1,405 @@
+"""The rules of one edge in the kernel: what should be there, what is, and the shortest way from one to the other.
+
+Each change is made in three transactions. The first adds what nobody leads to yet, the second switches over, and the third
+takes away what nobody leads to any more. So the one switch changes the meaning, for all rules and both address
+families at once, and a packet that is under way at that moment finds every chain that it is sent to complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from core.errors import BreakwaterError
+from upf_adapter.contract import Capabilities, Counters, Outcome, Refused, TrafficRule
+from upf_adapter.nftables import batch as bt
+from upf_adapter.nftables import expressions as ex
+from upf_adapter.nftables import netlink as nl
+from upf_adapter.nftables import readback
+from upf_adapter.nftables.batch import Batch
+from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit, lower
+from upf_adapter.nftables.plan import Delta, Plan, difference, is_small
+from upf_adapter.nftables.routes import Router, hints
+
+log = logging.getLogger(__name__)
+FAMILIES = (4, 6)
+#: The maps take turns: a large change is put into the one that is not looked at.
+MAPS = ("where_a", "where_b")
+#: A change of more elements than this, and than this part of the map, is put into the other one.
+FEW, LARGE = 100, 0.1
+#: First word of the note that the ruleset holds about itself.
+VERSION = "breakwater-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One rule in force."""
+
+    rule: TrafficRule
+    clauses: tuple[Clause, ...]
+    counter: str
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        return self.clauses[0].verdict.exits
+
+    def of(self, family: int) -> list[Clause]:
+        return [clause for clause in self.clauses if clause.family == family]
+
+
+class Engine:
+    """Holds rules in force in the network namespace that it was made in."""
+
+    def __init__(self, name: str, can: Capabilities, interfaces: Iterable[str], table: str, router: Router) -> None:
+        self._name, self._can, self._interfaces, self._table = name, can, tuple(sorted(interfaces)), table
+        self._kernel = nl.Kernel()
+        self._router = router
+        self._held: dict[str, Held] = {}
+        self._exits: Counter[Exit] = Counter()
+        self._content = 0
+        self._codes: dict[Clause, ex.Code] = {}
+        self._plans = self._plan()
+        self._map = dict.fromkeys(FAMILIES, MAPS[0])
+        #: The generation of the ruleset that is as we made it; None while that is not known.
+        self._generation: int | None = None
+        #: The fingerprint of what the kernel holds, once it was taken.
+        self._digest = ""
+
+    def close(self) -> None:
+        """Let go; rules stay in force."""
+        self._kernel.close()
+        self._router.close()
+
+    def rules(self) -> dict[str, TrafficRule]:
+        """Return what is in force, as far as this process knows."""
+        return {key: held.rule for key, held in self._held.items()}
+
+    def put(self, rule: TrafficRule) -> None:
+        """Make one rule be in force; raises what is wrong with it, and then nothing has changed."""
+        before = self._held.get(rule.id)
+        if not self._known():
+            # All of it has to be made anew.
+            outcome = self.replace([*(held.rule for held in self._held.values() if held is not before), rule])
+            if rule.id in outcome.problems:
+                raise outcome.problems[rule.id]
+        elif not before or before.rule != rule:
+            clauses = lower(rule, self._can, self._name)
+            if not before:
+                self._bounded(len(self._held))
+            for problem in self._router.settle(clauses[0].verdict.exits, again=False).values():
+                raise problem
+            self._change(before, self._ready(rule, clauses))
+
+    def delete(self, rule_id: str) -> None:
+        """Take one rule out."""
+        before = self._held.get(rule_id)
+        if before and self._known():
+            self._change(before, None)
+        elif before:
+            self.replace([held.rule for held in self._held.values() if held is not before])
+
+    def replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
+        """Make exactly these rules be in force; rules with a problem are left out, and told."""
+        lowered: dict[str, tuple[TrafficRule, tuple[Clause, ...]]] = {}
+        problems: dict[str, BreakwaterError] = {}
+        for rule in sorted(wanted, key=lambda rule: rule.order):
+            held = self._held.get(rule.id)
+            try:
+                self._bounded(len(lowered))
+                same = held is not None and held.rule == rule
+                clauses = held.clauses if held and same else lower(rule, self._can, self._name)
+                lowered[rule.id] = (held.rule if held and same else rule, clauses)
+            except BreakwaterError as problem:
+                problems[rule.id] = problem
+        away = self._router.settle({e for _, each in lowered.values() for e in each[0].verdict.exits}, again=True)
+        for key, (_, clauses) in list(lowered.items()) if away else ():
+            unreachable = [away[each] for each in clauses[0].verdict.exits if each in away]
+            if unreachable:
+                problems[key] = unreachable[0]
+                del lowered[key]
+        self._move({key: self._ready(*each) for key, each in lowered.items()})
+        return Outcome(frozenset(lowered), problems)
+
+    def intact(self) -> bool:
+        """Return whether the kernel still has what was put."""
+        if not self._known():
+            return False
+        if not self._digest:
+            self._remember()
+        return self._router.intact()
+
+    def counters(self) -> dict[str, Counters]:
+        """Return what each rule has seen."""
+        seen: dict[str, tuple[int, int]] = {}
+        for family in FAMILIES:
+            for name, packets, octets in readback.counters(self._kernel, family, self._table):
+                before = seen.get(name, (0, 0))
+                seen[name] = before[0] + packets, before[1] + octets
+        return {key: Counters(*seen[held.counter]) for key, held in self._held.items() if held.counter in seen}
+
+    def describe(self) -> str:
+        """Return what steers here, and what the node should still be told."""
+        system = os.uname()
+        return f"nf_tables of {system.sysname} {system.release}{''.join(f'; {hint}' for hint in hints())}"
+
+    # From one set to the next
+
+    def _bounded(self, count: int) -> None:
+        if count >= MOST_RULES:
+            raise Refused(f"the user plane {self._name} takes at most {MOST_RULES} rules")
+
+    def _ready(self, rule: TrafficRule, clauses: tuple[Clause, ...]) -> Held:
+        """Return the rule with all that the kernel will need for it."""
+        before = self._held.get(rule.id)
+        if before and before.rule is rule and all(clause in self._codes for clause in clauses):
+            return before
+        counter = bt.counter_name(rule)
+        for clause in clauses:
+            marks = {exit_: self._router.mark(exit_) for exit_ in clause.verdict.exits}
+            self._codes[clause] = ex.clause_code(clause, counter, marks, self._router.mask)
+        return Held(rule, clauses, counter)
+
+    def _hold(self, held: dict[str, Held]) -> None:
+        """Have this set instead of the one before, in our books."""
+        self._held = held
+        self._exits = Counter(exit_ for each in held.values() for exit_ in each.exits)
+        self._content = 0
+        for each in held.values():
+            self._content ^= int(each.counter[1:], 16)
+        kept = {clause for each in held.values() for clause in each.clauses}
+        self._codes = {clause: code for clause, code in self._codes.items() if clause in kept}
+
+    def _change(self, before: Held | None, after: Held | None) -> None:
+        """Change one rule, touching only the chains and intervals that it concerns."""
+        gone, come = before.clauses if before else (), after.clauses if after else ()
+        held = after or before
+        if not is_small(*gone, *come) or held is None:
+            rest = {key: each for key, each in self._held.items() if each is not before}
+            return self._move({**rest, after.rule.id: after} if after else rest)
+        with self._all_or_anew():
+            deltas = {
+                family: self._plans[family].change(
+                    before.of(family) if before else [], after.of(family) if after else []
+                )
+                for family in FAMILIES
+            }
+            self._book(held.rule.id, before, after)
+            try:
+                self._commit(deltas, [before] if before else [], [after] if after else [])
+            except BaseException:
+                self._book(held.rule.id, after, before)
+                raise
+        for clause in gone:
+            self._codes.pop(clause, None)
+        if before and any(not self._exits[exit_] for exit_ in before.exits):
+            self._forget()
+        return None
+
+    def _book(self, key: str, before: Held | None, after: Held | None) -> None:
+        for each, step in ((before, -1), (after, 1)):
+            if each:
+                self._content ^= int(each.counter[1:], 16)
+                for exit_ in each.exits:
+                    self._exits[exit_] += step
+        self._held.pop(key, None)
+        if after:
+            self._held[key] = after
+
+    def _move(self, held: dict[str, Held]) -> None:
+        """Go over to another set; nothing is touched when it is the same one."""
+        before, plans = self._held, self._plans
+        known = self._known()
+        if known and held.keys() == before.keys() and all(before[key] is each for key, each in held.items()):
+            return self._forget()
+        with self._all_or_anew():
+            fresh = self._plan(held.values())
+            self._hold(held)
+            self._plans = fresh
+            try:
+                if known:
+                    deltas = {family: difference(plans[family], fresh[family]) for family in FAMILIES}
+                    turned = {family for family in FAMILIES if plans[family].fallback != fresh[family].fallback}
+                    self._commit(deltas, before.values(), held.values(), turned)
+                elif not self._adopt(new=not before):
+                    self._rebuild()
+            except BaseException:
+                # What is wished is told by the next call; ours is only not to claim what is not so.
+                self._hold({})
+                raise
+        return self._forget()
+
+    def _plan(self, held: Iterable[Held] = ()) -> dict[int, Plan]:
+        found = list(held)
+        return {
+            family: Plan((clause for each in found for clause in each.of(family)), self._code_bytes)
+            for family in FAMILIES
+        }
+
+    def _code_bytes(self, clause: Clause) -> bytes:
+        return ex.fingerprint(self._codes[clause])
+
+    def _forget(self) -> None:
+        self._exits = +self._exits
+        self._router.forget(self._exits)
+
+    def _commit(
+        self, deltas: dict[int, Delta], before: Iterable[Held], after: Iterable[Held], turned: Iterable[int] = ()
+    ) -> None:
+        """Carry out the difference; `turned` are the families whose packets without an interval go elsewhere."""
+        prepare, switch, clean = Batch(self._table), Batch(self._table), Batch(self._table)
+        maps = dict(self._map)
+        old, new = _counters(before), _counters(after)
+        for family, delta in deltas.items():
+            for name in sorted(new[family] - old[family]):
+                prepare.counter(family, name)
+            for name, steps in delta.chains.items():
+                prepare.chain(family, name, steps, self._codes)
+            plan = self._plans[family]
+            if len(delta.elements) + len(delta.gone_elements) > max(FEW, LARGE * len(plan.intervals)):
+                maps[family] = MAPS[1 - MAPS.index(maps[family])]
+                prepare.map(family, maps[family])
+                prepare.elements(family, maps[family], plan.elements())
+                clean.drop_map(family, self._map[family])
+            else:
+                switch.elements(family, maps[family], delta.gone_elements, drop=True)
+                switch.elements(family, maps[family], delta.elements)
+            if maps[family] != self._map[family] or family in turned:
+                switch.flush(family, bt.BASE)
+                self._base(switch, family, maps[family])
+            for name in delta.gone_chains:
+                clean.drop_chain(family, name)
+            for name in sorted(old[family] - new[family]):
+                clean.drop_counter(family, name)
+        switch.state(FAMILIES[0], self._note(maps))
+        if maps == self._map and all(self._is_plain(family, delta) for family, delta in deltas.items()):
+            prepare.messages += switch.messages + clean.messages
+            self._send(prepare)
+        else:
+            for batch in (prepare, switch, clean):
+                self._send(batch)
+        self._map = maps
+
+    def _is_plain(self, family: int, delta: Delta) -> bool:
+        """Return whether the change may be one transaction: intervals come or go, and none is led elsewhere.
+
+        Then a packet that meets half of it goes its ordinary way, as it does before the one or after the other.
+        """
+        lost, new = sorted(delta.gone_elements), sorted(delta.elements)
+        return not self._plans[family].fallback and not any(
+            first <= other[1] and other[0] <= last for first, last, _ in lost for other in new
+        )
+
+    def _rebuild(self) -> None:
+        """Make both tables anew, in one transaction, whatever is there."""
+        self._generation = self._kernel.generation()
+        self._map = dict.fromkeys(FAMILIES, MAPS[0])
+        batch = Batch(self._table)
+        used = _counters(self._held.values())
+        for family, plan in self._plans.items():
+            batch.make_table(family)
+            for name in sorted(used[family]):
+                batch.counter(family, name)
+            for name, steps in plan.chains.items():
+                batch.chain(family, name, steps, self._codes)
+            batch.map(family, MAPS[0])
+            batch.elements(family, MAPS[0], plan.elements())
+            batch.base(family)
+            self._base(batch, family, MAPS[0])
+        batch.chain(FAMILIES[0], bt.STATE)
+        batch.state(FAMILIES[0], self._note(self._map))
+        self._send(batch)
+        log.info("%d rules were put into the kernel", len(self._held))
+
+    def _base(self, batch: Batch, family: int, name: str) -> None:
+        batch.rule(family, bt.BASE, ex.interfaces_code(self._interfaces))
+        if family == 6:
+            batch.rule(family, bt.BASE, ex.neighbours_code())
+        batch.rule(family, bt.BASE, ex.map_code(family, name))
+        if self._plans[family].fallback:
+            batch.rule(family, bt.BASE, (ex.verdict_code(ex.GOTO, self._plans[family].fallback),))
+
+    def _send(self, batch: Batch) -> None:
+        if batch:
+            self._kernel.commit(batch.messages, self._generation)
+            self._generation = (self._generation or 0) % 0xFFFFFFFF + 1
+            self._digest = ""
+
+    @contextmanager
+    def _all_or_anew(self) -> Iterator[None]:
+        """When the work fails half-way, all is made anew at the next change."""
+        try:
+            yield
+        except BaseException:
+            self._generation = None
+            raise
+
+    # What the kernel has
+
+    def _known(self) -> bool:
+        """Return whether the ruleset is as we made it; cheap while nobody else has changed anything."""
+        if self._generation is None:
+            return False
+        generation = self._kernel.generation()
+        if generation == self._generation:
+            return True
+        if self._digest and self._fingerprint() == self._digest and self._kernel.generation() == generation:
+            # Somebody changed what is theirs.
+            self._generation = generation
+            return True
+        log.warning("the ruleset was changed by somebody else; the rules will be put anew")
+        self._generation = None
+        return False
+
+    def _fingerprint(self) -> str:
+        return readback.fingerprint(self._kernel, self._table, self._map)
+
+    def _remember(self) -> None:
+        """Take the fingerprint that later foreign changes are judged by, and note it where a restart finds it."""
+        digest = self._fingerprint()
+        if self._kernel.generation() != self._generation:
+            return
+        batch = Batch(self._table)
+        batch.state(FAMILIES[0], self._note(self._map, digest))
+        try:
+            self._send(batch)
+            self._digest = digest
+        except nl.Foreign:
+            log.info("the ruleset changed while it was read; the next look tells by whom")
+
+    def _note(self, maps: dict[int, str], digest: str = "-") -> str:
+        """Return what the ruleset says about itself: what it was made of, which maps it uses, its fingerprint."""
+        roots = repr((self._interfaces, self._router.mask, sorted((e, self._router.mark(e)) for e in +self._exits)))
+        content = self._content ^ int.from_bytes(blake2b(roots.encode(), digest_size=12).digest(), "big")
+        return f"{VERSION} {content:024x} {maps[4]} {maps[6]} {digest}"
+
+    def _adopt(self, *, new: bool) -> bool:
+        """After a start: take over what the kernel has, when it proves to be what is wanted."""
+        if not new:
+            return False
+        generation = self._kernel.generation()
+        said = readback.note(self._kernel, self._table)
+        words = said.split(" ")
+        if len(words) != 5 or not {words[2], words[3]} <= set(MAPS):
+            return False
+        maps = dict(zip(FAMILIES, words[2:4], strict=True))
+        if said != self._note(maps, words[4]) or readback.fingerprint(self._kernel, self._table, maps) != words[4]:
+            return False
+        if self._kernel.generation() != generation:
+            return False
+        self._map, self._generation, self._digest = maps, generation, words[4]
+        log.info("the %d rules were in force already", len(self._held))
+        return True
+
+
+def _counters(held: Iterable[Held]) -> dict[int, set[str]]:
+    """Return the counters that each family needs."""
+    found: dict[int, set[str]] = {family: set() for family in FAMILIES}
+    for each in held:
+        for clause in each.clauses:
+            found[clause.family].add(each.counter)
+    return found

@@ -1,0 +1,209 @@
+"""Clauses in the kernel's own terms: nf_tables expressions that load, compare, and give the verdict. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from upf_adapter.nftables.lowering import SPACE, Clause, Exit, Test
+from upf_adapter.nftables.netlink import attr, nest, number, text
+
+#: Verdict codes, as 32 bits.
+DROP, ACCEPT, JUMP, GOTO, RETURN = 0, 1, 0xFFFFFFFD, 0xFFFFFFFC, 0xFFFFFFFB
+#: Data types as `nft` knows them, so that it can print what we made.
+TYPES = {"ipv4": (7, 4), "ipv6": (8, 16), "protocol": (12, 1), "port": (13, 2), "interface": (41, 16)}
+_MARK, _IIFNAME, _L4PROTO = 3, 6, 16
+_NETWORK, _TRANSPORT = 1, 2
+#: Offset and length of the source and the destination in the IP header.
+_SOURCE = {4: (12, 4), 6: (8, 16)}
+_DESTINATION = {4: (16, 4), 6: (24, 16)}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A look into a set of its own: one of these ranges of `kind`, or none of them."""
+
+    kind: str
+    ranges: tuple[tuple[bytes, bytes], ...]
+    inverted: bool = False
+
+
+#: The expressions of one rule; a Choice needs a set, which gets its number when the rule is sent.
+Code = tuple[bytes | Choice, ...]
+
+
+def expression(name: str, *data: bytes) -> bytes:
+    """Return one expression."""
+    return nest(1, text(1, name), nest(2, *data))
+
+
+def fingerprint(code: Code) -> bytes:
+    """Return bytes that only this code has."""
+    return b"".join(part if isinstance(part, bytes) else repr(part).encode() for part in code)
+
+
+def clause_code(clause: Clause, counter: str, marks: Mapping[Exit, int], mask: int) -> Code:
+    """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict."""
+    verdict = clause.verdict
+    copy = verdict.copy.address if verdict.copy else ""
+    mark = marks[verdict.onward] if verdict.onward else 0
+    return (*_test(clause.test, clause.family), _count(counter), _verdict(verdict.drop, copy, mark, mask))
+
+
+def _count(counter: str) -> bytes:
+    return expression("objref", number(1, 1), text(2, counter))
+
+
+@lru_cache(4096)
+def _verdict(drop: bool, copy: str, mark: int, mask: int) -> bytes:
+    parts = []
+    if copy:
+        parts += [_immediate(ipaddress.ip_address(copy).packed), expression("dup", number(1, 1))]
+    if mark:
+        # Bits outside of our mask belong to others. Marks are in the machine's own byte order.
+        keep, ours = nest(4, attr(1, _host(~mask & 0xFFFFFFFF))), nest(5, attr(1, _host(mark)))
+        parts += [
+            expression("meta", number(1, 1), number(2, _MARK)),
+            expression("bitwise", number(1, 1), number(2, 1), number(3, 4), keep, ours),
+            expression("meta", number(2, _MARK), number(3, 1)),
+        ]
+    return b"".join(parts) + verdict_code(DROP if drop else ACCEPT)
+
+
+def nothing_code() -> Code:
+    """Return a rule that decides nothing; it only has a comment to carry."""
+    return (expression("counter"),)
+
+
+@lru_cache(4096)
+def verdict_code(code: int, chain: str = "") -> bytes:
+    """Return the expression that gives a verdict."""
+    return expression("immediate", number(1, 0), nest(2, verdict_data(code, chain)))
+
+
+def verdict_data(code: int, chain: str = "") -> bytes:
+    """Return a verdict as data of a map."""
+    return nest(2, number(1, code), text(2, chain) if chain else b"")
+
+
+def interfaces_code(names: Iterable[str]) -> Code:
+    """Return a rule that lets pass what came in elsewhere."""
+    padded = sorted(name.encode().ljust(16, b"\0") for name in names)
+    load = expression("meta", number(1, 1), number(2, _IIFNAME))
+    if len(padded) == 1:
+        return (load, expression("cmp", number(1, 1), number(2, 1), nest(3, attr(1, padded[0]))), verdict_code(ACCEPT))
+    return (load, Choice("interface", tuple((each, each) for each in padded), inverted=True), verdict_code(ACCEPT))
+
+
+def neighbours_code() -> Code:
+    """Return a rule that lets neighbour and router discovery pass: no rule of an app may cut the link itself (RFC 4861)."""
+    return (
+        expression("meta", number(1, 1), number(2, _L4PROTO)),
+        _equal(b"\x3a"),
+        _payload(_TRANSPORT, 0, 1),
+        _range(b"\x85", b"\x89"),
+        verdict_code(ACCEPT),
+    )
+
+
+def map_code(family: int, name: str) -> Code:
+    """Return the rule that looks the destination up."""
+    look = expression("lookup", text(1, name), number(2, 1), number(3, 0))
+    return (_payload(_NETWORK, *_DESTINATION[family]), look)
+
+
+_LOAD_PROTOCOL = expression("meta", number(1, 1), number(2, _L4PROTO))
+
+
+def _test(test: Test, family: int) -> Iterable[bytes | Choice]:
+    if test.protocols:
+        yield _LOAD_PROTOCOL
+        yield _among("protocol", [(value, value) for value in test.protocols], 1)
+    for offset, ports in ((2, test.dst_ports), (0, test.src_ports)):
+        if ports:
+            yield _payload(_TRANSPORT, offset, 2)
+            yield _among("port", [(each.first, each.last) for each in ports], 2)
+    if test.src:
+        offset, size = _SOURCE[family]
+        yield _payload(_NETWORK, offset, size)
+        yield _among(f"ipv{family}", [(each.first, each.last) for each in test.src], size)
+    if test.dscp is not None:
+        yield from _masked(1, b"\xfc", bytes([test.dscp << 2]))
+    if test.traffic_class is not None:
+        # Version, traffic class and flow label share the first four octets (RFC 8200, 3).
+        yield from _masked(0, b"\x0f\xf0", (test.traffic_class << 4).to_bytes(2, "big"))
+
+
+def _masked(offset: int, mask: bytes, value: bytes) -> Iterable[bytes]:
+    yield _payload(_NETWORK, offset, len(mask))
+    zero = bytes(len(mask))
+    yield expression(
+        "bitwise", number(1, 1), number(2, 1), number(3, len(mask)), nest(4, attr(1, mask)), nest(5, attr(1, zero))
+    )
+    yield _equal(value)
+
+
+def _among(kind: str, ranges: list[tuple[int, int]], size: int) -> bytes | Choice:
+    edges = tuple((first.to_bytes(size, "big"), last.to_bytes(size, "big")) for first, last in ranges)
+    if len(edges) > 1:
+        return Choice(kind, edges)
+    first, last = edges[0]
+    return _equal(first) if first == last else _range(first, last)
+
+
+@lru_cache(4096)
+def _payload(base: int, offset: int, size: int) -> bytes:
+    return expression("payload", number(1, 1), number(2, base), number(3, offset), number(4, size))
+
+
+@lru_cache(4096)
+def _equal(value: bytes) -> bytes:
+    return expression("cmp", number(1, 1), number(2, 0), nest(3, attr(1, value)))
+
+
+@lru_cache(4096)
+def _range(first: bytes, last: bytes) -> bytes:
+    return expression("range", number(1, 1), number(2, 0), nest(3, attr(1, first)), nest(4, attr(1, last)))
+
+
+@lru_cache(4096)
+def _immediate(value: bytes) -> bytes:
+    return expression("immediate", number(1, 1), nest(2, attr(1, value)))
+
+
+def _host(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def element_bytes(key: bytes, data: bytes = b"", *, end: bool = False) -> bytes:
+    """Return one element of a set or map, by its key as the kernel has it."""
+    return nest(1, nest(1, attr(1, key)), nest(2, data) if data else b"", number(3, 1) if end else b"")
+
+
+def interval(first: int, last: int, family: int, data: bytes) -> bytes:
+    """Return the elements of one interval of addresses."""
+    size = _DESTINATION[family][1]
+    found = element_bytes(first.to_bytes(size, "big"), data)
+    if last < SPACE[family]:
+        found += element_bytes((last + 1).to_bytes(size, "big"), end=True)
+    return found
+
+
+def choice_elements(choice: Choice) -> list[bytes]:
+    """Return the elements of a set of its own."""
+    found: list[bytes] = []
+    for first, last in choice.ranges:
+        found.append(element_bytes(first))
+        if is_interval(choice) and last != b"\xff" * len(last):
+            after: Any = int.from_bytes(last, "big") + 1
+            found.append(element_bytes(after.to_bytes(len(last), "big"), end=True))
+    return found
+
+
+def is_interval(choice: Choice) -> bool:
+    """Return whether the set holds ranges."""
+    return any(first != last for first, last in choice.ranges)

@@ -1,0 +1,220 @@
+"""From a rule of MEC 011 to clauses: tests on one packet of one address family, and what is done when they hold. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from core.errors import Invalid
+from upf_adapter.contract import Capabilities, Refused, TrafficRule
+from upf_adapter.flows import IpAddress, Match, Packet, Ports, Span, families
+from upf_adapter.limits import check, interface
+
+#: Whole address space of a family, as (last address, bits).
+SPACE = {4: (1 << 32) - 1, 6: (1 << 128) - 1}
+FILTERS = frozenset({"srcAddress", "dstAddress", "srcPort", "dstPort", "protocol", "dSCP", "tC"})
+MOST_RULES = 20_000
+#: Bounds of one rule, so that one app cannot fill the kernel: values in one member of a filter, and filters.
+MOST_VALUES, MOST_FILTERS = 256, 64
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Exit:
+    """Where packets are sent: the next hop inside the edge, or the far end of a tunnel through `tunnel`."""
+
+    address: str
+    #: "", "GRE" or "GTP_U"; then `key` is the key or TEID and `source` the own end, empty: chosen by routing.
+    tunnel: str = ""
+    source: str = ""
+    key: int | None = None
+
+    @property
+    def family(self) -> int:
+        return 6 if ":" in self.address else 4
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is done with a packet: dropped, or sent on its way (`onward`, None for the ordinary one) after the copies."""
+
+    drop: bool = False
+    onward: Exit | None = None
+    copy: Exit | None = None
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        return tuple(each for each in (self.onward, self.copy) if each is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What a packet must be beside its destination address; everything that is not empty must agree."""
+
+    src: tuple[Span, ...] = ()
+    protocols: tuple[int, ...] = ()
+    src_ports: tuple[Ports, ...] = ()
+    dst_ports: tuple[Ports, ...] = ()
+    dscp: int | None = None
+    traffic_class: int | None = None
+
+    def holds(self, packet: Packet) -> bool:
+        """Return whether the packet passes; for tests and the packet tester."""
+        if self.dscp is not None and packet.dscp != self.dscp:
+            return False
+        if self.traffic_class is not None and packet.dscp << 2 | packet.ecn != self.traffic_class:
+            return False
+        wishes: tuple[tuple[Iterable[Any], Any], ...] = (
+            (self.src, packet.src),
+            (self.src_ports, packet.src_port),
+            (self.dst_ports, packet.dst_port),
+        )
+        if self.protocols and packet.protocol not in self.protocols:
+            return False
+        return all(not spans or any(value in each for each in spans) for spans, value in wishes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clause:
+    """One filter of one rule, for one family. `dst` empty: any destination."""
+
+    rule: str
+    order: tuple[int, str, int]
+    family: int
+    dst: tuple[Span, ...]
+    test: Test
+    verdict: Verdict
+
+
+def lower(rule: TrafficRule, can: Capabilities, upf: str) -> tuple[Clause, ...]:
+    """Return what the rule means for the kernel; `Invalid` or `Refused` when it cannot be."""
+    matches = check(rule, can, upf)
+    if len(matches) > MOST_FILTERS:
+        raise Refused(f"the user plane {upf} takes at most {MOST_FILTERS} filters in one rule, not {len(matches)}")
+    verdict = _verdict(rule, upf)
+    allowed = families(rule)
+    if not allowed:
+        raise Refused(f"the user plane {upf} cannot send one packet to an IPv4 and an IPv6 destination")
+    clauses = []
+    for at, match in enumerate(matches):
+        for family in sorted(match.families & allowed):
+            clauses.append(_clause(rule, at, match, family, verdict, upf))
+    if not clauses:
+        raise Invalid("no packet can match: filter and dstInterface are of different address families")
+    return tuple(clauses)
+
+
+def _clause(rule: TrafficRule, at: int, match: Match, family: int, verdict: Verdict, upf: str) -> Clause:
+    for values in (match.src, match.dst, match.src_ports, match.dst_ports, match.protocols):
+        if len(values) > MOST_VALUES:
+            raise Refused(f"trafficFilter[{at}]: the user plane {upf} takes at most {MOST_VALUES} values in one member")
+    test = Test(
+        src=_merged(match.src, family),
+        protocols=match.implied_protocols,
+        src_ports=_merged_ports(match.src_ports),
+        dst_ports=_merged_ports(match.dst_ports),
+        dscp=match.dscp,
+        traffic_class=match.traffic_class,
+    )
+    return Clause(rule.id, (rule.priority, rule.id, at), family, _merged(match.dst, family), test, verdict)
+
+
+def _merged(spans: tuple[Span, ...], family: int) -> tuple[Span, ...]:
+    """Return the spans of one family without overlap, none when they are the whole of it."""
+    if len(spans) == 1 and spans[0].family == family and spans[0].first:
+        return spans
+    done: list[Span] = []
+    for each in sorted(span for span in spans if span.family == family):
+        if done and each.first <= done[-1].last + 1:
+            done[-1] = Span(family, done[-1].first, max(done[-1].last, each.last))
+        else:
+            done.append(each)
+    return () if done == [Span(family, 0, SPACE[family])] else tuple(done)
+
+
+def _merged_ports(ranges: tuple[Ports, ...]) -> tuple[Ports, ...]:
+    """Return the ranges without overlap; the whole range stays, because it still asks for a protocol with ports."""
+    if len(ranges) < 2:
+        return ranges
+    done: list[Ports] = []
+    for each in sorted(ranges):
+        if done and each.first <= done[-1].last + 1:
+            done[-1] = Ports(done[-1].first, max(done[-1].last, each.last))
+        else:
+            done.append(each)
+    return tuple(done)
+
+
+def _verdict(rule: TrafficRule, upf: str) -> Verdict:
+    if rule.action == "DROP":
+        return Verdict(drop=True)
+    if rule.action == "PASSTHROUGH":
+        return Verdict()
+    exits = [_exit(rule, at, target, upf) for at, target in enumerate(rule.destinations)]
+    if rule.action.startswith("FORWARD"):
+        return Verdict(onward=exits[0])
+    # MEC 011 7.1.5.2: two destinations; the copy goes to the first, the packet itself on to the second.
+    return Verdict(copy=exits[0], onward=exits[1] if len(exits) > 1 else None)
+
+
+def _exit(rule: TrafficRule, at: int, target: Mapping[str, Any], upf: str) -> Exit:
+    place = f"dstInterface[{at}]"
+    kind = interface(target)
+    wants_tunnel = rule.action.endswith("_ENCAPSULATED")
+    if kind == "IP":
+        if wants_tunnel:
+            raise Refused(
+                f"{place}: packets behind N6 have no tunnel header, so {rule.action} needs an interface TUNNEL",
+                nearest=rule.action.replace("_ENCAPSULATED", "_DECAPSULATED"),
+            )
+        return Exit(str(_address(str(target.get("dstIpAddress")), f"{place}.dstIpAddress")))
+    if not wants_tunnel:
+        raise Refused(
+            f"{place}: {rule.action} takes the tunnel header away, so it cannot lead into a tunnel",
+            nearest=rule.action.replace("_DECAPSULATED", "_ENCAPSULATED"),
+        )
+    return _tunnel(target.get("tunnelInfo") or {}, f"{place}.tunnelInfo")
+
+
+def _tunnel(info: Mapping[str, Any], place: str) -> Exit:
+    kind = str(info.get("tunnelType"))
+    far = _address(str(info.get("tunnelDstAddress")), f"{place}.tunnelDstAddress")
+    near = info.get("tunnelSrcAddress")
+    source = str(_address(str(near), f"{place}.tunnelSrcAddress")) if near else ""
+    if source and (":" in source) != (far.version == 6):
+        raise Invalid(f"{place}: both ends of a tunnel must be of one address family")
+    key = _key(info.get("tunnelSpecificData"), f"{place}.tunnelSpecificData")
+    if kind == "GTP_U" and key is None:
+        raise Invalid(f"{place}.tunnelSpecificData: a GTP-U tunnel needs its TEID, for example 0x1a2b3c4d")
+    return Exit(str(far), kind, source, key)
+
+
+def _key(value: Any, place: str) -> int | None:
+    """Read the TEID or GRE key: a number, its text, or an object that has one under `teid` or `key`."""
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in ("teid", "TEID", "key") if name in value), None)
+    if value is None or value == "":
+        return None
+    try:
+        number = value if isinstance(value, int) and not isinstance(value, bool) else int(str(value), 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise Invalid(f"{place}: {value!r} is no number of 32 bits")
+    return number
+
+
+@lru_cache(4096)
+def _address(value: str, place: str) -> IpAddress:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        raise Invalid(f"{place}: {value!r} is no address", errors=[{"field": place, "detail": "no address"}]) from None
+    usable = not (address.is_multicast or address.is_unspecified or address.is_loopback)
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.is_link_local):
+        usable = False
+    if not usable:
+        raise Invalid(f"{place}: {value} is no address that packets can be sent to")
+    return address
