@@ -1,5 +1,6 @@
 """What the operator does at this node: make, change, switch and remove rules; end subscriptions and apps; tend alarms.
 
+A traffic rule that this node's user plane cannot express is refused when it would become active.
 Every verb is one transaction and raises the counters as the app's own calls do, so that the user plane, DNS, the
 fast path and the centre hear of it. Rules of the operator have the origin `operator` and stay when the app's
 descriptor changes; the rules of a descriptor can be switched here, but their content is the descriptor's.
@@ -16,7 +17,7 @@ from django.db import transaction
 
 from core.errors import Conflict, Denied, Invalid, Missing
 from mep.dns.models import DnsScope
-from mep.mp1 import rules, services, wire
+from mep.mp1 import rules, services, steering, wire
 from mep.mp1.models import Alarm, App, Counter, DnsRule, Subscription, TrafficRule
 from mep.mp1.rules import AnyRule
 from mep.mp1.states import Action, AppState, RuleOrigin, RuleState
@@ -42,7 +43,9 @@ def change_traffic(pk: int, raw: Mapping[str, Any], *, if_match: str | None = No
     """Give one of the operator's traffic rules another content; `Stale` when it changed meanwhile."""
     rule = _ours(find(TrafficRule, pk))
     wanted = wire.traffic_rule(dict(raw))
-    return rules.change(rule.app, rule, {"body": rules.traffic_members(wanted)}, wanted.state, if_match)
+    body = rules.traffic_members(wanted)
+    steering.check(rule, body, wanted.state)
+    return rules.change(rule.app, rule, {"body": body}, wanted.state, if_match)
 
 
 @transaction.atomic
@@ -58,6 +61,8 @@ def change_dns(pk: int, raw: Mapping[str, Any], *, scope: str = "", if_match: st
 def set_state(kind: type[AnyRule], pk: int, state: RuleState, *, if_match: str | None = None) -> AnyRule:
     """Switch a rule of any origin on or off; it keeps that state until its app ends."""
     rule = find(kind, pk)
+    if isinstance(rule, TrafficRule):
+        steering.check(rule, rule.body, state)
     return rules.change(rule.app, rule, {}, state, if_match)
 
 
@@ -124,6 +129,8 @@ def _create(
         raise Denied(f"The app instance is {app.state.lower()}; its rules cannot be activated")
     # The operator chose the state: an app that gets ready does not switch the rule on.
     rule = kind(app=app, rule_id=rule_id, state=after, origin=RuleOrigin.OPERATOR, chosen=True, **members)
+    if isinstance(rule, TrafficRule):
+        steering.check(rule, rule.body, after)
     rules.save(rule)
     return rule
 

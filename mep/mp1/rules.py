@@ -12,7 +12,7 @@ import msgspec
 from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
-from mep.mp1 import wire
+from mep.mp1 import steering, wire
 from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
 from mep.mp1.states import (
@@ -93,6 +93,7 @@ def put_traffic(app: App, rule_id: str, raw: Any, if_match: str | None) -> Traff
     """Update a traffic rule as its app wishes; `Stale` when it changed meanwhile."""
     wanted = wire.traffic_rule(raw)
     rule = find(TrafficRule, app, rule_id)
+    steering.check(rule, traffic_members(wanted), wanted.state)
     return _put(app, rule, {"body": traffic_members(wanted)}, wanted.state, if_match)
 
 

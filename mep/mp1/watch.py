@@ -84,6 +84,7 @@ class Watch:
             finally:
                 hands.submit(hang_up)
                 wheel.submit(hang_up)
+                wheel.submit(self.adapter.close)
 
     async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()

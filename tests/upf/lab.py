@@ -81,6 +81,36 @@ for line in sys.stdin:
     print(json.dumps(sorted(found)), flush=True)
 """
 
+#: Sends whole IP packets, each given as a line of hexadecimal digits.
+SHOOT = """
+import socket, sys
+four = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+six = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for line in sys.stdin:
+    packet = bytes.fromhex(line)
+    if packet[0] >> 4 == 4:
+        four.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
+    else:
+        six.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
+"""
+
+#: Sends datagrams as fast as it can, for so many seconds, and prints how many.
+FLOOD = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], int(sys.argv[2])))
+end = time.monotonic() + float(sys.argv[3])
+sent = 0
+while time.monotonic() < end:
+    for _ in range(200):
+        try:
+            s.send(b"quiet")
+            sent += 1
+        except OSError:
+            pass
+print(sent)
+"""
+
 
 class Lab:
     """Four namespaces of this lab's own, and the processes in them."""
@@ -136,6 +166,32 @@ class Lab:
         self._asker.stdin.write(json.dumps(asked) + "\n")
         self._asker.stdin.flush()
         return list(json.loads(self._asker.stdout.readline()))
+
+    def flood(self, to: str, port: int, seconds: float) -> subprocess.Popen[str]:
+        """Send datagrams from the UE as fast as can be, beside what the caller does; its output is how many."""
+        return self.start(
+            "ue", sys.executable, "-c", FLOOD, to, str(port), str(seconds), stdout=subprocess.PIPE, text=True
+        )  # fmt: skip
+
+    def watch(self, role: str, to: str) -> None:
+        """Begin to count in a namespace what arrives for an address."""
+        family = "ip6" if ":" in to else "ip"
+        self.run(role, "nft", f"add table {family} seen; delete table {family} seen; add table {family} seen; "
+            f"add chain {family} seen in {{ type filter hook prerouting priority raw; }}; "
+            f"add rule {family} seen in {family} daddr {to} counter")  # fmt: skip
+
+    def seen(self, role: str, to: str) -> int:
+        """Return how many packets have arrived since `watch`."""
+        listed = self.run(role, "nft", "list", "table", "ip6" if ":" in to else "ip", "seen")
+        return int(listed.split("packets ")[1].split()[0])
+
+    def shoot(self, packets: Iterable[bytes]) -> None:
+        """Send whole IP packets from the UE, and wait until they are sent."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.name("ue"), sys.executable, "-c", SHOOT],
+            input="\n".join(packet.hex() for packet in packets), text=True, timeout=120, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
     def close(self) -> None:
         """End every process and take the namespaces away."""

@@ -18,7 +18,7 @@ from upf_adapter.nftables.plan import Element, Jump, Step
 BASE, STATE = "steer", "state"
 #: NF_INET_PRE_ROUTING and NF_IP_PRI_MANGLE: after connection tracking has seen the packet, before it is routed.
 _HOOK, _PRIORITY = 0, -150
-_ANONYMOUS, _CONSTANT, _INTERVAL, _MAP = 1, 2, 4, 8
+_CONSTANT, _INTERVAL, _MAP = 2, 4, 8
 _VERDICTS = 0xFFFFFF00
 #: Intervals in one message; an attribute holds at most 64 KiB.
 _CHUNK = 300
@@ -68,7 +68,7 @@ class Batch:
         self._add(nl.NEWCHAIN, family, nl.text(3, name), nl.CREATE)
         for step in steps:
             if isinstance(step, Jump):
-                self.rule(family, name, (ex.verdict_code(ex.JUMP, step.chain),))
+                self.rule(family, name, ex.code(ex.verdict_code(ex.JUMP, step.chain)))
             else:
                 self.rule(family, name, (codes or {})[step])
 
@@ -82,8 +82,7 @@ class Batch:
 
     def rule(self, family: int, chain: str, code: ex.Code, comment: str = "") -> None:
         """Append one rule to a chain."""
-        parts = [part if isinstance(part, bytes) else self._choice(family, part) for part in code]
-        body = nl.text(2, chain) + nl.nest(4, *parts)
+        body = nl.text(2, chain) + nl.nest(4, code.data)
         if comment:
             said = comment.encode() + b"\0"
             body += nl.attr(7, bytes([0, len(said)]) + said)
@@ -93,6 +92,17 @@ class Batch:
         """Keep a note in the ruleset itself, where a flush or a restart takes it along."""
         self.flush(family, STATE)
         self.rule(family, STATE, ex.nothing_code(), comment=said)
+
+    def choice(self, family: int, choice: ex.Choice) -> None:
+        """Have a set that rules can look into."""
+        self._ids += 1
+        kind, size = ex.TYPES[choice.kind]
+        flags = _CONSTANT | (_INTERVAL if choice.intervals else 0)
+        order = b"" if choice.kind == "interface" else nl.attr(13, _BIG_ENDIAN)
+        name = nl.text(2, choice.name)
+        described = nl.number(3, flags) + nl.number(4, kind) + nl.number(5, size) + nl.number(10, self._ids)
+        self._add(nl.NEWSET, family, name + described + order, nl.CREATE)
+        self._add(nl.NEWSETELEM, family, name + nl.nest(3, *ex.choice_elements(choice)), nl.CREATE)
 
     def map(self, family: int, name: str) -> None:
         """Have an empty map from addresses to chains."""
@@ -111,8 +121,8 @@ class Batch:
             nl.CREATE,
         )
 
-    def drop_map(self, family: int, name: str) -> None:
-        """Have the map no more."""
+    def drop_set(self, family: int, name: str) -> None:
+        """Have the set or map no more."""
         self._add(nl.DELSET, family, nl.text(2, name))
 
     def elements(self, family: int, name: str, found: Iterable[Element], *, drop: bool = False) -> None:
@@ -123,24 +133,6 @@ class Batch:
         ]
         for at in range(0, len(all_), _CHUNK):
             self._add(kind, family, nl.text(2, name) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
-
-    def _choice(self, family: int, choice: ex.Choice) -> bytes:
-        """Make the set that a rule looks into, and return the expression that does."""
-        self._ids += 1
-        kind, size = ex.TYPES[choice.kind]
-        flags = _ANONYMOUS | _CONSTANT | (_INTERVAL if ex.is_interval(choice) else 0)
-        name, number = nl.text(2, "__set%d"), nl.number(10, self._ids)
-        described = nl.number(3, flags) + nl.number(4, kind) + nl.number(5, size)
-        order = b"" if choice.kind == "interface" else nl.attr(13, _BIG_ENDIAN)
-        self._add(nl.NEWSET, family, name + described + number + order, nl.CREATE)
-        self._add(
-            nl.NEWSETELEM,
-            family,
-            name + nl.number(4, self._ids) + nl.nest(3, *ex.choice_elements(choice)),
-            nl.CREATE,
-        )
-        inverted = nl.number(5, 1) if choice.inverted else b""
-        return ex.expression("lookup", nl.text(1, "__set%d"), nl.number(2, 1), nl.number(4, self._ids), inverted)
 
     def _add(self, kind: int, family: int, body: bytes, flags: int = 0) -> None:
         self.messages.append(nl.message(kind, family, self._name + body, flags))

@@ -36,6 +36,10 @@ FEW, LARGE = 100, 0.1
 VERSION = "breakwater-1"
 
 
+#: What chains need beside themselves, in one family: a counter by its name, or a set to look into.
+Thing = tuple[int, str | ex.Choice]
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """One rule in force."""
@@ -43,6 +47,7 @@ class Held:
     rule: TrafficRule
     clauses: tuple[Clause, ...]
     counter: str
+    things: frozenset[Thing]
 
     @property
     def exits(self) -> tuple[Exit, ...]:
@@ -61,6 +66,7 @@ class Engine:
         self._router = router
         self._held: dict[str, Held] = {}
         self._exits: Counter[Exit] = Counter()
+        self._things: Counter[Thing] = Counter()
         self._content = 0
         self._codes: dict[Clause, ex.Code] = {}
         self._plans = self._plan()
@@ -162,17 +168,21 @@ class Engine:
         for clause in clauses:
             marks = {exit_: self._router.mark(exit_) for exit_ in clause.verdict.exits}
             self._codes[clause] = ex.clause_code(clause, counter, marks, self._router.mask)
-        return Held(rule, clauses, counter)
+        needs: set[Thing] = {(clause.family, counter) for clause in clauses}
+        needs |= {(clause.family, choice) for clause in clauses for choice in self._codes[clause].choices}
+        return Held(rule, clauses, counter, frozenset(needs))
 
-    def _hold(self, held: dict[str, Held]) -> None:
-        """Have this set instead of the one before, in our books."""
+    def _hold(self, held: dict[str, Held]) -> tuple[set[Thing], set[Thing]]:
+        """Have this set instead of the one before, in our books; return what the kernel needs more, and no more."""
         self._held = held
+        before, self._things = self._things, Counter(thing for each in held.values() for thing in each.things)
         self._exits = Counter(exit_ for each in held.values() for exit_ in each.exits)
         self._content = 0
         for each in held.values():
             self._content ^= int(each.counter[1:], 16)
         kept = {clause for each in held.values() for clause in each.clauses}
         self._codes = {clause: code for clause, code in self._codes.items() if clause in kept}
+        return self._things.keys() - before.keys(), before.keys() - self._things.keys()
 
     def _change(self, before: Held | None, after: Held | None) -> None:
         """Change one rule, touching only the chains and intervals that it concerns."""
@@ -188,9 +198,9 @@ class Engine:
                 )
                 for family in FAMILIES
             }
-            self._book(held.rule.id, before, after)
+            things = self._book(held.rule.id, before, after)
             try:
-                self._commit(deltas, [before] if before else [], [after] if after else [])
+                self._commit(deltas, *things)
             except BaseException:
                 self._book(held.rule.id, after, before)
                 raise
@@ -200,15 +210,24 @@ class Engine:
             self._forget()
         return None
 
-    def _book(self, key: str, before: Held | None, after: Held | None) -> None:
+    def _book(self, key: str, before: Held | None, after: Held | None) -> tuple[set[Thing], set[Thing]]:
+        """Have one rule instead of another, in our books; return what the kernel needs more, and no more."""
+        touched = (before.things if before else frozenset()) | (after.things if after else frozenset())
+        had = {thing for thing in touched if self._things[thing]}
         for each, step in ((before, -1), (after, 1)):
             if each:
+                for thing in each.things:
+                    self._things[thing] += step
                 self._content ^= int(each.counter[1:], 16)
                 for exit_ in each.exits:
                     self._exits[exit_] += step
         self._held.pop(key, None)
         if after:
             self._held[key] = after
+        has = {thing for thing in touched if self._things[thing]}
+        for thing in touched - has:
+            del self._things[thing]
+        return has - had, had - has
 
     def _move(self, held: dict[str, Held]) -> None:
         """Go over to another set; nothing is touched when it is the same one."""
@@ -218,13 +237,13 @@ class Engine:
             return self._forget()
         with self._all_or_anew():
             fresh = self._plan(held.values())
-            self._hold(held)
+            things = self._hold(held)
             self._plans = fresh
             try:
                 if known:
                     deltas = {family: difference(plans[family], fresh[family]) for family in FAMILIES}
                     turned = {family for family in FAMILIES if plans[family].fallback != fresh[family].fallback}
-                    self._commit(deltas, before.values(), held.values(), turned)
+                    self._commit(deltas, *things, turned)
                 elif not self._adopt(new=not before):
                     self._rebuild()
             except BaseException:
@@ -241,22 +260,19 @@ class Engine:
         }
 
     def _code_bytes(self, clause: Clause) -> bytes:
-        return ex.fingerprint(self._codes[clause])
+        return self._codes[clause].data
 
     def _forget(self) -> None:
         self._exits = +self._exits
         self._router.forget(self._exits)
 
-    def _commit(
-        self, deltas: dict[int, Delta], before: Iterable[Held], after: Iterable[Held], turned: Iterable[int] = ()
-    ) -> None:
+    def _commit(self, deltas: dict[int, Delta], come: set[Thing], gone: set[Thing], turned: Iterable[int] = ()) -> None:
         """Carry out the difference; `turned` are the families whose packets without an interval go elsewhere."""
         prepare, switch, clean = Batch(self._table), Batch(self._table), Batch(self._table)
         maps = dict(self._map)
-        old, new = _counters(before), _counters(after)
+        for thing in come:
+            self._make(prepare, thing)
         for family, delta in deltas.items():
-            for name in sorted(new[family] - old[family]):
-                prepare.counter(family, name)
             for name, steps in delta.chains.items():
                 prepare.chain(family, name, steps, self._codes)
             plan = self._plans[family]
@@ -264,7 +280,7 @@ class Engine:
                 maps[family] = MAPS[1 - MAPS.index(maps[family])]
                 prepare.map(family, maps[family])
                 prepare.elements(family, maps[family], plan.elements())
-                clean.drop_map(family, self._map[family])
+                clean.drop_set(family, self._map[family])
             else:
                 switch.elements(family, maps[family], delta.gone_elements, drop=True)
                 switch.elements(family, maps[family], delta.elements)
@@ -273,8 +289,11 @@ class Engine:
                 self._base(switch, family, maps[family])
             for name in delta.gone_chains:
                 clean.drop_chain(family, name)
-            for name in sorted(old[family] - new[family]):
-                clean.drop_counter(family, name)
+        for family, what in gone:
+            if isinstance(what, str):
+                clean.drop_counter(family, what)
+            else:
+                clean.drop_set(family, what.name)
         switch.state(FAMILIES[0], self._note(maps))
         if maps == self._map and all(self._is_plain(family, delta) for family, delta in deltas.items()):
             prepare.messages += switch.messages + clean.messages
@@ -299,21 +318,30 @@ class Engine:
         self._generation = self._kernel.generation()
         self._map = dict.fromkeys(FAMILIES, MAPS[0])
         batch = Batch(self._table)
-        used = _counters(self._held.values())
-        for family, plan in self._plans.items():
+        for family in FAMILIES:
             batch.make_table(family)
-            for name in sorted(used[family]):
-                batch.counter(family, name)
+        for thing in self._things:
+            self._make(batch, thing)
+        for family, plan in self._plans.items():
             for name, steps in plan.chains.items():
                 batch.chain(family, name, steps, self._codes)
             batch.map(family, MAPS[0])
             batch.elements(family, MAPS[0], plan.elements())
             batch.base(family)
+            for choice in ex.interfaces_code(self._interfaces).choices:
+                batch.choice(family, choice)
             self._base(batch, family, MAPS[0])
         batch.chain(FAMILIES[0], bt.STATE)
         batch.state(FAMILIES[0], self._note(self._map))
         self._send(batch)
         log.info("%d rules were put into the kernel", len(self._held))
+
+    def _make(self, batch: Batch, thing: Thing) -> None:
+        family, what = thing
+        if isinstance(what, str):
+            batch.counter(family, what)
+        else:
+            batch.choice(family, what)
 
     def _base(self, batch: Batch, family: int, name: str) -> None:
         batch.rule(family, bt.BASE, ex.interfaces_code(self._interfaces))
@@ -321,7 +349,7 @@ class Engine:
             batch.rule(family, bt.BASE, ex.neighbours_code())
         batch.rule(family, bt.BASE, ex.map_code(family, name))
         if self._plans[family].fallback:
-            batch.rule(family, bt.BASE, (ex.verdict_code(ex.GOTO, self._plans[family].fallback),))
+            batch.rule(family, bt.BASE, ex.code(ex.verdict_code(ex.GOTO, self._plans[family].fallback)))
 
     def _send(self, batch: Batch) -> None:
         if batch:
@@ -394,12 +422,3 @@ class Engine:
         self._map, self._generation, self._digest = maps, generation, words[4]
         log.info("the %d rules were in force already", len(self._held))
         return True
-
-
-def _counters(held: Iterable[Held]) -> dict[int, set[str]]:
-    """Return the counters that each family needs."""
-    found: dict[int, set[str]] = {family: set() for family in FAMILIES}
-    for each in held:
-        for clause in each.clauses:
-            found[clause.family].add(each.counter)
-    return found

@@ -214,6 +214,37 @@ def test_the_helper_holds_one_capability_and_is_not_root(helper: Helper) -> None
     assert status["NoNewPrivs"] == "1"
 
 
+@pytest.mark.parametrize("server", [SERVER, "2001:db8:cafe::5"])
+def test_no_packet_goes_astray_while_rules_are_replaced_under_load(lab: Lab, upf: UpfAdapter, server: str) -> None:
+    family = 6 if ":" in server else 4
+    others = {4: "203.0.{}.{}", 6: "2001:db8:cafe:{:x}::{:x}"}[family]
+
+    def generation(n: int) -> list[TrafficRule]:
+        """Return a set in which every rule differs from those of the set before, and this server is always the app's."""
+        mine = [
+            rule("a/mine", "FORWARD_DECAPSULATED", to_app(family), dstAddress=[server], dstPort=[f"{10 + n}-9999"]),
+            rule("a/low", "DROP", dstAddress=[server], dstPort=[str(20000 + n)], priority=200),
+        ]
+        around = [
+            rule(f"b/{at}", "DROP", dstAddress=[others.format(at // 200 + n % 3, at % 200 + 10)], dstPort=[str(1 + n)])
+            for at in range(300)
+        ]
+        # Every third set has a rule about all destinations, so that the base chain changes as well.
+        return mine + around + ([rule("c/1", "DROP", dstPort=["6"], priority=1)] if n % 3 == 0 else [])
+
+    upf.replace(generation(0))
+    for role in ("app", "internet"):
+        lab.watch(role, server)
+    flood = lab.flood(server, 4000, 60)
+    until(lambda: lab.seen("app", server) > 1000, 10)
+    for n in range(1, 21):
+        assert not upf.replace(generation(n)).problems
+        upf.put(generation(n + 1)[0])
+    until(lambda: lab.seen("app", server) > 20_000, 30)
+    flood.kill()
+    assert lab.seen("internet", server) == 0
+
+
 class NftablesHarness(Harness):
     """The kernel is asked for the counters it has; what a rule's counter is called tells which rule it is."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import random
 from typing import Any
@@ -13,7 +12,12 @@ from upf_adapter.flows import Packet, Span, matches_of
 #: The places of the lab: where UEs, apps and the internet are.
 UES = {4: ["10.45.0.2", "10.45.0.3"], 6: ["fd45::2", "fd45::3"]}
 APPS = {4: ["10.60.0.2", "10.60.0.3"], 6: ["fd60::2", "fd60::3"]}
-SERVERS = {4: "203.0.113.0/24", 6: "2001:db8:cafe::/120"}
+SMALL = {4: ["203.0.113.0/24"], 6: ["2001:db8:cafe::/120"]}
+LARGE = {
+    4: [f"203.0.{n}.0/24" for n in range(100, 116)],
+    6: [f"2001:db8:cafe:{n}::/120" for n in range(8)],
+}
+Places = dict[int, list[str]]
 PORTS = [1, 79, 80, 81, 90, 91, 4000, 65535]
 ACTIONS = ["DROP", "PASSTHROUGH", "FORWARD_DECAPSULATED", "DUPLICATE_DECAPSULATED"]
 
@@ -35,11 +39,12 @@ def network(dice: random.Random, base: str) -> str:
             return dice.choice([base, f"{first}/{longest}"])
 
 
-def filter_(dice: random.Random, family: int) -> dict[str, Any]:
+def filter_(dice: random.Random, family: int, places: Places) -> dict[str, Any]:
     """Return a TrafficFilter of one family, or one that says nothing about it."""
     found: dict[str, Any] = {}
-    if dice.random() < 0.8:
-        found["dstAddress"] = [network(dice, SERVERS[family]) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
+    # In a large world few rules are about everything, or the others never have their say.
+    if dice.random() < (0.8 if places is SMALL else 0.98):
+        found["dstAddress"] = [network(dice, dice.choice(places[family])) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
     if dice.random() < 0.4:
         found["srcAddress"] = dice.sample(
             [*UES[family], "10.45.0.0/16" if family == 4 else "fd45::/16"], dice.choice([1, 2])
@@ -58,22 +63,23 @@ def filter_(dice: random.Random, family: int) -> dict[str, Any]:
     return found
 
 
-def rule(dice: random.Random, key: str, actions: list[str] = ACTIONS) -> TrafficRule:
+def rule(dice: random.Random, key: str, places: Places = SMALL) -> TrafficRule:
     """Return a random rule."""
     family = dice.choice([4, 4, 6])
-    action = dice.choice(actions)
+    action = dice.choice(ACTIONS)
     ends = {"DROP": [0], "PASSTHROUGH": [0], "FORWARD_DECAPSULATED": [1], "DUPLICATE_DECAPSULATED": [1, 2]}[action]
     targets = tuple(
         {"interfaceType": "IP", "dstIpAddress": address} for address in dice.sample(APPS[family], dice.choice(ends))
     )
-    filters = tuple(filter_(dice, family) for _ in range(dice.choice([1, 1, 2])))
-    return TrafficRule(key, dice.choice(["FLOW", "PACKET"]), dice.choice([0, 1, 7, 100, 255]), filters, action, targets)
+    filters = tuple(filter_(dice, family, places) for _ in range(dice.choice([1, 1, 2])))
+    priority = dice.choice([0, 1, 7, 100, 255]) if places is SMALL else dice.randint(0, 255)
+    return TrafficRule(key, dice.choice(["FLOW", "PACKET"]), priority, filters, action, targets)
 
 
-def packet(dice: random.Random, rules: list[TrafficRule] | None = None) -> Packet:
+def packet(dice: random.Random, rules: list[TrafficRule] | None = None, places: Places = SMALL) -> Packet:
     """Return a random packet, often at the edge of what some rule is about."""
     family = dice.choice([4, 4, 6])
-    whole = ipaddress.ip_network(SERVERS[family])
+    whole = ipaddress.ip_network(dice.choice(places[family]))
     dst: Any = whole[dice.randrange(256)]
     if rules and dice.random() < 0.6:
         spans = [s for match in matches_of(dice.choice(rules)) for s in match.dst if s.family == family]
@@ -94,8 +100,3 @@ def edge(dice: random.Random, span: Span, within: Any) -> Any:
     number = dice.choice([span.first - 1, span.first, span.last, span.last + 1])
     number = min(max(number, int(within[0])), int(within[-1]))
     return type(within[0])(number)
-
-
-def changed(dice: random.Random, old: TrafficRule) -> TrafficRule:
-    """Return another rule of the same id."""
-    return dataclasses.replace(rule(dice, old.id), id=old.id)
