@@ -228,3 +228,9 @@ def test_what_another_process_commits_the_next_request_sees(
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_the_catalogue_is_read_before_the_first_request(whole: Whole, app: Mp1) -> None:
+    app.register(serName="a")
+    whole._with.fast.warm()
+    assert [offer.name for offer in whole._with.fast._offers.values()] == ["a"]
