@@ -129,9 +129,7 @@ def test_the_list_of_own_services_holds_own_ones_only(app: Mp1, neighbour: Mp1) 
 
 def sentence(text: str) -> bool:
     """A person can read it: several words, no repr of an object, no traceback."""
-    return (
-        len(text.split()) >= 3 and not re.search(r"Traceback|object at 0x|<class|Error\(", text)
-    )
+    return len(text.split()) >= 3 and not re.search(r"Traceback|object at 0x|<class|Error\(", text)
 
 
 #: The same views once more under a prefix are left out.
