@@ -21,7 +21,9 @@ from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 
 from core.errors import BreakwaterError, Invalid, TimedOut  # noqa: E402
 from mep.mp1 import http  # noqa: E402
-from mep.mp1.fastpath import FastPath  # noqa: E402
+from mep.mp1.fastpath import FastPath, Quick  # noqa: E402
+from mep.mp1.server import HEAD_LINES, head_too_large, in_pieces  # noqa: E402
+from mep.mp1.websockets import Hub  # noqa: E402
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -41,19 +43,27 @@ class Mep:
 
     def __init__(self, fast: FastPath | None = None) -> None:
         self.fast = fast or FastPath(settings.DATABASES["default"]["NAME"])
+        self.sockets = Hub(settings.DATABASES["default"]["NAME"])
         self.ordinary: Any = WSGIMiddleware(cast(Any, WSGIHandler()), workers=THREADS)
+
+    def at_once(self, scope: Message) -> Quick | None:
+        """Return the answer of the fast path to a GET, for a server that sends it without making a task of it."""
+        return self.fast.answer(scope) if len(scope["headers"]) <= HEAD_LINES else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
+                await self.sockets.serve(scope, receive, send)
+            return
+        if len(scope["headers"]) > HEAD_LINES:
+            await refuse(head_too_large(), send, 431)
             return
         if scope["method"] == "GET":
             quick = self.fast.answer(scope)
             if quick is not None:
                 status, headers, body = quick
                 await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                await in_pieces({"type": "http.response.body", "body": body}, send)
                 return
         try:
             body = await asyncio.wait_for(whole_body(receive, settings.MAX_BODY_BYTES), PATIENCE)
@@ -65,7 +75,9 @@ class Mep:
         except Invalid as error:
             await refuse(error, send, error.status)
             return
-        await self.ordinary(with_length(scope, len(body)), once(body, receive), send)
+        await self.ordinary(
+            with_length(scope, len(body)), once(body, receive), lambda message: in_pieces(message, send)
+        )
 
 
 async def whole_body(receive: Receive, limit: int) -> bytes:
@@ -86,8 +98,12 @@ async def whole_body(receive: Receive, limit: int) -> bytes:
 
 
 def with_length(scope: Message, size: int) -> Message:
-    """Return the scope with a Content-Length: WSGI reads nothing of a chunked body without one."""
-    headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
+    """Return the scope with a Content-Length: WSGI reads nothing of a chunked body without one.
+
+    And without names that have an underscore, which WSGI cannot tell from those with a dash.
+    """
+    dropped = (b"content-length", b"transfer-encoding")
+    headers = [pair for pair in scope["headers"] if pair[0] not in dropped and b"_" not in pair[0]]
     return {**scope, "headers": [*headers, (b"content-length", str(size).encode())]}
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from core.env import Env, words
+from mep.mp1 import locality
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env("MEP")
@@ -42,6 +44,17 @@ def servers(text: str) -> tuple[tuple[str, int], ...]:
             raise ValueError(f"{port} is not a port")
         found.append((str(ipaddress.ip_address(host)), int(port)))
     return tuple(found)
+
+
+def one_of(*known: str) -> Callable[[str], str]:
+    """Return a reader of one of a few words."""
+
+    def choice(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    return choice
 
 
 # --- the process ---
@@ -79,9 +92,42 @@ MAX_SUBSCRIPTIONS_PER_APP: int = env(
     "MAX_SUBSCRIPTIONS_PER_APP", 100, cast=int, help="subscriptions that one app instance may hold"
 )
 
+# --- locality ---
+LOCALITY = env(
+    "LOCALITY",
+    (),
+    cast=locality.place,
+    help="scopes that this host is in, for example MEC_HOST=edge-7,ZONE=north,ZONE_GROUP=country",
+)
+ELSEWHERE = env(
+    "ELSEWHERE",
+    locality.Regions(),
+    cast=locality.regions,
+    help="networks whose askers are not on this host, with their scopes: `10.9.0.0/16 ZONE=north; 10.10.0.0/16`",
+)
+
 # --- OAuth2 ---
 TOKEN_LIFETIME: int = env("TOKEN_LIFETIME", 3600, cast=int, help="seconds that an access token is valid")
 KEY_LIFETIME: int = env("KEY_LIFETIME", 7 * 86400, cast=int, help="seconds after which a new signing key takes over")
+
+# --- limits and client certificates ---
+RATE_PER_APP: float = env(
+    "RATE_PER_APP", 1000.0, cast=float, help="requests per second that one app instance may make; 0: no limit"
+)
+RATE_BURST: int = env("RATE_BURST", 2000, cast=int, help="requests that it may make at once after a pause")
+TOKEN_FAILURES: int = env(
+    "TOKEN_FAILURES", 10, cast=int, help="failed token requests per minute for one client from one address; 0: no limit"
+)
+MAX_CONNECTIONS: int = env("MAX_CONNECTIONS", 1000, cast=int, help="connections that Mp1 serves at once")
+MTLS: str = env(
+    "MTLS",
+    "off",
+    cast=one_of("off", "optional", "required"),
+    help="client certificates: not asked for, taken when shown, or every access token must be bound to one",
+)
+CLIENT_CA: str = env(
+    "CLIENT_CA", "", help="PEM file with CAs whose client certificates are taken besides those of the node's own CA"
+)
 
 # --- liveness, notifications ---
 LIVENESS_DEFAULT: int = env(
@@ -100,13 +146,24 @@ CALLBACK_TIMEOUT: float = env("CALLBACK_TIMEOUT", 5.0, cast=float, help="seconds
 NOTIFICATION_LIFETIME: int = env(
     "NOTIFICATION_LIFETIME", 3600, cast=int, help="seconds after which an undelivered notification is given up"
 )
+NOTIFICATION_BACKLOG: int = env(
+    "NOTIFICATION_BACKLOG", 1000, cast=int, help="notifications that may wait for one subscription; the oldest give way"
+)
 GRACEFUL_TIMEOUT: int = env(
     "GRACEFUL_TIMEOUT", 10, cast=int, help="seconds for a graceful termination when nobody says"
+)
+
+STATE_PASSPHRASE: str = env(
+    "STATE_PASSPHRASE", "", help="passphrase of `manage.py mep_state` when nobody is there to ask", secret=True
 )
 
 # --- user plane and DNS ---
 UPF: str = env("UPF", "memory", help="short name of the UPF adapter")
 UPF_CONFIG: str = env("UPF_CONFIG", "", help="JSON file with the options of the UPF adapter; empty: its defaults")
+UPF_NOTIFY_ROOT: str = env(
+    "UPF_NOTIFY_ROOT", "", help="address under which the 5G core reaches this MEP; empty: MEP_API_ROOT"
+).rstrip("/")
+UPF_EVENTS_KEPT: int = env("UPF_EVENTS_KEPT", 1000, cast=int, help="notifications of the user plane that are kept")
 DNS_BIND: list[str] = env(
     "DNS_BIND", ["127.0.0.1", "::1"], cast=words, help="addresses that the DNS responder listens on"
 )
@@ -121,6 +178,24 @@ DNS_TTL: int = env("DNS_TTL", 30, cast=int, help="seconds that an answer may be 
 DNS_TIMEOUT: float = env(
     "DNS_TIMEOUT", 2.0, cast=float, help="seconds after which an unanswered forwarded query is SERVFAIL"
 )
+DNS_RATE: float = env(
+    "DNS_RATE", 1000.0, cast=float, help="queries a second that one source may send over UDP; 0: any number"
+)
+DNS_BURST: float = env("DNS_BURST", 2000.0, cast=float, help="queries that one source may send at once over UDP")
+DNS_PROCESSES: int = env(
+    "DNS_PROCESSES", 1, cast=int, help="responder processes that share the addresses (SO_REUSEPORT)"
+)
+DNS_BACKEND: str = env(
+    "DNS_BACKEND", "embedded", help="who answers: embedded, or an external server (rfc2136, powerdns), or memory"
+)
+DNS_CONFIG: str = env("DNS_CONFIG", "", help="JSON file with the options of an external DNS backend")
+DNS_SECRET: str = env("DNS_SECRET", "", help="TSIG key or API key of an external DNS backend", secret=True)
+DNS_SECRET_FILE: str = env("DNS_SECRET_FILE", "", help="file with that key, in place of MEP_DNS_SECRET")
+
+# --- the local console ---
+CONSOLE_BIND: str = env("CONSOLE_BIND", "127.0.0.1", help="address that the console listens on")
+CONSOLE_PORT: int = env("CONSOLE_PORT", 8444, cast=int, help="TCP port of the console (HTTPS); 0: no console")
+CONSOLE_SESSION: int = env("CONSOLE_SESSION", 8 * 3600, cast=int, help="seconds after which one has to sign in again")
 
 # --- operations (long work as rows, here without a broker) ---
 OPERATION_LEASE: int = env("OPERATION_LEASE", 120, cast=int, help="seconds that one worker may hold an operation")
@@ -139,7 +214,7 @@ VAR.mkdir(parents=True, exist_ok=True, mode=0o700)
 # --- Django ---
 # Nothing of Django is signed here: no sessions, no cookies, no forms. The key only has to be unguessable.
 SECRET_KEY = os.urandom(32).hex()
-INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent"]
+INSTALLED_APPS = ["core.operations", "mep.mp1", "mep.dns", "mep.agent", "mep.console", "mep.upf"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "mep.urls"
 ALLOWED_HOSTS = ["*"]  # links are built from known names only, see mep/mp1/links.py
@@ -167,8 +242,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "ring": {"class": "mep.console.ring.RingHandler", "folder": VAR / "log"},
+    },
+    "root": {"handlers": ["stderr", "ring"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},

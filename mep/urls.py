@@ -13,6 +13,8 @@ urlpatterns = [
     path("mep/token", TOKEN),
     path("mep/jwks.json", JWKS),
     path("mm5/v1/", include("mep.mp1.mm5")),
+    path("mm5/v1/", include("mep.dns.mm5")),
+    path("upf/v1/", include("mep.upf.api")),
     *(path(prefix, include(apis)) for prefix in dict.fromkeys(["", "mep/", f"{settings.PREFIX}/".lstrip("/")])),
 ]
 handler400 = "mep.mp1.http.bad_request"

@@ -14,6 +14,9 @@ registry: Registry[type[UpfAdapter]] = Registry(
     "upf_adapters",
     {
         "memory": "upf_adapter.memory:MemoryUpf",
+        "nef": "upf_adapter.nef:NefUpf",
+        "pcf": "upf_adapter.pcf:PcfUpf",
+        "pfcp": "upf_adapter.pfcp:PfcpUpf",
         "nftables": "upf_adapter.nftables:NftablesUpf",
     },
 )

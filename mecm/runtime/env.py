@@ -60,5 +60,6 @@ def declare(env: Env) -> UpSettings:
         edge_ports={
             "MEP_MP1_PORT": mep("MP1_PORT", 8443, cast=int, help="TCP port of Mp1 on the local node"),
             "MEP_DNS_PORT": mep("DNS_PORT", 5354, cast=int, help="UDP and TCP port of the local node's DNS responder"),
+            "MEP_CONSOLE_PORT": mep("CONSOLE_PORT", 8444, cast=int, help="TCP port of the local node's console"),
         },
     )

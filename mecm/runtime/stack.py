@@ -69,6 +69,7 @@ class Stack:
             "accounts": accounts,
             "node": str(self.node.pk) if self.node else "",
             "engine": engine,
+            "console": self._console(),
             "runtime": self.runtime,
             "socket": self.socket,
             "pid": os.getpid(),
@@ -183,8 +184,13 @@ class Stack:
     def _log(self, name: str) -> Path:
         return self.var / "log" / f"{name}.log"
 
+    def _console(self) -> str:
+        """Return the address of the edge node's own console; empty when there is none."""
+        port = settings.UP.edge_ports["MEP_CONSOLE_PORT"]
+        return f"https://127.0.0.1:{port}/" if self.node and port else ""
+
     def _ports(self) -> dict[str, tuple[str, int]]:
-        edge_ports = {name: ("0.0.0.0", port) for name, port in settings.UP.edge_ports.items()}  # noqa: S104
+        edge_ports = {name: ("0.0.0.0", port) for name, port in settings.UP.edge_ports.items() if port}  # noqa: S104
         return {"BREAKWATER_WEB_PORT": (settings.WEB_BIND, settings.WEB_PORT), **edge_ports}
 
     def _wait_until_ready(self) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
@@ -92,10 +92,15 @@ class Link:
                 identity = await self._renewed(identity)
                 await self._session(identity)
             except (OSError, WebSocketException, TimeoutError, BreakwaterError) as problem:
-                logger.warning("the link to the centre is down: %s", _in_words(problem))
+                why = _in_words(problem)
+                logger.warning("the link to the centre is down: %s", why)
             except Exception:
-                logger.exception("the link broke in a way that nobody foresaw")
+                why = "the link broke in a way that nobody foresaw"
+                logger.exception(why)
+            else:
+                why = "the agent hung up"
             self.connected = False
+            await self._note("cut-off", why)
             tries = 0 if time.monotonic() - began > STEADY else tries + 1
             await self._back_off(pause(tries, most=self.longest_pause), identity)
 
@@ -108,6 +113,7 @@ class Link:
                 return identity
             if not told:
                 logger.info("this node has not joined a centre yet; `manage.py enrol` does")
+                await self._note("not-joined")
                 told = True
             await self._rest(LOOK_FOR_IDENTITY)
         return None
@@ -148,6 +154,13 @@ class Link:
             await self._rest(min(left, LOOK_FOR_IDENTITY))
             if await self._ask(identities.load, self.folder) != tried:
                 return
+
+    async def _note(self, state: str, why: str = "") -> None:
+        """Write down how the link stands, for people at the node; that it cannot be written ends no link."""
+        try:
+            await self._ask(store.note_link, state, why)
+        except DatabaseError:
+            logger.warning("how the link stands cannot be written down", exc_info=True)
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -195,6 +208,7 @@ class Session:
         if welcome.get("mode") == "snapshot":
             await self._begin_snapshot()
         self.link.connected = True
+        await self.link._note("connected")
         logger.info("linked to the centre (%s from revision %s)", welcome.get("mode"), where["last_rev"])
         await self._caught_up(int(where["last_rev"]))
         parts = (self._listen, self._report, self._beat, self._compare, self._renew, self.link._stop.wait)
@@ -286,6 +300,7 @@ class Session:
         while True:
             await asyncio.sleep(self.link.heartbeat)
             await self._send("HB")
+            await self.link._note("connected")
             if time.monotonic() - self._heard > 2 * self.link.heartbeat:
                 raise Unavailable("the centre missed two heartbeats")
 

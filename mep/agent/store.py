@@ -219,6 +219,22 @@ def remember_join(mark: str) -> None:
     _write("joined_with", mark)
 
 
+def note_link(state: str, why: str = "", *, now: float | None = None) -> None:
+    """Write down how the link to the centre stands: `connected`, `cut-off` or `not-joined`.
+
+    `since` stays while the state does; `at` says when the agent last knew, so that a dead agent is not believed.
+    """
+    now = time.time() if now is None else now
+    before = link()
+    since = before["since"] if before.get("state") == state else now
+    _write("link", {"state": state, "since": since, "at": now, "why": why[:300]})
+
+
+def link() -> dict[str, Any]:
+    """Return what was last written down about the link: `state`, `since`, `at`, `why`; empty before the first time."""
+    return dict(_value("link", {}))
+
+
 # --- inside -----------------------------------------------------------------------------------------------------------
 def _read(raw: Mapping[str, Any]) -> Wish:
     try:

@@ -1,7 +1,7 @@
 """Names without a rule are asked upstream and the answers relayed as they are, but for the message id.
 
 Each query goes out with a random id from a random one of many connected sockets, each with a port that the kernel
-chose; an answer counts only when socket, id and question agree (RFC 5452).
+chose and that is given up after a while; an answer counts only when socket, id and question agree (RFC 5452).
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ from mep.dns import wire
 
 log = logging.getLogger(__name__)
 Server = tuple[str, int]
-PORTS = 16
+PORTS = 32
 LIMIT = 4096
-_random = secrets.SystemRandom()
+#: Queries that leave through one port before another takes its place.
+USES = 1000
+
+
+class Port:
+    """One socket with a port of its own, connected to one server."""
+
+    __slots__ = ("socket", "used", "waiting")
+
+    def __init__(self, out: socket.socket) -> None:
+        self.socket, self.used, self.waiting = out, 0, 0
 
 
 @dataclass(slots=True)
@@ -31,6 +41,7 @@ class Pending:
     deliver: Callable[[bytes], None]
     server: int
     gives_up_at: float
+    port: Port | None = None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -41,7 +52,8 @@ class Forwarder:
         self.servers, self.timeout = tuple(servers), timeout
         self._loop = asyncio.get_running_loop()
         self._pending: dict[tuple[int, int], Pending] = {}
-        self._sockets = [[self._socket(server) for _ in range(PORTS)] for server in self.servers]
+        self._ports: list[list[Port]] = [[] for _ in self.servers]
+        self._open: set[socket.socket] = set()
 
     def ask(self, query: bytes, question: wire.Question, deliver: Callable[[bytes], None]) -> None:
         """Ask over UDP; `deliver` is called once, with SERVFAIL when nobody answers or too many wait."""
@@ -66,64 +78,118 @@ class Forwarder:
             if waiting.timer:
                 waiting.timer.cancel()
         self._pending.clear()
-        for pool in self._sockets:
-            for each in pool:
-                self._loop.remove_reader(each)
-                each.close()
+        for each in list(self._open):
+            self._close(each)
 
     @property
     def waiting(self) -> int:
         """How many queries wait for an answer."""
         return len(self._pending)
 
-    def _socket(self, server: Server) -> socket.socket:
-        made = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
-        made.setblocking(False)
-        made.connect(server)
-        self._loop.add_reader(made, self._receive, made)
-        return made
+    def _port(self, server: int) -> Port:
+        """Return a random port for a server; `OSError` when there is no way to it."""
+        pool = self._ports[server]
+        at = secrets.randbelow(PORTS)
+        if at < len(pool) and pool[at].used < USES:
+            return pool[at]
+        address = self.servers[server]
+        made = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            made.setblocking(False)
+            made.connect(address)
+        except OSError:
+            made.close()
+            raise
+        self._open.add(made)
+        port = Port(made)
+        self._loop.add_reader(made, self._receive, port)
+        if at < len(pool):
+            old, pool[at] = pool[at], port
+            self._close_idle(old)
+        else:
+            pool.append(port)
+        return port
+
+    def _close_idle(self, port: Port) -> None:
+        """Close a port that gave way to another once nobody waits at it."""
+        if port.used >= USES and not port.waiting and not any(port in pool for pool in self._ports):
+            self._close(port.socket)
+
+    def _close(self, out: socket.socket) -> None:
+        self._loop.remove_reader(out)
+        self._open.discard(out)
+        out.close()
 
     def _send(self, waiting: Pending) -> None:
-        out = _random.choice(self._sockets[waiting.server])
-        key = (out.fileno(), secrets.randbelow(65536))
+        rest = waiting.gives_up_at - self._loop.time()
+        last = waiting.server == len(self.servers) - 1
+        delay = rest if last else min(0.75, rest / 2)
+        try:
+            port = waiting.port = self._port(waiting.server)
+        except OSError as problem:
+            log.debug("upstream %s: %s", self.servers[waiting.server][0], problem)
+            self._next(waiting)
+            return
+        key = (port.socket.fileno(), secrets.randbelow(65536))
         while key in self._pending:
             key = (key[0], secrets.randbelow(65536))
         self._pending[key] = waiting
-        rest = waiting.gives_up_at - self._loop.time()
-        last = waiting.server == len(self.servers) - 1
-        waiting.timer = self._loop.call_later(rest if last else min(0.75, rest / 2), self._silent, key)
+        port.used += 1
+        port.waiting += 1
+        waiting.timer = self._loop.call_later(delay, self._silent, key)
         try:
-            out.send(key[1].to_bytes(2, "big") + waiting.query[2:])
+            port.socket.send(key[1].to_bytes(2, "big") + waiting.query[2:])
         except OSError as problem:  # its timer goes on to the next server
             log.debug("upstream %s: %s", self.servers[waiting.server][0], problem)
 
-    def _silent(self, key: tuple[int, int]) -> None:
+    def _done(self, key: tuple[int, int]) -> Pending:
+        """Take a query out of the table."""
         waiting = self._pending.pop(key)
+        if waiting.timer:
+            waiting.timer.cancel()
+        if waiting.port:
+            waiting.port.waiting -= 1
+            self._close_idle(waiting.port)
+        return waiting
+
+    def _silent(self, key: tuple[int, int]) -> None:
+        self._next(self._done(key))
+
+    def _next(self, waiting: Pending) -> None:
+        """Ask the next server; SERVFAIL when there is none."""
         waiting.server += 1
         if waiting.server < len(self.servers) and waiting.gives_up_at > self._loop.time():
             self._send(waiting)
         else:
             waiting.deliver(servfail(waiting.query, waiting.question))
 
-    def _receive(self, out: socket.socket) -> None:
+    def _receive(self, port: Port) -> None:
         for _ in range(64):
             try:
-                data = out.recv(65535)
+                data = port.socket.recv(65535)
             except OSError:  # nothing more, or the server's port is closed: the timer knows what to do
                 return
-            key = (out.fileno(), int.from_bytes(data[:2], "big"))
+            key = (port.socket.fileno(), int.from_bytes(data[:2], "big"))
             waiting = self._pending.get(key)
-            if waiting is None or not answers(data, waiting.question):
+            if waiting is None:
                 continue
-            del self._pending[key]
-            if waiting.timer:
-                waiting.timer.cancel()
-            waiting.deliver(waiting.query[:2] + data[2:])
+            if answers(data, waiting.question):
+                waiting = self._done(key)
+                waiting.deliver(waiting.query[:2] + data[2:])
+            elif fails(data):
+                self._next(self._done(key))
+            if port.socket.fileno() < 0:
+                return
 
 
 def answers(data: bytes, question: wire.Question) -> bool:
     """Return whether `data` is a response to `question`."""
     return len(data) >= 12 and bool(data[2] & 0x80) and data[12 : 12 + len(question.raw)] == question.raw
+
+
+def fails(data: bytes) -> bool:
+    """Return whether `data` is a bare error: servers that cannot read a query do not repeat its question."""
+    return len(data) == 12 and bool(data[2] & 0x80) and bool(data[3] & 15) and data[4:12] == bytes(8)
 
 
 def servfail(query: bytes, question: wire.Question) -> bytes:

@@ -1,6 +1,6 @@
 """The responder on the network: UDP and TCP, IPv4 and IPv6, fed by the ACTIVE rules of the node's database.
 
-UDP sockets are drained in batches from the event loop's reader callback, which answers four times as many queries
+UDP sockets are drained in batches from the event loop's reader callback, which answers many times as many queries
 as a datagram protocol does. Before each batch the database is asked whether anything was committed (4 microseconds),
 so a changed rule counts from the next query on and an idle responder does nothing.
 """
@@ -10,21 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mep.dns import wire
+from mep.dns.backends.embedded import EmbeddedDns
+from mep.dns.batches import Batch
+from mep.dns.feed import Feed
 from mep.dns.forwarder import Forwarder, Server
-from mep.dns.responder import Forward, Network, Responder
-from mep.dns.table import Table
-from mep.mp1.database import Pulse
+from mep.dns.limits import Limits
+from mep.dns.records import Wanted
+from mep.dns.responder import Forward, Responder
+from mep.dns.scopes import Network
 
 log = logging.getLogger(__name__)
-BATCH = 64
-CONNECTIONS = 256
+#: TCP connections at a time: of all, and of one source.
+CONNECTIONS, OF_ONE = 256, 64
+#: Seconds that a TCP client may be silent, or slow to read.
 IDLE = 10.0
+#: Seconds between looks at the database when nobody asks anything.
+BEAT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +46,37 @@ class Config:
     upstreams: Sequence[Server] = ()
     default_ttl: int = 30
     timeout: float = 2.0
+    #: Queries that one source may send over UDP: a second, and at once. 0: any number.
+    rate: float = 0
+    burst: float = 0
+    #: Other processes listen at the same addresses; the kernel spreads the clients over them.
+    shared: bool = False
 
 
 class DnsServer:
-    """One responder process. `start`, then let the loop run, then `close`."""
+    """One responder process. `start`, then let the loop run, then `close`.
 
-    def __init__(self, config: Config) -> None:
+    `changed` is called after each change of what is answered, with the version of the rules.
+    """
+
+    def __init__(self, config: Config, changed: Callable[[int], None] = lambda version: None) -> None:
         self.config = config
-        self.responder = Responder(config.networks, forwards=bool(config.upstreams))
+        self.backend = EmbeddedDns()
+        self.responder = Responder(
+            config.networks,
+            forwards=bool(config.upstreams),
+            table=self.backend.table,
+            limits=Limits(config.rate, config.burst),
+        )
         self.addresses: list[tuple[str, int]] = []
-        self._pulse = Pulse(config.database)
-        self._version: int | None = None
+        self._changed = changed
+        self._feed = Feed(config.database)
+        self._wanted = Wanted(config.default_ttl)
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._open = 0
+        self._open: Counter[str] = Counter()
         self._forwarder: Forwarder | None = None
+        self._beat: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Bind every address for UDP and TCP; the error names the one that cannot be bound."""
@@ -61,6 +85,7 @@ class DnsServer:
             self._forwarder = Forwarder(self.config.upstreams, self.config.timeout)
         for address in self.config.bind:
             await self._listen(address)
+        self._tick()
         log.info(
             "DNS on %s; %d names",
             ", ".join(f"{host} port {port}" for host, port in self.addresses),
@@ -74,17 +99,25 @@ class DnsServer:
         udp.setblocking(False)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if self.config.shared:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         udp.bind((address, self.config.port))
         port = udp.getsockname()[1]
-        self._servers.append(await asyncio.start_server(self._talk, address, port, family=family, reuse_address=True))
-        asyncio.get_running_loop().add_reader(udp, self._drain, udp)
+        self._servers.append(
+            await asyncio.start_server(
+                self._talk, address, port, family=family, reuse_address=True, reuse_port=self.config.shared or None
+            )
+        )
+        asyncio.get_running_loop().add_reader(udp, self._drain, udp, Batch(udp))
         self.addresses.append((address, port))
 
     async def close(self) -> None:
         """Stop listening."""
         loop = asyncio.get_running_loop()
+        if self._beat:
+            self._beat.cancel()
         for each in self._sockets:
             loop.remove_reader(each)
             each.close()
@@ -92,62 +125,54 @@ class DnsServer:
             server.close()
         if self._forwarder:
             self._forwarder.close()
-        self._pulse.close()
+        self._feed.close()
 
     def refresh(self) -> None:
-        """Take over the rules when any has changed. With the database out of reach the present ones stay."""
-        try:
-            if not self._pulse.moved():
-                return
-            database = self._pulse.open()
-            database.execute("BEGIN")
-            try:
-                row = database.execute("SELECT value FROM mp1_counter WHERE name = 'dns'").fetchone()
-                version = row[0] if row else 0
-                if version == self._version:
-                    return
-                rows = database.execute(
-                    "SELECT domain_name, family, address, ttl FROM mp1_dnsrule WHERE state = 'ACTIVE'"
-                ).fetchall()
-            finally:
-                database.execute("COMMIT")
-        except sqlite3.Error as problem:
-            log.warning("the DNS rules cannot be read, the present ones stay: %s", problem)
-            self._pulse.close()
+        """Take over what has changed in the database; costs as much as it is much."""
+        change = self._feed.look()
+        if change is None:
             return
-        self.responder.table = Table(rows, default_ttl=self.config.default_ttl, serial=version)
-        self._version = version
+        self.backend.table.serial = self._feed.version
+        put, gone = self._wanted.update(change.names, self._feed.of)
+        self.backend.apply(put, gone)
+        if change.scopes:
+            self.responder.use(self._feed.scopes)
+        self._changed(self._feed.version)
+
+    def _tick(self) -> None:
+        try:
+            self.refresh()
+        finally:
+            self._beat = asyncio.get_running_loop().call_later(BEAT, self._tick)
 
     # --- UDP ---------------------------------------------------------------------------------------------------------
 
-    def _drain(self, udp: socket.socket) -> None:
+    def _drain(self, udp: socket.socket, batch: Batch) -> None:
         self.refresh()
         reply = self.responder.reply
-        for _ in range(BATCH):
+        for at, (data, source) in enumerate(batch.receive()):
             try:
-                data, source = udp.recvfrom(65535)
-            except OSError:  # nothing more, or an ICMP error of an earlier answer
-                return
-            try:
-                response = reply(data, source[0], udp=True)
+                response = reply(data, source, udp=True)
             except Exception:
                 log.exception("a query of %d bytes could not be handled", len(data))
                 continue
-            if isinstance(response, Forward):
-                assert self._forwarder is not None
-                self._forwarder.ask(data, response.question, _sender(udp, source))
+            if isinstance(response, bytes):
+                batch.put(at, response)
             elif response is not None:
-                _send(udp, response, source)
+                assert self._forwarder is not None
+                self._forwarder.ask(data, response.question, _relay(udp, batch.address(at), data, response))
+        batch.send()
 
     # --- TCP ---------------------------------------------------------------------------------------------------------
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CONNECTIONS:
+        peer = writer.get_extra_info("peername")
+        source = str(peer[0]) if peer else ""
+        if not source or self._open.total() >= CONNECTIONS or self._open[source] >= OF_ONE:
             writer.close()
             return
-        self._open += 1
+        self._open[source] += 1
         try:
-            source = str(writer.get_extra_info("peername")[0])
             while True:
                 async with asyncio.timeout(IDLE):
                     data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
@@ -155,7 +180,8 @@ class DnsServer:
                 response = self.responder.reply(data, source, udp=False)
                 if isinstance(response, Forward):
                     assert self._forwarder is not None
-                    response = await self._forwarder.ask_stream(data, response.question)
+                    answer = await self._forwarder.ask_stream(data, response.question)
+                    response = _instead(response, answer) or answer
                 if response is None:
                     return
                 async with asyncio.timeout(IDLE):
@@ -166,12 +192,26 @@ class DnsServer:
         except Exception:
             log.exception("a DNS connection broke off")
         finally:
-            self._open -= 1
+            self._open[source] -= 1
+            if not self._open[source]:
+                del self._open[source]
             writer.close()
 
 
-def _sender(udp: socket.socket, source: Any) -> Callable[[bytes], None]:
-    return lambda response: _send(udp, response, source)
+def _relay(udp: socket.socket, source: Any, query: bytes, forward: Forward) -> Callable[[bytes], None]:
+    def deliver(answer: bytes) -> None:
+        answer = _instead(forward, answer) or answer
+        if len(answer) > max(512, forward.question.udp_size):
+            # More than the client can take (RFC 6891 6.2.5): it comes back over TCP, and then so do we.
+            answer = wire.reply(query[:2], forward.question, wire.TC | wire.RA)
+        _send(udp, answer, source)
+
+    return deliver
+
+
+def _instead(forward: Forward, answer: bytes) -> bytes | None:
+    """Return what we say ourselves when an upstream says that a name with a rule is not there at all."""
+    return forward.nothing if answer[3] & 15 == wire.NXDOMAIN else None
 
 
 def _send(udp: socket.socket, response: bytes, source: Any) -> None:

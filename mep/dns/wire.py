@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 A, CNAME, SOA, HINFO, AAAA, OPT, SVCB, HTTPS, ANY = 1, 5, 6, 13, 28, 41, 64, 65, 255
 IN = 1
-NOERROR, FORMERR, SERVFAIL, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 4, 5, 16
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 QR, AA, TC, RD, RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 #: Fits every path without fragments (DNS flag day 2020); what we say we can take, and the most we send over UDP.
 UDP_SIZE = 1232
@@ -24,7 +24,7 @@ class Malformed(Exception):
     """The message cannot be understood; it gets FORMERR."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A query as far as we look into it."""
 
@@ -140,3 +140,19 @@ def wire_name(name: str) -> bytes:
     """Return a domain name in wire form, lower case."""
     labels = [label.encode("ascii") for label in name.rstrip(".").lower().split(".")]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def count(data: bytes, kind: int) -> int:
+    """Return how many answers in a message are of a kind; `Malformed` when it cannot be read."""
+    _, _, questions, answers, _, _ = _HEADER.unpack_from(data)
+    at, found = 12, 0
+    for _ in range(questions):
+        at = _skip_name(data, at) + 4
+    for _ in range(answers):
+        at = _skip_name(data, at)
+        if at + 10 > len(data):
+            raise Malformed
+        this, _, _, length = _FIXED.unpack_from(data, at)
+        found += this == kind
+        at += 10 + length
+    return found

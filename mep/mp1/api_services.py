@@ -7,10 +7,12 @@ from typing import Any
 from django.http import HttpResponse
 from django.urls import path
 
-from core.errors import Missing
+from core.errors import Denied, Missing
 from mep.mp1 import catalogue, subscriptions
+from mep.mp1.conditions import tag_of
 from mep.mp1.discovery import Offer, Query, list_etag, render
-from mep.mp1.http import Call, Endpoint, answer, empty, tagged
+from mep.mp1.http import Call, Endpoint, answer, empty, encode, tagged
+from mep.mp1.locality import offered
 from mep.mp1.models import App, Service, Subscription
 from mep.mp1.subscriptions import SERVICE_API
 
@@ -28,6 +30,8 @@ def discover_one(call: Call, service_id: str) -> HttpResponse:
     service = Service.objects.filter(pk=service_id).first()
     if service is None:
         raise Missing(f"There is no service {service_id!r}")
+    if not offered(service.scope, service.consumed_local_only, call.near):
+        raise Denied("This service is for consumers in its own locality only, and you ask from elsewhere")
     return _one(call, service)
 
 
@@ -46,8 +50,8 @@ def register(call: Call, app: str) -> HttpResponse:
     owner = call.own(app)
     call.no_query()
     service = catalogue.register(owner, call.json)
-    body = _body(service, call.root)
-    return answer(body, 201, ETag=catalogue.etag(service), Location=body["_links"]["self"]["href"])
+    where = Offer.of(service).links(call.root)["self"]["href"]
+    return tagged(call, _body(call, service), catalogue.etag(service, call.near), 201, Location=where)
 
 
 def own_service(call: Call, app: str, service_id: str) -> HttpResponse:
@@ -62,7 +66,7 @@ def update(call: Call, app: str, service_id: str) -> HttpResponse:
 
 def remove(call: Call, app: str, service_id: str) -> HttpResponse:
     """DELETE /applications/{appInstanceId}/services/{serviceId}"""
-    catalogue.remove(call.own(app), service_id)
+    catalogue.remove(call.own(app), service_id, call.if_match)
     return empty()
 
 
@@ -73,7 +77,11 @@ def liveness(call: Call, app: str, service_id: str) -> HttpResponse:
 
 def beat(call: Call, app: str, service_id: str) -> HttpResponse:
     """PATCH on the liveness resource; PUT too, as older clients send it"""
-    return answer(_liveness(catalogue.beat(call.own(app), service_id, call.json)))
+    owner = call.own(app)
+    if call.if_match is not None:
+        call.unless_changed(_liveness(catalogue.alive(owner, service_id)))
+    body = _liveness(catalogue.beat(owner, service_id, call.json))
+    return tagged(call, body, tag_of(encode(body)))
 
 
 def _listing(call: Call, owner: App | None) -> HttpResponse:
@@ -83,16 +91,18 @@ def _listing(call: Call, owner: App | None) -> HttpResponse:
         rows = rows.filter(name__in=query.names)
     if query.ids:
         rows = rows.filter(pk__in=query.ids)
-    body = render((offer for row in rows if query.wants(offer := Offer.of(row))), call.root)
+    # Its own services an app sees wherever it is; those of others only where they are meant to be consumed.
+    near, passes = call.near, query.wants if owner is None else query.agrees
+    body = render((offer for row in rows if passes(offer := Offer.of(row), near)), call.root, near)
     return tagged(call, body, list_etag(body))
 
 
 def _one(call: Call, service: Service) -> HttpResponse:
-    return tagged(call, _body(service, call.root), catalogue.etag(service))
+    return tagged(call, _body(call, service), catalogue.etag(service, call.near))
 
 
-def _body(service: Service, root: str) -> dict[str, Any]:
-    return {**catalogue.info(service), "_links": Offer.of(service).links(root)}
+def _body(call: Call, service: Service) -> bytes:
+    return Offer.of(service).json(call.root, call.near)
 
 
 def _liveness(service: Service) -> dict[str, Any]:
@@ -118,13 +128,17 @@ def subscription_views(kind: str, api: str) -> dict[str, Any]:
 
     def subscribe(call: Call, app: str) -> HttpResponse:
         made = subscriptions.subscribe(call.own(app), kind, call.json, call.root)
-        return answer(subscriptions.body(made), 201, Location=subscriptions.href(made))
+        body = subscriptions.body(made)
+        return tagged(call, body, tag_of(encode(body)), 201, Location=subscriptions.href(made))
 
     def read(call: Call, app: str, subscription_id: str) -> HttpResponse:
         return answer(subscriptions.body(subscriptions.find(call.own(app), kind, subscription_id)))
 
     def end(call: Call, app: str, subscription_id: str) -> HttpResponse:
-        subscriptions.unsubscribe(call.own(app), kind, subscription_id)
+        owner = call.own(app)
+        if call.if_match is not None:
+            call.unless_changed(subscriptions.body(subscriptions.find(owner, kind, subscription_id)))
+        subscriptions.unsubscribe(owner, kind, subscription_id)
         return empty()
 
     return {"many": Endpoint(get=links, post=subscribe), "one": Endpoint(get=read, delete=end)}

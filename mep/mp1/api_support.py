@@ -9,7 +9,8 @@ from django.urls import path
 
 from mep.mp1 import registrations, rules, services, timing, wire
 from mep.mp1.api_services import subscription_views
-from mep.mp1.http import Call, Endpoint, answer, empty, tagged
+from mep.mp1.conditions import tag_of
+from mep.mp1.http import Call, Endpoint, answer, empty, encode, tagged
 from mep.mp1.models import DnsRule, Subscription, TrafficRule
 from mep.mp1.subscriptions import SUPPORT_API
 
@@ -62,7 +63,9 @@ def put_dns_rule(call: Call, app: str, rule_id: str) -> HttpResponse:
 def register(call: Call) -> HttpResponse:
     """POST /registrations (new in V3.1.1)"""
     body = registrations.register(call.app, call.json)
-    return answer(body, 201, Location=f"{call.root}{SUPPORT_API}/registrations/{call.app.pk}")
+    return tagged(
+        call, body, tag_of(encode(body)), 201, Location=f"{call.root}{SUPPORT_API}/registrations/{call.app.pk}"
+    )
 
 
 def registration(call: Call, app: str) -> HttpResponse:
@@ -72,13 +75,17 @@ def registration(call: Call, app: str) -> HttpResponse:
 
 def put_registration(call: Call, app: str) -> HttpResponse:
     """PUT /registrations/{appInstanceId}"""
-    registrations.update(call.own(app), call.json)
+    owner = call.own(app)
+    call.unless_changed(registrations.read(owner))
+    registrations.update(owner, call.json)
     return empty()
 
 
 def deregister(call: Call, app: str) -> HttpResponse:
     """DELETE /registrations/{appInstanceId}"""
-    registrations.deregister(call.own(app))
+    owner = call.own(app)
+    call.unless_changed(registrations.read(owner))
+    registrations.deregister(owner)
     return empty()
 
 
@@ -89,7 +96,10 @@ def current_time(call: Call) -> HttpResponse:
 
 def timing_caps(call: Call) -> HttpResponse:
     """GET /timing/timing_caps"""
-    return answer(timing.capabilities())
+    caps = timing.capabilities()
+    # A weak tag: the capabilities are the same although the clock went on.
+    lasting = {name: value for name, value in caps.items() if name != "timeStamp"}
+    return tagged(call, caps, tag_of(encode(lasting), weak=True))
 
 
 def _traffic(call: Call, rule: TrafficRule) -> HttpResponse:

@@ -55,6 +55,11 @@ def judge(address: IpAddress) -> IpAddress:
     return address
 
 
+def resolve(host: str, port: int) -> IpAddress:
+    """Return the address that a name is called at, judged; `OSError` when there is no such name."""
+    return pick(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
 def pick(addresses: Iterable[str]) -> IpAddress:
     """Return the first of the addresses of a name; `Invalid` when any of them is not allowed.
 

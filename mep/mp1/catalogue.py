@@ -19,8 +19,9 @@ from django.db.models import F
 
 from core.errors import Denied, Invalid, Missing, Stale
 from mep.mp1 import states, subscriptions, wire
+from mep.mp1.conditions import matches
+from mep.mp1.locality import EVERYWHERE, Near
 from mep.mp1.models import App, Counter, Service
-from mep.mp1.rules import matches
 from mep.mp1.states import AppState, Change, ServiceState
 
 #: The columns that make up the attributes of a service beside its state (changeType ATTRIBUTES_CHANGED).
@@ -30,7 +31,7 @@ ATTRIBUTES = (
 
 
 @transaction.atomic
-def register(app: App, raw: Any) -> Service:
+def register(app: App, raw: Any, now: float | None = None) -> Service:
     """Register a new service of the app; it may be discovered from now on."""
     wanted = wire.read(wire.ServiceInfo, raw)
     states.may_offer(AppState(app.state))
@@ -38,7 +39,7 @@ def register(app: App, raw: Any) -> Service:
         raise Denied(
             f"This app instance has {settings.MAX_SERVICES_PER_APP} services already, the most that one may have"
         )
-    now = time.time()
+    now = time.time() if now is None else now
     service = Service(app=app, created_at=now, state=wanted.state, **_columns(wanted))
     service.beat_at = now if service.interval else None
     _save(service)
@@ -47,12 +48,11 @@ def register(app: App, raw: Any) -> Service:
 
 
 @transaction.atomic
-def update(app: App, service_id: str, raw: Any, if_match: str | None) -> Service:
+def update(app: App, service_id: str, raw: Any, if_match: str | None, now: float | None = None) -> Service:
     """Replace the attributes of one of the app's services; `Stale` when it changed meanwhile."""
     wanted = wire.read(wire.ServiceInfo, raw)
     service = find(app, service_id)
-    if not matches(if_match, etag(service)):
-        raise Stale("The service has changed since that ETag; read it again")
+    _unless_changed(service, if_match)
     states.may_offer(AppState(app.state))
     before, state_before = _attributes(service), service.state
     for name, value in _columns(wanted).items():
@@ -62,22 +62,24 @@ def update(app: App, service_id: str, raw: Any, if_match: str | None) -> Service
     if change is None:
         return service
     if service.interval and (service.beat_at is None or state_before != ServiceState.ACTIVE):
-        service.beat_at = time.time()  # it has just said that it is there
+        service.beat_at = time.time() if now is None else now  # it has just said that it is there
     _save(service)
     subscriptions.tell([(service, change)])
     return service
 
 
 @transaction.atomic
-def remove(app: App, service_id: str) -> None:
-    """Deregister one of the app's services."""
-    _remove([find(app, service_id)])
+def remove(app: App, service_id: str, if_match: str | None = None) -> None:
+    """Deregister one of the app's services; `Stale` when it changed meanwhile."""
+    service = find(app, service_id)
+    _unless_changed(service, if_match)
+    _remove([service])
 
 
 def withdraw(app: App) -> None:
     """Remove everything that the app offers and listens to."""
     _remove(list(app.services.all()))
-    app.subscriptions.all().delete()
+    subscriptions.end(app.subscriptions.all())
 
 
 @transaction.atomic
@@ -144,13 +146,13 @@ def alive(app: App, service_id: str) -> Service:
     return service
 
 
-def etag(service: Service) -> str:
-    """Return the strong entity tag of the service's present version."""
-    return f'"{service.revision}"'
+def etag(service: Service, near: Near = EVERYWHERE) -> str:
+    """Return the strong entity tag of the service's present version, as an asker with these scopes sees it."""
+    return f'"{service.revision}"' if service.scope in near else f'"{service.revision}-far"'
 
 
-def info(service: Service) -> dict[str, Any]:
-    """Return the ServiceInfo of 8.1.2.2 as it is answered, without `_links`."""
+def info(service: Service, near: Near = EVERYWHERE) -> dict[str, Any]:
+    """Return the ServiceInfo of 8.1.2.2 as it is answered, without `_links`; `isLocal` comes last."""
     body: dict[str, Any] = {"serInstanceId": service.pk, "serName": service.name}
     if service.category:
         body["serCategory"] = service.category
@@ -161,20 +163,10 @@ def info(service: Service) -> dict[str, Any]:
         "serializer": service.serializer,
         "scopeOfLocality": service.scope,
         "consumedLocalOnly": service.consumed_local_only,
-        "isLocal": is_local(service),
     }
     if service.interval:
         body["livenessInterval"] = service.interval
-    return body
-
-
-def is_local(service: Service) -> bool:
-    """Return whether the service is in the asker's locality, as wide as the service's scopeOfLocality is.
-
-    Whoever asks a MEP is on its host, and so is every service that registered with it: each scope that
-    there is contains the host.
-    """
-    return service.scope in wire.SCOPES
+    return {**body, "isLocal": service.scope in near}
 
 
 def transports() -> list[dict[str, Any]]:
@@ -217,6 +209,11 @@ def _columns(wanted: wire.ServiceInfo) -> dict[str, Any]:
             longest=settings.LIVENESS_MAX,
         ),
     }
+
+
+def _unless_changed(service: Service, if_match: str | None) -> None:
+    if not matches(if_match, etag(service), etag(service, frozenset())):
+        raise Stale("The service has changed since that ETag; read it again")
 
 
 def _attributes(service: Service) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 
 
 def prepare() -> None:
@@ -15,6 +16,11 @@ def prepare() -> None:
     with (settings.VAR / "migrate.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         call_command("migrate", interactive=False, verbosity=0)
+
+
+def hang_up() -> None:
+    """Close the connection of the thread that calls this."""
+    connection.close()
 
 
 class Pulse:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from core.errors import Invalid
-from mep.mp1 import catalogue, wire
+from mep.mp1 import catalogue, locality, wire
+from mep.mp1.conditions import tag_of
+from mep.mp1.locality import EVERYWHERE, Near
 from mep.mp1.models import Service
 from mep.mp1.subscriptions import SERVICE_API
 
@@ -25,7 +26,7 @@ _KNOWN = {*_NAMING, *_ONCE}
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One service as discovery sees it: what filters look at, and the JSON without its links."""
+    """One service as discovery sees it: what filters look at, and the JSON without what depends on who asks."""
 
     id: str
     app: str
@@ -33,7 +34,6 @@ class Offer:
     category: str | None
     scope: str
     consumed_local_only: bool
-    is_local: bool
     order: tuple[float, str]
     info: bytes = field(repr=False)
     liveness: bool = False
@@ -42,6 +42,7 @@ class Offer:
     def of(cls, service: Service) -> Offer:
         """Return the offer that a stored service makes."""
         info = catalogue.info(service)
+        del info["isLocal"]
         return cls(
             id=service.pk,
             app=service.app_id,
@@ -49,15 +50,15 @@ class Offer:
             category=service.category["id"] if service.category else None,
             scope=service.scope,
             consumed_local_only=service.consumed_local_only,
-            is_local=info["isLocal"],
             order=(service.created_at, service.pk),
             info=msgspec.json.encode(info),
             liveness=bool(service.interval),
         )
 
-    def json(self, root: str) -> bytes:
-        """Return the ServiceInfo with its links as bytes."""
-        return b'%b,"_links":%b}' % (self.info[:-1], msgspec.json.encode(self.links(root)))
+    def json(self, root: str, near: Near = EVERYWHERE) -> bytes:
+        """Return the ServiceInfo as bytes, as an asker who shares the scopes `near` with this host sees it."""
+        local = b"true" if self.scope in near else b"false"
+        return b'%b,"isLocal":%b,"_links":%b}' % (self.info[:-1], local, msgspec.json.encode(self.links(root)))
 
     def links(self, root: str) -> dict[str, Any]:
         """Return `_links`: itself, and where heartbeats go."""
@@ -110,7 +111,11 @@ class Query:
             is_local=_yes_or_no(given, "is_local"),
         )
 
-    def wants(self, offer: Offer) -> bool:
+    def wants(self, offer: Offer, near: Near = EVERYWHERE) -> bool:
+        """Return whether the offer is for this asker and passes every filter."""
+        return locality.offered(offer.scope, offer.consumed_local_only, near) and self.agrees(offer, near)
+
+    def agrees(self, offer: Offer, near: Near = EVERYWHERE) -> bool:
         """Return whether the offer passes every filter."""
         return (
             (not self.ids or offer.id in self.ids)
@@ -118,18 +123,18 @@ class Query:
             and (self.category is None or offer.category == self.category)
             and (self.scope is None or offer.scope == self.scope)
             and (self.consumed_local_only is None or offer.consumed_local_only == self.consumed_local_only)
-            and (self.is_local is None or offer.is_local == self.is_local)
+            and (self.is_local is None or (offer.scope in near) == self.is_local)
         )
 
 
-def render(offers: Iterable[Offer], root: str) -> bytes:
+def render(offers: Iterable[Offer], root: str, near: Near = EVERYWHERE) -> bytes:
     """Return the list of ServiceInfo as JSON, oldest registration first."""
-    return b"[%b]" % b",".join(offer.json(root) for offer in sorted(offers, key=lambda offer: offer.order))
+    return b"[%b]" % b",".join(offer.json(root, near) for offer in sorted(offers, key=lambda offer: offer.order))
 
 
 def list_etag(body: bytes) -> str:
     """Return the strong entity tag of a list: it has no version of its own, so its bytes speak."""
-    return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    return tag_of(body)
 
 
 def _one(given: dict[str, list[str]], name: str) -> str | None:

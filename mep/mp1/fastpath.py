@@ -2,8 +2,9 @@
 
 Every request asks SQLite for `PRAGMA data_version` (4 microseconds), which moves with every commit of any
 process; only then the counters are read, and only what they say has changed is built anew. What this path
-cannot answer with 200 or 304 it leaves to the ordinary view, which so says every refusal.
-Runs in the event loop's thread alone.
+cannot answer with 200 or 304 it leaves to the ordinary view, which so says every refusal; all but 429, because
+who asks too much must not get the dearer answer.
+Runs in the event loop's thread alone, so no two askers ever build the same answer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import jwt
 from django.conf import settings
 
 from core.errors import BreakwaterError
-from mep.mp1 import http, links, tokens
+from mep.mp1 import http, links, locality, mtls, throttle, tokens
 from mep.mp1.database import Pulse
 from mep.mp1.discovery import Offer, Query, list_etag, render
 from mep.mp1.models import Service
@@ -29,11 +30,15 @@ from mep.mp1.subscriptions import SERVICE_API
 
 log = logging.getLogger(__name__)
 Quick = tuple[int, list[tuple[bytes, bytes]], bytes]
+#: All that an answer depends on beside the catalogue: Host, prefix, query, and where the asker is.
+Key = tuple[bytes, str, bytes, locality.Near]
 _COLUMNS = (
     "id", "app_id", "name", "version", "state", "category", "transport", "serializer", "scope", "consumed_local_only",
     "interval", "revision", "created_at",
 )  # fmt: skip
+#: Answers and tokens that are remembered, and the bytes that the answers may be together: an app chooses what it asks.
 _LIMIT = 2048
+_LIMIT_BYTES = 32 << 20
 
 
 class Ready:
@@ -51,10 +56,19 @@ class Ready:
         self.not_modified = [tag]
 
 
+class Holder:
+    """Who shows a token over connections with one certificate or none, and until when that is good."""
+
+    __slots__ = ("app", "certificate", "expires")
+
+    def __init__(self, app: str, expires: float, certificate: str) -> None:
+        self.app, self.expires, self.certificate = app, expires, certificate
+
+
 class FastPath:
     """The snapshot of the catalogue in this process, its answers, and the tokens it has seen."""
 
-    def __init__(self, database: Path | str) -> None:
+    def __init__(self, database: Path | str, limits: throttle.Buckets = throttle.apps) -> None:
         prefixes = dict.fromkeys(["", "/mep", f"/{settings.PREFIX}" if settings.PREFIX else ""])
         self.paths = {f"{prefix}{SERVICE_API}/services": prefix for prefix in prefixes}
         self.verifier = tokens.Verifier(self._public_keys)
@@ -62,8 +76,10 @@ class FastPath:
         self._counters: dict[str, int] = {}
         self._offers: dict[str, Offer] = {}
         self._by_name: dict[str, dict[str, Offer]] = {}
-        self._ready: dict[tuple[bytes, str, bytes], Ready] = {}
-        self._holders: dict[bytes, float] = {}
+        self._ready: dict[Key, Ready] = {}
+        self._ready_bytes = 0
+        self._holders: dict[bytes, Holder] = {}
+        self._limits = limits
 
     def answer(self, scope: Mapping[str, Any]) -> Quick | None:
         """Return status, headers and body; None when the ordinary view has to answer."""
@@ -87,48 +103,76 @@ class FastPath:
         host = authorization = if_none_match = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
+                if authorization:
+                    return None
                 authorization = value
             elif name == b"host":
+                if host:
+                    return None
                 host = value
             elif name == b"if-none-match":
+                if if_none_match:
+                    return None
                 if_none_match = value
         query: bytes = scope["query_string"]
         if len(query) + len(scope["path"]) > http.LONGEST_TARGET:
             return None
         self._catch_up()
-        if self._holders.get(authorization, 0.0) <= time.time() and not self._admit(authorization):
-            return None
-        key = (host, prefix, query)
+        certificate = mtls.shown(scope)
+        holder = self._holders.get(authorization)
+        if holder is None or holder.expires <= time.time() or holder.certificate != certificate:
+            holder = self._admit(authorization, certificate)
+            if holder is None:
+                return None
+        client = scope.get("client")
+        near = locality.near(client[0] if client else "")
+        key = (host, prefix, query, near)
         ready = self._ready.get(key)
-        if ready is None:
-            ready = self._build(host.decode("latin-1"), prefix, query)
-            if len(self._ready) >= _LIMIT:
-                self._ready.clear()
-            self._ready[key] = ready
+        # What cannot be read is the view's to refuse, and to count.
+        wanted = Query.read(query.decode("latin-1")) if ready is None else None
+        wait = self._limits.take(holder.app)
+        if wait:
+            return _refused(throttle.too_many(wait))
+        if wanted is not None:
+            ready = self._build(host.decode("latin-1"), prefix, wanted, near)
+            self._keep(key, ready)
+        assert ready is not None
         if if_none_match and http.fresh(if_none_match.decode("latin-1"), ready.tag):
             return 304, ready.not_modified, b""
         return 200, ready.headers, ready.body
 
-    def _build(self, host: str, prefix: str, query: bytes) -> Ready:
-        wanted = Query.read(query.decode("latin-1"))
+    def _build(self, host: str, prefix: str, wanted: Query, asker: locality.Near) -> Ready:
         root = links.root(host, prefix)
         if wanted.names:
             near = [offer for name in wanted.names for offer in self._by_name.get(name, {}).values()]
         else:
             near = list(self._offers.values())
-        return Ready(render(filter(wanted.wants, near), root), wanted.names or None)
+        return Ready(render((offer for offer in near if wanted.wants(offer, asker)), root, asker), wanted.names or None)
+
+    def _keep(self, key: Key, ready: Ready) -> None:
+        size = len(ready.body)
+        if size > _LIMIT_BYTES // 2:
+            return
+        if len(self._ready) >= _LIMIT or self._ready_bytes + size > _LIMIT_BYTES:
+            self._ready.clear()
+            self._ready_bytes = 0
+        self._ready[key] = ready
+        self._ready_bytes += size
 
     # --- who asks ----------------------------------------------------------------------------------------------------
 
-    def _admit(self, authorization: bytes) -> bool:
+    def _admit(self, authorization: bytes, certificate: str) -> Holder | None:
         claims = self.verifier.claims(tokens.bearer(authorization.decode("latin-1")))
-        row = self._pulse.open().execute("SELECT state FROM mp1_app WHERE id = ?", [claims.app]).fetchone()
-        if row is None or not may_use_tokens(AppState(row[0])):
-            return False
+        sql = "SELECT state, client_id, certificate FROM mp1_app WHERE id = ?"
+        row = self._pulse.open().execute(sql, [claims.app]).fetchone()
+        if row is None or row[1] != claims.client or not may_use_tokens(AppState(row[0])):
+            return None
+        if mtls.objection(claims.certificate, row[2], certificate, mtls.mode() is mtls.Mode.REQUIRED):
+            return None
         if len(self._holders) >= _LIMIT:
             self._holders.clear()
-        self._holders[authorization] = claims.expires
-        return True
+        holder = self._holders[authorization] = Holder(claims.app, claims.expires, certificate)
+        return holder
 
     def _public_keys(self) -> dict[str, Any]:
         rows = self._pulse.open().execute("SELECT public FROM mp1_signingkey").fetchall()
@@ -172,7 +216,7 @@ class FastPath:
                 touched |= self._drop(gone)
         stale = [key for key, ready in self._ready.items() if ready.names is None or ready.names & touched]
         for key in stale:
-            del self._ready[key]
+            self._ready_bytes -= len(self._ready.pop(key).body)
 
     def _drop(self, service_id: str) -> set[str]:
         offer = self._offers.pop(service_id, None)
@@ -183,3 +227,10 @@ class FastPath:
         if not namesakes:
             del self._by_name[offer.name]
         return {offer.name}
+
+
+def _refused(error: BreakwaterError) -> Quick:
+    """Return an error as the view would, word for word."""
+    answer = http.refused(error)
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.items()]
+    return answer.status_code, headers, answer.content

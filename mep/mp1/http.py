@@ -11,8 +11,10 @@ import msgspec
 from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 
-from core.errors import BreakwaterError, Denied, Invalid, Missing, TooLarge, Unavailable
-from mep.mp1 import links, tokens
+from core.errors import BreakwaterError, Denied, Invalid, Missing, Stale, TooLarge, Unavailable
+from mep.mp1 import links, locality, mtls, throttle, tokens
+from mep.mp1.conditions import fresh as fresh
+from mep.mp1.conditions import matches, tag_of
 from mep.mp1.models import App
 from mep.mp1.subscriptions import SERVICE_API, SUPPORT_API
 
@@ -35,7 +37,12 @@ class Call:
     @cached_property
     def app(self) -> App:
         """The app instance that asks."""
-        return tokens.holder(tokens.bearer(self.request.headers.get("Authorization", "")))
+        return tokens.holder(self.token, mtls.shown_by(self.request))
+
+    @cached_property
+    def token(self) -> str:
+        """The bearer token."""
+        return tokens.bearer(self.request.headers.get("Authorization", ""))
 
     def own(self, app_instance_id: str) -> App:
         """Return the asking app when the path is its own; nobody learns whether another app exists."""
@@ -60,6 +67,16 @@ class Call:
     def if_match(self) -> str | None:
         """The If-Match header."""
         return self.request.headers.get("If-Match")
+
+    def unless_changed(self, body: Any) -> None:
+        """Raise `Stale` when If-Match names another version than that of the representation `body`."""
+        if not matches(self.if_match, tag_of(encode(body))):
+            raise Stale("The resource has changed since that ETag; read it again")
+
+    @property
+    def near(self) -> locality.Near:
+        """The scopes of locality that hold both this host and the asker."""
+        return locality.near(self.request.META.get("REMOTE_ADDR", ""))
 
     @property
     def root(self) -> str:
@@ -96,8 +113,12 @@ class Endpoint:
             call = Call(request)
             if len(request.get_full_path()) > LONGEST_TARGET:
                 raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
-            if not self.needs_app or request.method in ("GET", "HEAD"):
+            if not self.needs_app:
                 return self._handle(handler, call, path)
+            # Before the write lock is taken, which one app must not keep from the others.
+            throttle.admit(tokens.verifier.claims(call.token).app)
+            if request.method in ("GET", "HEAD"):
+                return _versioned(call, self._handle(handler, call, path))
             # Who asks is read under the same write lock that the change needs: an app that is discarded at this
             # very moment either changes something before or is refused.
             with transaction.atomic():
@@ -154,19 +175,27 @@ def tagged(call: Call, body: Any, etag: str, status: int = 200, **headers: str) 
         and call.request.method in ("GET", "HEAD")
         and fresh(call.request.headers.get("If-None-Match"), etag)
     ):
-        response = HttpResponse(status=304)
-        response["ETag"] = etag
-        return response
+        return _not_modified(etag)
     content = body if isinstance(body, bytes) else encode(body)
     return _sized(content, status, JSON, ETag=etag, **headers)
 
 
-def fresh(if_none_match: str | None, etag: str) -> bool:
-    """Return whether an If-None-Match header (RFC 9110 13.1.2) covers the version tagged `etag`."""
-    if if_none_match is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or "*" in tags
+def _versioned(call: Call, response: HttpResponse) -> HttpResponse:
+    """Return the answer with an ETag, or 304 (MEC 009 6.8: every version of a resource has one)."""
+    if response.status_code != 200 or "ETag" in response:
+        return response
+    etag = tag_of(response.content)
+    if fresh(call.request.headers.get("If-None-Match"), etag):
+        return _not_modified(etag)
+    response["ETag"] = etag
+    return response
+
+
+def _not_modified(etag: str) -> HttpResponse:
+    response = HttpResponse(status=304)
+    del response["Content-Type"]
+    response["ETag"] = etag
+    return response
 
 
 def empty() -> HttpResponse:

@@ -31,8 +31,19 @@ class Signer:
 def signer() -> Signer:
     """Return the signing key; the first one is made here."""
     row = SigningKey.objects.filter(signing=True).first() or rotate()
-    pem = vault().open(bytes(row.private), f"signing-key:{row.kid}")
+    pem = vault().open(bytes(row.private), purpose(row.kid))
     return Signer(row.kid, serialization.load_pem_private_key(pem, None))
+
+
+def purpose(kid: str) -> str:
+    """Return the purpose under which a private key is sealed."""
+    return f"signing-key:{kid}"
+
+
+def public_jwk(private: ec.EllipticCurvePrivateKey, kid: str) -> dict[str, Any]:
+    """Return what everybody may know of a key."""
+    public = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    return {**public, "kid": kid, "use": "sig", "alg": "ES256"}
 
 
 @transaction.atomic
@@ -45,11 +56,10 @@ def rotate(now: float | None = None) -> SigningKey:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
     row = SigningKey.objects.create(
         kid=kid,
-        private=vault().seal(pem, f"signing-key:{kid}"),
-        public={**public, "kid": kid, "use": "sig", "alg": "ES256"},
+        private=vault().seal(pem, purpose(kid)),
+        public=public_jwk(private, kid),
         created_at=now,
     )
     Counter.bump("keys")

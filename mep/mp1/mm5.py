@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.urls import path
 
 from core.errors import Denied, Invalid, Missing
-from mep.mp1 import services, tls
+from mep.mp1 import certificates, mtls, services, tls
 from mep.mp1.http import Call, Open, answer, empty
 from mep.mp1.models import App
 from mep.mp1.states import Action
@@ -83,6 +83,25 @@ def info(call: Call) -> HttpResponse:
     return answer(_info())
 
 
+def certify(call: Call, app: str) -> HttpResponse:
+    """POST /mm5/v1/app_instances/{appInstanceId}/certificate: `csr` or nothing: one is issued; `x5t#S256`: it is named"""
+    _management(call)
+    body = _object(call.json) if call.request.body else {}
+    if set(body) - {"csr", mtls.METHOD} or len(body) > 1:
+        raise Invalid(f"The body may have either csr or {mtls.METHOD}")
+    if mtls.METHOD in body:
+        certificates.require(app, _text(body, mtls.METHOD))
+        return empty()
+    return answer(certificates.described(certificates.issue(app, _text(body, "csr"))), 201, Cache_Control="no-store")
+
+
+def uncertify(call: Call, app: str) -> HttpResponse:
+    """DELETE /mm5/v1/app_instances/{appInstanceId}/certificate: the app may do without again"""
+    _management(call)
+    certificates.lift(app)
+    return empty()
+
+
 def _info() -> dict[str, str]:
     return {"url": settings.API_ROOT, "tokenUrl": f"{settings.API_ROOT}/mep/token", "caCert": tls.ca_pem()}
 
@@ -118,6 +137,7 @@ def _list(body: dict[str, Any], name: str) -> list[Any]:
 urlpatterns = [
     path("app_instances/<str:app>", Open(put=provision, get=instance, delete=discard, query=True)),
     path("app_instances/<str:app>/terminate", Open(post=terminate, query=True)),
+    path("app_instances/<str:app>/certificate", Open(post=certify, delete=uncertify, query=True)),
     path("state", Open(get=state, query=True)),
     path("info", Open(get=info, query=True)),
 ]

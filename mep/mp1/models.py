@@ -115,10 +115,11 @@ class Subscription(models.Model):
     root = models.CharField(max_length=300, help_text="API root under which the subscriber knows us; for links")
     created_at = models.FloatField()
     failures = models.PositiveIntegerField(default=0, help_text="deliveries that failed in a row")
-    next_try_at = models.FloatField(default=0)
+    next_try_at = models.FloatField(default=0, db_index=True)
     delivered = models.PositiveIntegerField(default=0)
     dropped = models.PositiveIntegerField(default=0, help_text="notifications given up")
     last_error = models.CharField(max_length=300, blank=True)
+    room = models.IntegerField(default=0, help_text="notifications that may come before the waiting ones are counted")
 
     class Meta:
         ordering = ["created_at", "id"]
@@ -127,18 +128,35 @@ class Subscription(models.Model):
         return f"{self.kind} {self.id}"
 
 
+class Interest(models.Model):
+    """What an availability subscription listens for, so that a change looks at those alone that may want it.
+
+    `key` is cut to its column: it finds candidates, `subscriptions.matches` decides.
+    """
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="interests")
+    key = models.CharField(max_length=270, db_index=True, help_text="name=, id= or category= something; or *")
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Notice(models.Model):
     """One notification in the outbox; the oldest of a subscription goes first, and goes alone."""
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="notices")
+    tag = models.CharField(
+        max_length=64, default=new_id, help_text="the same at every try; subscribers drop repetitions"
+    )
     body = models.JSONField()
-    created_at = models.FloatField()
+    created_at = models.FloatField(db_index=True)
 
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["subscription", "tag"], name="one_notice_per_tag")]
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"notice {self.pk}"
+        return f"notice {self.tag}"
 
 
 class Alarm(models.Model):

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, unquote_plus
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from mep.mp1 import keys, tokens
+from mep.mp1 import keys, mtls, throttle, tokens
 from mep.mp1.http import Call, Open, answer
+from mep.mp1.models import App
 
 
 class Refusal(Exception):
@@ -33,13 +34,12 @@ def token(call: Call) -> HttpResponse:
             raise Refusal("unsupported_grant_type", "Only the grant client_credentials is supported")
         if set(form.get("scope", "").split()) - {tokens.SCOPE, "all"}:
             raise Refusal("invalid_scope", f"The only scope is {tokens.SCOPE}")
-        app = tokens.client(client_id, secret)
-        if app is None:
-            raise Refusal("invalid_client", "The client is unknown, its secret is wrong, or its app is terminated", 401)
+        app = _client(call, client_id, secret)
+        certificate = _certificate(call, app)
     except Refusal as no:
         return _refused(no)
     body = {
-        "access_token": tokens.issue(app),
+        "access_token": tokens.issue(app, certificate=certificate),
         "token_type": "Bearer",
         "expires_in": settings.TOKEN_LIFETIME,
         "scope": tokens.SCOPE,
@@ -82,6 +82,30 @@ def _credentials(request: HttpRequest, form: dict[str, str]) -> tuple[str, str]:
         raise Refusal("invalid_client", "The Authorization header must be HTTP Basic", 401) from None
     client_id, _, secret = text.partition(":")
     return unquote_plus(client_id), unquote_plus(secret)  # RFC 6749 2.3.1 encodes both
+
+
+def _client(call: Call, client_id: str, secret: str) -> App:
+    """Return the app instance that signs in; who guesses too often is `Throttled` before anything is compared."""
+    address = call.request.META.get("REMOTE_ADDR", "")
+    throttle.guesses.check(address, client_id)
+    app = tokens.client(client_id, secret)
+    if app is None:
+        throttle.guesses.failed(address, client_id)
+        raise Refusal("invalid_client", "The client is unknown, its secret is wrong, or its app is terminated", 401)
+    throttle.admit(app.pk)
+    return app
+
+
+def _certificate(call: Call, app: App) -> str:
+    """Return the certificate that the token will be bound to, empty for none; `Refusal` when it is the wrong one."""
+    shown = mtls.shown_by(call.request)
+    if app.certificate and shown != app.certificate:
+        raise Refusal(
+            "invalid_client", "This app instance must show its client certificate when it asks for a token", 401
+        )
+    if not shown and mtls.mode() is mtls.Mode.REQUIRED:
+        raise Refusal("invalid_client", "Tokens are issued over connections with a client certificate only", 401)
+    return shown
 
 
 def _refused(no: Refusal) -> HttpResponse:

@@ -54,7 +54,13 @@ def _checked(app: App, raw: Any) -> dict[str, Any]:
     wanted = wire.read(wire.AppInfo, raw)
     if wanted.app_instance_id not in (None, app.pk):
         raise Denied("appInstanceId must be that of the access token; an app registers only itself")
-    by_mec = bool(app.app_d_id) if wanted.is_ins_by_mec is None else wanted.is_ins_by_mec
+    # Only the management knows whose app it is. False is what many clients send for "not said": it is the default.
+    by_mec = bool(app.app_d_id)
+    if wanted.is_ins_by_mec and not by_mec:
+        raise Invalid(
+            "isInsByMec: this app instance was admitted by the operator, not instantiated by the MEC management",
+            errors=[{"field": "isInsByMec", "detail": "must be false"}],
+        )
     if by_mec and wanted.app_d_id not in (None, app.app_d_id):
         raise Invalid(f"appDId must be {app.app_d_id}", errors=[{"field": "appDId", "detail": "is another app's"}])
     if not by_mec and wanted.endpoint is None:
@@ -65,8 +71,15 @@ def _checked(app: App, raw: Any) -> dict[str, Any]:
     if wanted.endpoint is not None:
         wanted.endpoint = wire.read(wire.EndPointInfo, wanted.endpoint).only()
     body = wire.without_nulls(msgspec.to_builtins(wanted))
+    body.pop("appInstanceId", None)  # `read` tells it
     if app.app_d_id:
-        for member in ("appServiceRequired", "appServiceOptional", "appFeatureRequired", "appFeatureOptional"):
+        for member in (
+            "appDId",
+            "appServiceRequired",
+            "appServiceOptional",
+            "appFeatureRequired",
+            "appFeatureOptional",
+        ):
             body.pop(member, None)
     return {**body, "isInsByMec": by_mec}
 

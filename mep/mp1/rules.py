@@ -13,8 +13,17 @@ from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
 from mep.mp1 import steering, wire
+from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, TrafficRule
-from mep.mp1.states import AppState, Enforcement, RuleOrigin, RuleState, rule_state
+from mep.mp1.states import (
+    AppState,
+    Enforcement,
+    RuleOrigin,
+    RuleState,
+    asked_rule_state,
+    forgets_choice,
+    rule_state,
+)
 
 AnyRule = TypeVar("AnyRule", TrafficRule, DnsRule)
 
@@ -55,7 +64,9 @@ def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.
     """
     ready = AppState(app.state)
     _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
-    _replace(app, DnsRule, {key: dns_members(rule) for key, rule in dns.items()}, ready)
+    # A descriptor that says nothing about the scope leaves it to the management of this node.
+    scopes = {key: {"scope": rule.scope} if rule.scope is not None else {} for key, rule in dns.items()}
+    _replace(app, DnsRule, {key: {**dns_members(rule), **scopes[key]} for key, rule in dns.items()}, ready)
 
 
 def follow(app: App) -> None:
@@ -63,7 +74,7 @@ def follow(app: App) -> None:
     for kind in (TrafficRule, DnsRule):
         for rule in kind.objects.filter(app=app):  # type: ignore[attr-defined]
             after = rule_state(AppState(app.state), RuleState(rule.state), chosen=rule.chosen)
-            gone = app.state in (AppState.TERMINATED, AppState.STOPPED)
+            gone = forgets_choice(AppState(app.state))
             if after != rule.state or (gone and rule.chosen):
                 rule.state, rule.chosen = after, rule.chosen and not gone
                 _save(rule)
@@ -161,9 +172,7 @@ def _replace(app: App, kind: type[AnyRule], wanted: dict[str, dict[str, Any]], s
 def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | None, if_match: str | None) -> AnyRule:
     if not matches(if_match, etag(rule)):
         raise Stale("The rule has changed since that ETag; read it again")
-    after = state or RuleState(rule.state)
-    if after is RuleState.ACTIVE and app.state not in (AppState.READY, AppState.PROVISIONED):
-        raise Denied(f"The app instance is {app.state.lower()}; its rules cannot be activated")
+    after = asked_rule_state(AppState(app.state), RuleState(rule.state), state)
     if after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
         if state is not None and not rule.chosen:
             rule.chosen = True
@@ -177,13 +186,6 @@ def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | No
     return rule
 
 
-def matches(if_match: str | None, present: str) -> bool:
-    """Return whether an If-Match header (RFC 9110 13.1.1) allows a change of the version tagged `present`."""
-    if if_match is None or if_match.strip() == "*":
-        return True
-    return present in (tag.strip() for tag in if_match.split(","))
-
-
 def _save(rule: TrafficRule | DnsRule) -> None:
     # The counter gives the revision, so that an id used again never repeats an ETag.
     rule.revision = Counter.bump(_counter(type(rule)))
@@ -193,3 +195,7 @@ def _save(rule: TrafficRule | DnsRule) -> None:
 
 def _counter(kind: type[TrafficRule] | type[DnsRule]) -> str:
     return "traffic" if kind is TrafficRule else "dns"
+
+
+# What the operator's verbs (`mep.mp1.operator`) build on.
+save, change, counter_of = _save, _put, _counter

@@ -28,6 +28,8 @@ from mep.mp1.states import (
     announced,
     confirmed_ready,
     confirmed_termination,
+    ended,
+    leaves_nothing,
     provisioned,
 )
 from mep.mp1.states import termination_is_over as is_over
@@ -112,7 +114,13 @@ def confirm_ready(app_instance_id: str) -> None:
 
 
 @transaction.atomic
-def begin_termination(app_instance_id: str, *, action: str = Action.TERMINATING, timeout: float | None = None) -> None:
+def begin_termination(
+    app_instance_id: str,
+    *,
+    action: str = Action.TERMINATING,
+    timeout: float | None = None,
+    now: float | None = None,
+) -> None:
     """Announce the end (or a stop) to the app and give it `timeout` seconds to confirm.
 
     Nobody is waited for when the app is unknown, was never ready or does not listen. Asking again neither
@@ -127,10 +135,10 @@ def begin_termination(app_instance_id: str, *, action: str = Action.TERMINATING,
         raise Invalid("The graceful timeout must be 0 to 86400 seconds")
     listening = grace > 0 and app.subscriptions.filter(kind=Subscription.TERMINATION).exists()
     before, after = AppState(app.state), announced(AppState(app.state), listening=listening, action=wanted)
-    if after is before:
+    if after is before and not (after is AppState.STOPPED and _offers(app)):
         return
     if after is AppState.TERMINATING:
-        app.state, app.action, app.deadline = after, wanted, time.time() + grace
+        app.state, app.action, app.deadline = after, wanted, (time.time() if now is None else now) + grace
         app.save()
         Counter.bump("apps")
         subscriptions.announce_termination(app, wanted, grace)
@@ -151,7 +159,7 @@ def end_overdue_terminations(now: float | None = None) -> int:
     now = time.time() if now is None else now
     overdue = list(App.objects.filter(state=AppState.TERMINATING, deadline__lte=now))
     for app in overdue:
-        _end(app, AppState.STOPPED if app.action == Action.STOPPING else AppState.TERMINATED)
+        _end(app, ended(Action(app.action)))
     return len(overdue)
 
 
@@ -246,10 +254,15 @@ def _end(app: App, after: AppState) -> None:
     app.save()
     Counter.bump("apps")
     rules.follow(app)
-    if after is AppState.TERMINATED:
+    if leaves_nothing(after):
         catalogue.withdraw(app)
     else:
         catalogue.set_states(app.services.all(), ServiceState.INACTIVE)
+
+
+def _offers(app: App) -> bool:
+    """Return whether a stopped app came back by itself, with something to offer, and so has to be stopped again."""
+    return app.services.exclude(state=ServiceState.INACTIVE).exists()
 
 
 def _app(app_instance_id: str) -> App:

@@ -143,6 +143,11 @@ def may_use_tokens(state: AppState) -> bool:
     return state is not AppState.TERMINATED
 
 
+def leaves_nothing(state: AppState) -> bool:
+    """Return whether services and subscriptions of an app that ended in `state` are gone; a stopped app may come back."""
+    return state is AppState.TERMINATED
+
+
 def may_offer(state: AppState) -> None:
     """Raise `Denied` when an app in `state` may not register or change services and subscriptions."""
     if state in (AppState.TERMINATING, AppState.TERMINATED):
@@ -202,3 +207,19 @@ def rule_state(app: AppState, present: RuleState, *, chosen: bool) -> RuleState:
     if app is AppState.TERMINATING or (chosen and app in (AppState.READY, AppState.PROVISIONED)):
         return present
     return RuleState.ACTIVE if app is AppState.READY else RuleState.INACTIVE
+
+
+def asked_rule_state(app: AppState, present: RuleState, wanted: RuleState | None) -> RuleState:
+    """Return the state of a rule after its app asked for `wanted` (None: as it is).
+
+    `Denied` when the app is on its way out or stopped and the rule would be active.
+    """
+    after = wanted or present
+    if after is RuleState.ACTIVE and app not in (AppState.READY, AppState.PROVISIONED):
+        raise Denied(f"The app instance is {app.lower()}; its rules cannot be activated")
+    return after
+
+
+def forgets_choice(app: AppState) -> bool:
+    """Return whether what the app chose for its rules ends with its getting into `app`."""
+    return app in (AppState.STOPPED, AppState.TERMINATED)

@@ -27,6 +27,7 @@ from core.errors import BreakwaterError, Invalid
 from mep.mp1.models import Counter
 from mep.mp1.models import TrafficRule as Row
 from mep.mp1.states import Enforcement, RuleState
+from mep.upf import services as notifications
 from upf_adapter.contract import Counters, Outcome, TrafficRule, UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def make_adapter() -> UpfAdapter:
     options = adapter_options()
     if settings.UPF == "nftables":
         options = {**options, "socket": options.get("socket") or str(helper_socket())}
-    return upf_adapter.create(settings.UPF, options)
+    return upf_adapter.create(settings.UPF, notifications.equipped(settings.UPF, options))
 
 
 def adapter_options() -> dict[str, Any]:

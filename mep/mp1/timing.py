@@ -1,21 +1,26 @@
 """What the host knows about time: MEC 011 7.1.2.2 (TimingCaps) and 7.1.2.3 (CurrentTime).
 
-Read from the kernel and from the configuration of the time daemons that the host may run; nothing is assumed.
+Whether the clock is synchronised the kernel says. The servers are those that a running chronyd tells of, or else those
+in the configuration of the time daemons that the host may run; nothing is assumed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import ipaddress
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mep.mp1 import chrony
+
 _STA_UNSYNC, _TIME_ERROR = 0x0040, 5
-_ETC = Path("/etc")
+#: Seconds for which an answer about the daemons of the host is good.
+_GOOD = 10
+_Sources = Callable[[], list[chrony.Source] | None]
 
 
 def current_time() -> dict[str, Any]:
@@ -28,12 +33,14 @@ def current_time() -> dict[str, Any]:
     }
 
 
-def capabilities(etc: Path | None = None) -> dict[str, Any]:
-    """Return TimingCaps; lists are left out when the host is not configured with such servers."""
-    etc = etc or _ETC
+def capabilities(root: Path | None = None, sources: _Sources | None = None) -> dict[str, Any]:
+    """Return TimingCaps; lists are left out when the host has no such servers."""
     now = time.time_ns()
     found: dict[str, Any] = {"timeStamp": {"seconds": now // 1_000_000_000, "nanoSeconds": now % 1_000_000_000}}
-    ntp, ptp = ntp_servers(etc), ptp_masters(etc)
+    if root is None and sources is None:
+        ntp, ptp = _of_this_host(now // 1_000_000_000 // _GOOD)
+    else:
+        ntp, ptp = ntp_servers(root or Path("/"), sources or (lambda: None)), ptp_masters(root or Path("/"))
     if ntp:
         found["ntpServers"] = ntp
     if ptp:
@@ -41,9 +48,14 @@ def capabilities(etc: Path | None = None) -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _of_this_host(_: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    return ntp_servers(Path("/"), chrony.sources), ptp_masters(Path("/"))
+
+
 def synchronised() -> bool:
     """Return whether the kernel's clock discipline is locked; False when it cannot be asked."""
-    library = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+    library = ctypes.CDLL(None)
     # struct timex is 208 bytes on 64-bit Linux; `status` follows modes, offset, freq, maxerror and esterror.
     buffer = ctypes.create_string_buffer(512)
     try:
@@ -56,8 +68,19 @@ def synchronised() -> bool:
     return not int.from_bytes(buffer.raw[at : at + 4], "little") & _STA_UNSYNC
 
 
-def ntp_servers(etc: Path) -> list[dict[str, Any]]:
-    """Return the NTP servers that chrony, ntpd or systemd-timesyncd are configured with."""
+def ntp_servers(root: Path, sources: _Sources = lambda: None) -> list[dict[str, Any]]:
+    """Return the NTP servers of a host whose files are under `root`: of the running chronyd, or as configured."""
+    configured = _of_chrony_and_ntpd(root / "etc")
+    running = sources()
+    if running is not None:
+        return [_as_told(each, configured.get(each.name)) for each in running]
+    # systemd-timesyncd has a folder while it runs; its configuration is there on hosts that use another daemon, too.
+    if not configured or (root / "run" / "systemd" / "timesync").exists():
+        configured |= _of_timesyncd(root)
+    return list(configured.values())
+
+
+def _of_chrony_and_ntpd(etc: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for line in _lines(
         [
@@ -68,26 +91,62 @@ def ntp_servers(etc: Path) -> list[dict[str, Any]]:
         words = line.split()
         if words[0] in ("server", "pool", "peer") and len(words) > 1:
             address = next((word for word in words[1:] if not re.fullmatch(r"-[46]", word)), "")
-            found.setdefault(address, _server(address, words))
-    for line in _lines(
-        [etc / "systemd" / "timesyncd.conf", *sorted((etc / "systemd" / "timesyncd.conf.d").glob("*.conf"))]
-    ):
+            if address:
+                found.setdefault(address, _server(address, words))
+    return found
+
+
+def _of_timesyncd(root: Path) -> dict[str, dict[str, Any]]:
+    etc, run = root / "etc" / "systemd", root / "run" / "systemd"
+    told: dict[str, str] = {}
+    for line in _lines([etc / "timesyncd.conf", *sorted((etc / "timesyncd.conf.d").glob("*.conf"))]):
         key, _, value = line.partition("=")
-        if key.strip() in ("NTP", "FallbackNTP"):
-            for address in value.split():
-                # systemd-timesyncd asks every 32 to 2048 seconds when nothing else is said.
-                found.setdefault(address, _server(address, ["minpoll", "5", "maxpoll", "11"]))
-    return [server for address, server in found.items() if address]
+        told[key.strip()] = value.strip()
+    # What the network says (DHCP) counts beside NTP=, and FallbackNTP= only when neither names a server.
+    names = told.get("NTP", "").split()
+    for line in _lines(sorted((run / "netif" / "links").glob("*"))):
+        key, _, value = line.partition("=")
+        names += value.split() if key == "NTP" else []
+    names = names or told.get("FallbackNTP", "").split()
+    # systemd-timesyncd asks every 32 to 2048 seconds when nothing else is said.
+    shortest, longest = (
+        str(int(text).bit_length() - 1) if (text := told.get(key, "")).isdigit() and int(text) else usual
+        for key, usual in (("PollIntervalMinSec", "5"), ("PollIntervalMaxSec", "11"))
+    )
+    return {name: _server(name, ["minpoll", shortest, "maxpoll", longest]) for name in names}
 
 
-def ptp_masters(etc: Path) -> list[dict[str, Any]]:
+def ptp_masters(root: Path) -> list[dict[str, Any]]:
     """Return the unicast masters that ptp4l is configured with; multicast ones have no address to tell."""
-    found = []
+    etc = root / "etc"
+    found: dict[str, dict[str, Any]] = {}
+    priority, interval = 128, 0
     for line in _lines([etc / "linuxptp" / "ptp4l.conf", etc / "ptp4l.conf"]):
         words = line.split()
-        if words[0] in ("UDPv4", "UDPv6") and len(words) == 2 and _is_address(words[1]):
-            found.append({"ptpMasterIpAddress": words[1], "ptpMasterLocalPriority": 128, "delayReqMaxRate": 1})
-    return found
+        if len(words) != 2:
+            continue
+        if words[0] in ("UDPv4", "UDPv6") and _is_address(words[1]):
+            found[words[1]] = {"ptpMasterIpAddress": words[1]}
+        elif words[0] == "G.8275.defaultDS.localPriority" and words[1].isdigit():
+            priority = int(words[1])
+        elif words[0] == "logMinDelayReqInterval" and re.fullmatch(r"-?\d", words[1]):
+            interval = int(words[1])
+    # Packets a second; the interval is a power of two seconds, and the member a whole number.
+    rest = {"ptpMasterLocalPriority": priority, "delayReqMaxRate": max(1, int(2.0**-interval))}
+    return [master | rest for master in found.values()]
+
+
+def _as_told(source: chrony.Source, configured: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a server with what chronyd makes of it now, within the bounds of its configuration."""
+    found = configured or _server(source.name, [])
+    poll = _poll(str(source.poll), 6)
+    return found | {
+        "minPollingInterval": min(found["minPollingInterval"], poll),
+        "maxPollingInterval": max(found["maxPollingInterval"], poll),
+        "localPriority": source.priority,
+        "authenticationOption": source.authentication,
+        "authenticationKeyNum": source.key,
+    }
 
 
 def _server(address: str, words: list[str]) -> dict[str, Any]:
@@ -98,7 +157,7 @@ def _server(address: str, words: list[str]) -> dict[str, Any]:
         "minPollingInterval": _poll(_after(words, "minpoll"), 6),
         "maxPollingInterval": _poll(_after(words, "maxpoll"), 10),
         "localPriority": 1 if "prefer" in words else 2,
-        "authenticationOption": "SYMMETRIC_KEY" if key else ("AUTO_KEY" if "autokey" in words else "NONE"),
+        "authenticationOption": "SYMMETRIC_KEY" if key else ("AUTO_KEY" if {"autokey", "nts"} & set(words) else "NONE"),
         "authenticationKeyNum": int(key) if key.isdigit() else 0,
     }
 

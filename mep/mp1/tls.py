@@ -20,12 +20,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 
+from mep.mp1 import mtls
 from mep.mp1.links import ALWAYS
 
-CA_DAYS, SERVER_DAYS = 3650, 90
+CA_DAYS, SERVER_DAYS, CLIENT_DAYS = 3650, 90, 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,42 @@ def needs_renewal(files: Files, wanted: list[str], now: datetime) -> bool:
 
 
 def context(files: Files) -> ssl.SSLContext:
-    """Return a server context: TLS 1.2 or newer (MEC 009: 1.2 shall, 1.3 should, nothing older)."""
+    """Return a server context: TLS 1.2 or newer (MEC 009: 1.2 shall, 1.3 should, nothing older).
+
+    Client certificates are asked for when `MEP_MTLS` says so, and always optional for the handshake: who may
+    do without is told by the API, in words, and not by a broken connection.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    # For 1.2 only what has forward secrecy and authenticates as it encrypts; 1.3 has nothing else.
+    made.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     made.load_cert_chain(files.chain, files.key)
+    if mtls.mode() is not mtls.Mode.OFF:
+        made.verify_mode = ssl.CERT_OPTIONAL
+        made.load_verify_locations(files.ca)
+        if settings.CLIENT_CA:
+            made.load_verify_locations(settings.CLIENT_CA)
+        # A resumed session would not look at the certificate's dates again.
+        made.options |= ssl.OP_NO_TICKET
+        made.num_tickets = 0
     return made
+
+
+def issue_client(public: CertificatePublicKeyTypes, common_name: str, now: datetime | None = None) -> x509.Certificate:
+    """Return a client certificate of the node's CA for that key; good for `CLIENT_DAYS`."""
+    files = ensure(now)
+    ca_key = serialization.load_pem_private_key(files.ca_key.read_bytes(), None)
+    authority = x509.load_pem_x509_certificate(files.ca.read_bytes())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    return (
+        _builder(subject, authority.subject, public, now or datetime.now(UTC), CLIENT_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(cert_sign=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)  # type: ignore[arg-type]
+        .sign(ca_key, hashes.SHA256())  # type: ignore[arg-type]
+    )
 
 
 def _make_ca(files: Files, now: datetime) -> None:
@@ -106,7 +139,7 @@ def _make_ca(files: Files, now: datetime) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Breakwater MEP node CA")])
     usage = _usage(cert_sign=True)
     made = (
-        _builder(name, name, key, now, CA_DAYS)
+        _builder(name, name, key.public_key(), now, CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -121,7 +154,7 @@ def _make_server(files: Files, wanted: list[str], now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Breakwater MEP")])
     made = (
-        _builder(subject, authority.subject, key, now, SERVER_DAYS)
+        _builder(subject, authority.subject, key.public_key(), now, SERVER_DAYS)
         .add_extension(x509.SubjectAlternativeName([_general(name) for name in wanted]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(cert_sign=False), critical=True)
@@ -135,17 +168,17 @@ def _make_server(files: Files, wanted: list[str], now: datetime) -> None:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, public: CertificatePublicKeyTypes, now: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 
 

@@ -7,23 +7,28 @@ its app instance may still use it. So revocation needs no list: the state of the
 from __future__ import annotations
 
 import hmac
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import jwt
 from django.conf import settings
 
 from core.errors import Unauthenticated
-from mep.mp1 import keys
+from mep.mp1 import keys, mtls
 from mep.mp1.models import App, new_id
-from mep.mp1.secrets import vault
+from mep.mp1.secrets import Vault, vault
 from mep.mp1.states import AppState, may_use_tokens
 
 AUDIENCE = "mp1"
 SCOPE = "mp1"
+#: `typ` of an access token (RFC 9068 2.1), so that nothing else that our keys ever sign can pass for one.
+TYPE = "at+jwt"
 
 
 class BadToken(Unauthenticated):
@@ -42,6 +47,9 @@ class Claims:
 
     app: str
     expires: float
+    client: str = ""
+    certificate: str = ""
+    """x5t#S256 of the client certificate that the token is bound to; empty when to none."""
 
 
 def secret_purpose(app_id: str) -> str:
@@ -50,18 +58,28 @@ def secret_purpose(app_id: str) -> str:
 
 
 def client(client_id: str, secret: str) -> App | None:
-    """Return the app instance whose credentials these are; None for any mistake, told apart by nobody."""
+    """Return the app instance whose credentials these are; None for any mistake, told apart by nobody.
+
+    A client that does not exist costs the same work as a wrong secret, so that time tells nothing either.
+    """
     app = App.objects.filter(client_id=client_id).first()
-    if app is None:
-        return None
-    known = vault().open(bytes(app.secret), secret_purpose(app.pk))
-    if not hmac.compare_digest(known, secret.encode()):
+    sealed, purpose = _decoy(vault()) if app is None else (bytes(app.secret), secret_purpose(app.pk))
+    known = vault().open(sealed, purpose)
+    # Digests, because the comparison takes as long as the texts are.
+    right = hmac.compare_digest(sha256(known).digest(), sha256(secret.encode()).digest())
+    if app is None or not right:
         return None
     return app if may_use_tokens(AppState(app.state)) else None
 
 
-def issue(app: App, now: float | None = None) -> str:
-    """Return a fresh access token for the app instance."""
+@lru_cache(maxsize=4)
+def _decoy(sealer: Vault) -> tuple[bytes, str]:
+    """Return a sealed secret that nobody knows."""
+    return sealer.seal(secrets.token_urlsafe(32).encode(), secret_purpose("")), secret_purpose("")
+
+
+def issue(app: App, now: float | None = None, certificate: str = "") -> str:
+    """Return a fresh access token for the app instance, bound to the client certificate with that x5t#S256 if any."""
     now = time.time() if now is None else now
     signer = keys.signer()
     claims = {
@@ -73,8 +91,9 @@ def issue(app: App, now: float | None = None) -> str:
         "iat": int(now),
         "exp": int(now) + settings.TOKEN_LIFETIME,
         "jti": new_id(),
+        **({"cnf": {mtls.METHOD: certificate}} if certificate else {}),
     }
-    return jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": signer.kid, "typ": "at+jwt"})
+    return jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": signer.kid, "typ": TYPE})
 
 
 def bearer(header: str) -> str:
@@ -120,7 +139,11 @@ class Verifier:
 
     def _verified(self, token: str) -> Claims:
         try:
-            kid = jwt.get_unverified_header(token).get("kid", "")
+            header = jwt.get_unverified_header(token)
+            if header.get("typ") != TYPE:
+                raise BadToken(f"This is no access token: its typ is not {TYPE}")
+            # Only a name among our own keys; `jwk`, `jku` and `x5u`, with which a token would bring its key, are not read.
+            kid = header.get("kid", "")
             if kid not in self._keys:
                 self._keys = self._load()
             key = self._keys.get(kid)
@@ -132,25 +155,33 @@ class Verifier:
                 algorithms=["ES256"],
                 audience=AUDIENCE,
                 issuer=settings.API_ROOT,
-                options={"require": ["exp", "iat", "sub", "aud", "iss", "jti"]},
+                options={"require": ["exp", "iat", "sub", "aud", "iss", "jti", "client_id"]},
             )
         except jwt.ExpiredSignatureError:
             raise BadToken("The access token has expired; fetch a new one") from None
         except jwt.PyJWTError as problem:
             raise BadToken(f"The access token is not valid: {problem}") from None
-        return Claims(str(payload["sub"]), float(payload["exp"]))
+        bound = str((payload.get("cnf") or {}).get(mtls.METHOD, ""))
+        return Claims(str(payload["sub"]), float(payload["exp"]), str(payload["client_id"]), bound)
 
 
 #: One per process.
 verifier = Verifier()
 
 
-def holder(token: str) -> App:
-    """Return the app instance that the token belongs to; `BadToken` when the token or the app is no good."""
+def holder(token: str, certificate: str = "") -> App:
+    """Return the app instance that the token belongs to; `BadToken` when the token or the app is no good.
+
+    `certificate` is the x5t#S256 of the client certificate that the connection showed, empty when none.
+    """
     found = verifier.claims(token)
     app = App.objects.filter(pk=found.app).first()
-    if app is None:
+    # Another client id: the app instance was discarded and one of the same name made; that one never asked for this.
+    if app is None or app.client_id != found.client:
         raise BadToken("The app instance of this access token is gone")
     if not may_use_tokens(AppState(app.state)):
         raise BadToken("The app instance of this access token is terminated")
+    no = mtls.objection(found.certificate, app.certificate, certificate, mtls.mode() is mtls.Mode.REQUIRED)
+    if no:
+        raise BadToken(no)
     return app

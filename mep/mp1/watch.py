@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Min
 
-from mep.mp1 import bell, catalogue, keys, outbox, services, steering, tls
-from mep.mp1.database import Pulse
+from mep.mp1 import alarms, bell, catalogue, courier, keys, outbox, services, steering, tls
+from mep.mp1.database import Pulse, hang_up
 from mep.mp1.models import App, Service
+from mep.mp1.states import Severity
+from mep.upf import services as notifications
 from upf_adapter.contract import UpfAdapter
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ BEAT = 0.1
 HOURLY = 3600.0
 #: Seconds between looks at the user plane when nothing has changed: the one that was away may be back.
 AGAIN = 2.0
+#: Kind of the alarm that stands while rounds of the watch fail.
+TROUBLE = "watch-failed"
 
 
 def sweep(now: float | None = None) -> float | None:
@@ -40,10 +44,12 @@ def sweep(now: float | None = None) -> float | None:
         catalogue.suspend_silent(now)
     if App.objects.filter(deadline__lte=now).exists():
         services.end_overdue_terminations(now)
+    if outbox.is_overdue(now):
+        outbox.give_up_old(now)
     times = (
         Service.objects.aggregate(at=Min("due_at"))["at"],
         App.objects.aggregate(at=Min("deadline"))["at"],
-        outbox.next_try(now),
+        outbox.first_too_old(),
     )
     return min((at for at in times if at is not None), default=None)
 
@@ -76,8 +82,8 @@ class Watch:
             except Exception:
                 log.critical("the watch has ended; heartbeats and notifications stand still", exc_info=True)
             finally:
-                hands.submit(connection.close)
-                wheel.submit(connection.close)
+                hands.submit(hang_up)
+                wheel.submit(hang_up)
                 wheel.submit(self.adapter.close)
 
     async def _main(self, hands: ThreadPoolExecutor, wheel: ThreadPoolExecutor) -> None:
@@ -92,7 +98,7 @@ class Watch:
             with suppress(RuntimeError):  # the loop has just ended
                 loop.call_soon_threadsafe(rung.set)
 
-        courier = outbox.Courier(database, tls.ca_pem())
+        post = courier.Courier(database, tls.ca_pem(), rung.set)
         pulse = Pulse(settings.DATABASES["default"]["NAME"])
         due: float | None = None
         chores = steer_at = 0.0
@@ -100,6 +106,7 @@ class Watch:
         bell.answer(ring)
         try:
             forgiven = False
+            troubled = True  # an alarm of the process before is cleared by the first good round
             while not self._stopping.is_set():
                 try:
                     if not forgiven:
@@ -114,28 +121,45 @@ class Watch:
                     if time.time() >= steer_at and (steered is None or steered.done()):
                         steer_at = time.time() + AGAIN
                         steered = loop.run_in_executor(wheel, self._steer)
-                    if moved or courier.stirred or (due is not None and time.time() >= due):
+                    now = time.time()
+                    if moved or post.stirred or now >= min(post.again_at, due or math.inf):
+                        await post.pump()
+                        # Deliveries go first: what is due may have changed, but that can wait for a beat.
+                        due = min(now + BEAT, due or math.inf)
+                    if due is not None and now >= due:
                         due = await database(sweep)
-                        await courier.pump()
+                    if troubled:
+                        await database(alarms.clear, TROUBLE, "mp1")
+                        troubled = False
                     with suppress(TimeoutError):
                         await asyncio.wait_for(rung.wait(), BEAT)
                     rung.clear()
-                except Exception:
+                except Exception as problem:
                     log.exception("a round of the watch failed; the next one is in a second")
                     pulse.close()
+                    troubled = True
+                    with suppress(Exception):  # the database may be what is in trouble
+                        await database(_alarm, problem)
                     await asyncio.sleep(1.0)
         finally:
             bell.forget(ring)
-            await courier.close()
+            await post.close()
             pulse.close()
 
     def _steer(self) -> None:
         try:
+            notifications.hand_over(self.adapter)
             steering.reconcile(self.adapter)
         except Exception:
             log.exception("the user plane %s cannot be brought up to date", self.adapter.name)
 
     def _chores(self) -> None:
         keys.rotate_when_due()
+        alarms.forget_old()
         if self._certificates:
             self._certificates()
+
+
+def _alarm(problem: Exception) -> None:
+    text = f"heartbeats, terminations and notifications may be late: {type(problem).__name__}"
+    alarms.raise_alarm(TROUBLE, "mp1", Severity.MAJOR, text)

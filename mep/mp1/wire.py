@@ -122,22 +122,30 @@ class FilteringCriteria(Struct, rename="camel", omit_defaults=True):
     is_local: bool | None = None
 
 
+class WebsockNotifConfig(Struct, rename="camel"):
+    """MEC 009 6.12; `websocketUri` is ours to say, so what a client writes there is ignored."""
+
+    request_websocket_uri: bool | None = None
+
+
 class AvailabilitySubscription(Struct, rename="camel"):
     """8.1.3.2"""
 
     subscription_type: Literal["SerAvailabilityNotificationSubscription"]
-    callback_reference: str
+    callback_reference: str | None = None
     filtering_criteria: FilteringCriteria | None = None
     request_test_notification: bool | None = None
+    websock_notif_config: WebsockNotifConfig | None = None
 
 
 class TerminationSubscription(Struct, rename="camel"):
     """7.1.3.2"""
 
     subscription_type: Literal["AppTerminationNotificationSubscription"]
-    callback_reference: str
     app_instance_id: str
+    callback_reference: str | None = None
     request_test_notification: bool | None = None
+    websock_notif_config: WebsockNotifConfig | None = None
 
 
 class AppReadyConfirmation(Struct):
@@ -226,13 +234,14 @@ class TrafficRule(Struct, rename="camel", omit_defaults=True):
 
 
 class DnsRule(Struct, rename="camel"):
-    """7.1.5.3, without the id."""
+    """7.1.5.3, without the id; `scope` is ours, and counts in a descriptor only."""
 
     domain_name: Name
     ip_address_type: Literal["IP_V4", "IP_V6"]
     ip_address: str
     ttl: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     state: RuleState | None = None
+    scope: Annotated[str, Meta(max_length=64)] | None = None
 
 
 def read(kind: type[Wanted], raw: Any) -> Wanted:

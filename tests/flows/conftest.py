@@ -155,6 +155,7 @@ class WholeStack:
             "BREAKWATER_DOCKER_POOL": "10.94.0.0/16",
             "MEP_MP1_PORT": str(self.mp1),
             "MEP_DNS_PORT": str(free_port()),
+            "MEP_CONSOLE_PORT": str(free_port()),
         }
         self.program: Program | None = None
         self.facts: dict[str, Any] = {}

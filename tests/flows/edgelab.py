@@ -107,6 +107,8 @@ class Lab:
             "DJANGO_SETTINGS_MODULE": "mep.settings",
             "MEP_VAR": str(folder / "edge"),
             "MEP_ENGINE": engine,
+            # Labs run side by side, and none of them is looked at.
+            "MEP_CONSOLE_PORT": "0",
             **(edge or {}),
         }
         self.centre: Process | None = None

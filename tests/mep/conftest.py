@@ -26,10 +26,12 @@ def own_folder(tmp_path: Path, settings: Any) -> Path:
 
 @pytest.fixture(autouse=True)
 def fresh_verifier() -> None:
-    """Forget the keys of the test before: its database is gone."""
+    """Forget the keys of the test before, whose database is gone, and how much was asked in it."""
+    from mep.mp1 import throttle
     from mep.mp1.tokens import verifier
 
     verifier.forget()
+    throttle.forget()
 
 
 class Mp1:
@@ -148,3 +150,11 @@ def app(speak: Callable[..., Mp1]) -> Mp1:
 def neighbour(speak: Callable[..., Mp1]) -> Mp1:
     """Another ready app instance."""
     return speak("app-2")
+
+
+@pytest.fixture
+def full(speak: Callable[..., Mp1]) -> Mp1:
+    """A MEP with something of everything; the client is that of its first app instance."""
+    from tests.mep.filled import fill
+
+    return fill(speak)

@@ -48,6 +48,13 @@ class Process:
             self.running = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         return self
 
+    def run(self, *arguments: str) -> str:
+        """Run another command of this node to its end and return what it printed."""
+        command = [sys.executable, "manage.py", *arguments, "--settings", "mep.settings"]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def wait(self) -> Process:
         """Wait until Mp1 answers."""
         until(self._answers, timeout=30, what=f"Mp1; its log: {self.log}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,10 +19,20 @@ class Receiver:
         self.ids: list[str] = []
         self.hosts: list[str] = []
         self.times: list[float] = []
+        self.answers: list[int] = []
+        #: Names of services; the first notification about each is refused.
+        self.refuse: set[str] = set()
         self.status, self.delay, self.location = 204, 0.0, ""
+        self._open: list[socket.socket] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                outer._open.append(self.connection)
+
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 time.sleep(outer.delay)
@@ -28,7 +40,11 @@ class Receiver:
                 outer.ids.append(self.headers["X-Notification-Id"])
                 outer.hosts.append(self.headers["Host"])
                 outer.bodies.append(body)
-                self.send_response(outer.status)
+                names = {each["serName"] for each in body.get("serviceReferences", ())}
+                status = 500 if outer.refuse & names else outer.status
+                outer.refuse -= names
+                outer.answers.append(status)
+                self.send_response(status)
                 if outer.location:
                     self.send_header("Location", outer.location)
                 self.send_header("Content-Length", "0")
@@ -61,3 +77,11 @@ class Receiver:
     def __exit__(self, *args: Any) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections were made so far."""
+        return len(self._open)

@@ -126,6 +126,23 @@ def test_a_stopped_app_may_come_back(app: Mp1) -> None:
     assert states() == {"ACTIVE"}
 
 
+def test_a_stopped_app_that_offers_something_again_is_stopped_again(app: Mp1) -> None:
+    services.begin_termination("app-1", action="STOPPING", timeout=0)
+    app.register()
+    assert Service.objects.get().state == "ACTIVE"
+    services.begin_termination("app-1", action="STOPPING", timeout=60)
+    assert Service.objects.get().state == "INACTIVE"
+
+
+def test_what_an_app_chose_for_its_rules_ends_with_a_stop(app: Mp1) -> None:
+    for kind, body in (("traffic_rules/t1", TRAFFIC_RULE), ("dns_rules/d1", DNS_RULE)):
+        assert app.put(f"{OWN}/{kind}", {**body, "state": "INACTIVE"}).status_code == 200
+    services.begin_termination("app-1", action="STOPPING", timeout=0)
+    problem(app.put(f"{OWN}/traffic_rules/t1", {**TRAFFIC_RULE, "state": "ACTIVE"}), 403)
+    assert app.post(f"{OWN}/confirm_ready", {"indication": "READY"}).status_code == 204
+    assert states() == {"ACTIVE"}
+
+
 def test_termination_subscriptions_are_listed_read_and_ended(app: Mp1) -> None:
     answer = app.post(f"{OWN}/subscriptions", LISTEN)
     assert answer.status_code == 201

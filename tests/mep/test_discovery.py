@@ -31,7 +31,7 @@ NAMES, CATEGORIES, SCOPES = ("a", "b", "ü c"), (None, "rni", "loc"), ("MEC_HOST
 def offer(number: int, name: str, category: str | None, scope: str, local_only: bool) -> Offer:
     return Offer(
         id=f"id{number}", app="app-1", name=name, category=category, scope=scope, consumed_local_only=local_only,
-        is_local=True, order=(0.0, f"id{number}"), info=b"{}",
+        order=(0.0, f"id{number}"), info=b"{}",
     )  # fmt: skip
 
 
@@ -227,7 +227,8 @@ def test_revocation_reaches_the_fast_path_with_the_next_request(server: Server, 
 def test_an_expired_token_is_refused_on_the_fast_path_as_well(server: Server, app: Mp1) -> None:
     old = tokens.issue(App.objects.get(), now=0)
     assert not server.quick(f"{API}/services", old)
-    server.mep.fast._holders[f"Bearer {app.token}".encode()] = 1.0
+    assert server.quick(f"{API}/services", app.token)
+    server.mep.fast._holders[f"Bearer {app.token}".encode()].expires = 1.0
     assert server.quick(f"{API}/services", app.token), "verified anew"
 
 

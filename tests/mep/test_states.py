@@ -161,13 +161,26 @@ class Liveness(RuleBasedStateMachine):
         self.due = states.due(state, self.INTERVAL, self.beat_at, self.GRACE)
 
 
+@pytest.mark.parametrize("app", AppState)
+@given(present=st.sampled_from(RuleState), wanted=st.none() | st.sampled_from(RuleState))
+def test_only_an_app_that_stays_may_have_an_active_rule(
+    app: AppState, present: RuleState, wanted: RuleState | None
+) -> None:
+    active = (wanted or present) is RuleState.ACTIVE
+    if active and app not in (AppState.READY, AppState.PROVISIONED):
+        with pytest.raises(Denied):
+            states.asked_rule_state(app, present, wanted)
+    else:
+        assert states.asked_rule_state(app, present, wanted) is (wanted or present)
+
+
 class AppLife(RuleBasedStateMachine):
-    """An app instance, the management and the clock, in any order."""
+    """An app instance with a rule, the management and the clock, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.state, self.action, self.deadline, self.now = AppState.PROVISIONED, "", None, 0.0
-        self.terminated_once = False
+        self.rule, self.chosen = RuleState.INACTIVE, False
 
     @rule(seconds=st.floats(0, 20))
     def time_passes(self, seconds: float) -> None:
@@ -178,39 +191,70 @@ class AppLife(RuleBasedStateMachine):
         after = states.provisioned(self.state)
         if after is not AppState.READY:
             self.action, self.deadline = "", None
-        self.state = after
+        self._become(after)
 
     @rule()
     def ready(self) -> None:
         try:
-            self.state = states.confirmed_ready(self.state)
+            self._become(states.confirmed_ready(self.state))
         except Conflict:
             assert self.state in (AppState.TERMINATING, AppState.TERMINATED)
 
     @rule(listening=st.booleans(), action=st.sampled_from(Action))
     def announce(self, listening: bool, action: Action) -> None:
-        before, self.state = self.state, states.announced(self.state, listening=listening, action=action)
+        before = self.state
+        self._become(states.announced(self.state, listening=listening, action=action))
         if self.state is AppState.TERMINATING and before is not AppState.TERMINATING:
             self.action, self.deadline = action, self.now + 10
 
     @rule(action=st.sampled_from(Action))
     def confirm(self, action: Action) -> None:
         try:
-            self.state = states.confirmed_termination(self.state, self.action, action)
-            self.action, self.deadline = "", None
+            after = states.confirmed_termination(self.state, self.action, action)
         except BreakwaterError:
             assert self.state is not AppState.TERMINATING or action != self.action
+        else:
+            self.action, self.deadline = "", None
+            self._become(after)
 
     @rule()
     def sweep(self) -> None:
         if self.state is AppState.TERMINATING and states.termination_is_over(self.state, self.deadline, self.now):
-            self.state = states.ended(Action(self.action))
+            after = states.ended(Action(self.action))
             self.action, self.deadline = "", None
+            self._become(after)
+
+    @rule(wanted=st.sampled_from(RuleState))
+    def switch(self, wanted: RuleState) -> None:
+        try:
+            self.rule = states.asked_rule_state(self.state, self.rule, wanted)
+            self.chosen = True
+        except Denied:
+            assert wanted is RuleState.ACTIVE
 
     @invariant()
     def a_termination_under_way_has_an_action_and_a_deadline_and_nothing_else_has(self) -> None:
         under_way = self.state is AppState.TERMINATING
         assert under_way == (self.deadline is not None) == bool(self.action)
+
+    @invariant()
+    def a_rule_is_active_only_for_an_app_that_is_there(self) -> None:
+        if self.state in (AppState.STOPPED, AppState.TERMINATED):
+            assert self.rule is RuleState.INACTIVE
+        if self.state is AppState.READY and not self.chosen:
+            assert self.rule is RuleState.ACTIVE
+        if self.rule is RuleState.ACTIVE and self.state is AppState.PROVISIONED:
+            assert self.chosen
+
+    @invariant()
+    def nothing_is_left_of_an_app_exactly_when_its_tokens_are_worth_nothing(self) -> None:
+        assert states.leaves_nothing(self.state) != states.may_use_tokens(self.state)
+
+    def _become(self, state: AppState) -> None:
+        changed, self.state = state is not self.state, state
+        if changed:
+            self.rule = states.rule_state(state, self.rule, chosen=self.chosen)
+            self.chosen = self.chosen and not states.forgets_choice(state)
 
 
 TestLiveness = Liveness.TestCase

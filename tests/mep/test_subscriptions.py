@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mep.mp1 import catalogue, services
-from mep.mp1.models import App, Notice, Subscription
+from mep.mp1 import catalogue, services, subscriptions
+from mep.mp1.models import App, Notice, Service, Subscription
+from mep.mp1.states import Change
 from tests.mep.conftest import Mp1, service
 from tests.mep.test_service_mgmt import problem
 
@@ -173,3 +177,43 @@ def test_links_in_notifications_lead_back_the_way_the_subscriber_came(app: Mp1, 
     body = Notice.objects.get().body
     for href in (body["_links"]["subscription"]["href"], body["serviceReferences"][0]["link"]["href"]):
         assert href.startswith(f"https://10.0.0.1:8443/mep{API}/")
+
+
+WORDS = st.sampled_from(["a", "b", "c", "x" * 300, "x" * 299 + "y"])
+NAMING = st.one_of(
+    st.just({}),
+    st.builds(lambda names: {"serNames": names}, st.lists(WORDS, max_size=3)),
+    st.builds(lambda ids: {"serInstanceIds": ids}, st.lists(WORDS, max_size=3)),
+    st.builds(
+        lambda ids: {"serCategories": [{"href": "h", "id": each, "name": "n", "version": "1"} for each in ids]},
+        st.lists(WORDS, max_size=3),
+    ),
+)
+
+
+@given(st.lists(NAMING, max_size=6), st.lists(st.tuples(WORDS, WORDS, st.none() | WORDS), min_size=1, max_size=3))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_index_finds_whoever_matches(app: Mp1, wishes: list[dict[str, Any]], changed: list[Any]) -> None:
+    changes = [
+        Service(pk=key, name=name, state="ACTIVE", category=kind and {"id": kind}) for key, name, kind in changed
+    ]
+    with transaction.atomic():
+        rows = [
+            Subscription(app_id="app-1", kind=WISH["subscriptionType"], root="https://x", created_at=0, criteria=wish)
+            for wish in wishes
+        ]
+        subscriptions.index(Subscription.objects.bulk_create(rows))
+        subscriptions.tell([(each, Change.ADDED) for each in changes])
+        told = set(Notice.objects.values_list("subscription", flat=True))
+        transaction.set_rollback(True)
+    assert told == {row.pk for row in rows if any(subscriptions.matches(row.criteria, each) for each in changes)}
+
+
+def test_a_storm_is_told_in_pieces(app: Mp1, neighbour: Mp1, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "MOST_REFERENCES", 2)
+    subscribe(neighbour)
+    for number in range(5):
+        app.register(serName=f"s{number}")
+    Notice.objects.all().delete()
+    services.begin_termination("app-1")
+    assert [[name for name, _, _ in each] for each in told()] == [["s0", "s1"], ["s2", "s3"], ["s4"]]

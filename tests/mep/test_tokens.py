@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import time
 from collections.abc import Callable
@@ -12,9 +13,15 @@ from urllib.parse import quote
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from jwt.algorithms import ECAlgorithm
 
+from core.vault import Vault
 from mep.mp1 import keys, services, tokens
 from mep.mp1.models import App, SigningKey
 from tests.mep.conftest import Mp1
@@ -144,29 +151,94 @@ def test_a_token_that_was_changed_anywhere_is_refused(app: Mp1, part: int) -> No
 
 
 def test_tokens_that_others_made_are_refused(app: Mp1) -> None:
+    row, signer = App.objects.get(), keys.signer()
+    public = keys.jwks()["keys"][0]
     claims = {
         "iss": "https://mep:8443",
         "aud": "mp1",
         "sub": "app-1",
-        "iat": time.time(),
-        "exp": time.time() + 60,
+        "client_id": row.client_id,
+        "iat": int(time.time()),
+        "exp": int(time.time()) + 60,
         "jti": "x",
     }
-    endless = {name: value for name, value in claims.items() if name != "exp"}
-    signer = keys.signer()
-    forged = [
-        jwt.encode(claims, "", algorithm="none"),
-        jwt.encode(claims, "k" * 32, algorithm="HS256", headers={"kid": signer.kid}),
-        jwt.encode({**claims, "aud": "other"}, signer.private, algorithm="ES256", headers={"kid": signer.kid}),
-        jwt.encode({**claims, "iss": "https://evil"}, signer.private, algorithm="ES256", headers={"kid": signer.kid}),
-        jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": "unknown"}),
-        jwt.encode(endless, signer.private, algorithm="ES256", headers={"kid": signer.kid}),
-        "", "x", "a.b.c", "é",
-    ]  # fmt: skip
-    for token in forged:
-        problem(Mp1("app-1", token.encode().decode("latin-1")).get("/mec_service_mgmt/v1/services"), 401)
-    good = jwt.encode(claims, signer.private, algorithm="ES256", headers={"kid": signer.kid})
-    assert Mp1("app-1", good).get("/mec_service_mgmt/v1/services").status_code == 200
+
+    def ours(changes: dict[str, Any], **header: Any) -> str:
+        said = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        headers = {"kid": signer.kid, "typ": "at+jwt", **header}
+        return jwt.encode(said, signer.private, algorithm="ES256", headers=headers)
+
+    def raw(header: Any, mac: bytes = b"") -> str:
+        """A token whose header no library would write."""
+        parts = [
+            base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+            for part in ({"typ": "at+jwt", **header}, claims)
+        ]
+        tail = hmac.digest(mac, b".".join(parts), "sha256") if mac else b""
+        return b".".join([*parts, base64.urlsafe_b64encode(tail).rstrip(b"=")]).decode()
+
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    pem = jwt.PyJWK(public).key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    theirs = ECAlgorithm.to_jwk(stranger.public_key(), as_dict=True)
+    forged = {
+        "no signature": jwt.encode(claims, "", algorithm="none", headers={"kid": signer.kid, "typ": "at+jwt"}),
+        "no signature, shouted": raw({"alg": "NONE", "kid": signer.kid}),
+        "our public key as a shared secret": raw({"alg": "HS256", "kid": signer.kid}, pem),
+        "a shared secret": jwt.encode(claims, "k" * 32, algorithm="HS256", headers={"kid": signer.kid}),
+        "their key under our kid": jwt.encode(claims, stranger, algorithm="ES256", headers={"kid": signer.kid}),
+        "their key in the token": jwt.encode(claims, stranger, algorithm="ES256", headers={"jwk": theirs}),
+        "their key at an address": jwt.encode(
+            claims, stranger, algorithm="ES256", headers={"kid": "x", "jku": "https://evil/keys", "x5u": "https://evil"}
+        ),
+        "an unknown kid": ours({}, kid="unknown"),
+        "a kid that is a path": ours({}, kid="../../dev/null"),
+        "a kid that is SQL": ours({}, kid="' OR 1=1 --"),
+        "a kid that is a list": raw({"alg": "ES256", "kid": [signer.kid]}),
+        "a kid that is an object": raw({"alg": "ES256", "kid": {"a": 1}}),
+        "no kid": raw({"alg": "ES256"}),
+        "another kind of JWT": ours({}, typ="logout+jwt"),
+        "an extension that must be understood": ours({}, crit=["exp2"], exp2=1),
+        "for another audience": ours({"aud": "other"}),
+        "for no audience": ours({"aud": None}),
+        "from another issuer": ours({"iss": "https://evil"}),
+        "of another client": ours({"client_id": "somebody"}),
+        "of no client": ours({"client_id": None}),
+        "without end": ours({"exp": None}),
+        "with a nonsense end": raw({"alg": "ES256", "kid": signer.kid}),
+        "from the future": ours({"iat": int(time.time()) + 3600}),
+        "not yet": ours({"nbf": int(time.time()) + 3600}),
+        "empty": "", "a letter": "x", "three letters": "a.b.c", "not ASCII": "é",
+    }  # fmt: skip
+    for what, token in forged.items():
+        answer = Mp1("app-1", token.encode().decode("latin-1")).get("/mec_service_mgmt/v1/services")
+        assert problem(answer, 401)["detail"], what
+    assert Mp1("app-1", ours({})).get("/mec_service_mgmt/v1/services").status_code == 200
+
+
+def test_a_token_of_an_app_that_was_discarded_is_not_good_for_the_next_of_that_name(
+    app: Mp1, speak: Callable[..., Mp1]
+) -> None:
+    services.discard("app-1")
+    reborn = speak("app-1")
+    assert "gone" in problem(app.get("/mec_service_mgmt/v1/services"), 401)["detail"]
+    assert reborn.get("/mec_service_mgmt/v1/services").status_code == 200
+
+
+def test_an_unknown_client_is_as_much_work_as_a_wrong_secret(
+    provision: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time cannot be asserted; what takes the time can: the same queries, and one secret opened and compared."""
+    known, opened = provision(), []
+    sealed_open = Vault.open
+    monkeypatch.setattr(Vault, "open", lambda self, *given: opened.append(given[1]) or sealed_open(self, *given))
+    work = []
+    for client_id in (known.client_id, "nobody"):
+        opened.clear()
+        with CaptureQueriesContext(connection) as queries:
+            assert tokens.client(client_id, "wrong") is None
+        work.append((len(opened), [query["sql"].partition("WHERE")[0] for query in queries]))
+    assert work[0] == work[1]
+    assert work[0][0] == 1
 
 
 def test_tokens_and_credentials_of_a_discarded_app_are_worth_nothing(app: Mp1) -> None:

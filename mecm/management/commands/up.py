@@ -78,6 +78,10 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"Breakwater works: {facts['url']}") + f"   ({facts['seconds']} s)")
         if facts["node"]:
             self.stdout.write(f"  edge node  {settings.UP.node_name}, online, {facts['runtime']}")
+        if facts["console"]:
+            first = settings.VAR_DIR / "mep" / "console" / "first-password"
+            told = f", password in {first}" if first.exists() else ""
+            self.stdout.write(f"  console    {facts['console']} (the edge node's own{told})")
         if facts["engine"] == "memory":
             self.stdout.write(self.style.WARNING("             simulated runtime: applications are not really started"))
         for account in facts["accounts"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -131,6 +132,28 @@ def test_the_agent_comes_back_and_says_where_it_stopped(line: Line) -> None:
     assert again["boot_id"] == line.hellos[0]["boot_id"]
     assert line.headers[0]["Authorization"].startswith("Bearer ")
     assert "Sec-WebSocket-Extensions" not in line.headers[0]
+
+
+def test_how_the_link_stands_is_written_down_for_people_at_the_node(line: Line) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def script(socket: ServerConnection, hello: dict[str, Any]) -> None:
+        if len(line.hellos) == 1:
+            await say(socket, "WELCOME", epoch="e1", mode="delta", server_rev=0)
+            await hear(socket, "DIGEST")
+            seen.append(_link())
+            await socket.close(reason="for the night")
+
+    line.start(script)
+    until(lambda: len(line.hellos) >= 2)
+    assert seen[0]["state"] == "connected"
+    cut = _link()
+    assert (cut["state"], cut["why"]) == ("cut-off", "the centre hung up (for the night)")
+    assert cut["since"] >= seen[0]["since"]
+
+
+def _link() -> dict[str, Any]:
+    return dict(json.loads(rows("SELECT value FROM agent_kv WHERE name = 'link'")[0][0]))
 
 
 def test_reports_are_sent_until_the_centre_says_that_it_has_them(line: Line) -> None:

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import dns.rrset
 import pytest
 from django.conf import settings as django_settings
 
+from mep.dns import services as scopes
 from mep.dns.forwarder import Forwarder
 from mep.dns.server import Config, DnsServer
 from mep.mp1 import services
 from tests.mep.conftest import DNS_RULE, Mp1
+from tests.mep.dns.upstream import Upstream
+from tests.mep.process import free_port
 from tests.waiting import until
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -72,57 +76,6 @@ def run() -> Iterator[Callable[..., Running]]:
     yield start
     for each in made:
         each.stop()
-
-
-class Upstream:
-    """A resolver of our own that answers as told, over UDP and TCP on one port."""
-
-    def __init__(self) -> None:
-        self.answer: Callable[[dns.message.Message], list[bytes]] = self.usual
-        self.queries: list[tuple[bytes, int]] = []
-        self.tcp_queries: list[bytes] = []
-        self.stream = socket.create_server(("127.0.0.1", 0))
-        self.port = self.stream.getsockname()[1]
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", self.port))
-        for target in (self._serve_udp, self._serve_tcp):
-            threading.Thread(target=target, daemon=True).start()
-
-    def usual(self, query: dns.message.Message) -> list[bytes]:
-        reply = dns.message.make_response(query)
-        name = query.question[0].name
-        if str(name).startswith("missing"):
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-        else:
-            reply.answer.append(dns.rrset.from_text(name, 77, "IN", "A", "198.51.100.7"))
-        return [reply.to_wire()]
-
-    def _serve_udp(self) -> None:
-        while True:
-            try:
-                data, source = self.udp.recvfrom(4096)
-            except OSError:
-                return
-            self.queries.append((data, source[1]))
-            for each in self.answer(dns.message.from_wire(data)):
-                self.udp.sendto(each, source)
-
-    def _serve_tcp(self) -> None:
-        while True:
-            try:
-                client, _ = self.stream.accept()
-            except OSError:
-                return
-            with client, client.makefile("rb") as file:
-                data = file.read(struct.unpack("!H", file.read(2))[0])
-                self.tcp_queries.append(data)
-                reply = self.usual(dns.message.from_wire(data))[0]
-                client.sendall(struct.pack("!H", len(reply)) + reply)
-
-    def close(self) -> None:
-        self.udp.close()
-        self.stream.shutdown(socket.SHUT_RDWR)
-        self.stream.close()
 
 
 @pytest.fixture
@@ -182,7 +135,7 @@ def test_the_present_rules_stay_when_the_database_cannot_be_read(
     run: Any, database: Path, app: Mp1, tmp_path: Path
 ) -> None:
     running = run(database)
-    pulse = running.server._pulse
+    pulse = running.server._feed._pulse
 
     async def lose() -> None:
         pulse.close()
@@ -295,6 +248,111 @@ def test_the_table_of_waiting_queries_is_bounded(run: Any, database: Path, monke
         forwarder = running.server._forwarder
         assert isinstance(forwarder, Forwarder)
         until(lambda: forwarder.waiting == 3)
+
+
+def test_a_name_with_a_rule_is_never_said_not_to_exist(
+    run: Any, database: Path, speak: Callable[..., Mp1], upstream: Upstream
+) -> None:
+    speak(dns_rules=[{**DNS_RULE, "domainName": "missing.example"}])
+    running = run(database, upstreams=[("127.0.0.1", upstream.port)])
+    for tcp in (False, True):
+        answer = running.ask("missing.example", "TXT", tcp=tcp)
+        assert answer.rcode() == dns.rcode.NOERROR
+        assert answer.authority
+        assert running.ask("missing.other", "TXT", tcp=tcp).rcode() == dns.rcode.NXDOMAIN
+    assert len(upstream.queries) == 2, "other types are asked upstream all the same"
+
+
+def test_an_upstream_that_cannot_read_queries_or_be_reached_is_passed_over(
+    run: Any, database: Path, upstream: Upstream
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bare:
+        bare.bind(("127.0.0.1", 0))
+
+        def fail() -> None:
+            data, source = bare.recvfrom(2000)
+            bare.sendto(data[:2] + b"\x80\x01" + bytes(8), source)
+
+        threading.Thread(target=fail, daemon=True).start()
+        # Nothing leads from here to a multicast group of another machine's link.
+        running = run(database, upstreams=[bare.getsockname(), ("127.0.0.1", upstream.port)], timeout=60)
+        assert running.ask("cloud.example").answer, "at once, not after the first one's time is up"
+        nowhere = run(database, upstreams=[("255.255.255.255", 53), ("127.0.0.1", upstream.port)], timeout=60)
+        assert nowhere.ask("cloud.example").answer
+
+
+def test_more_than_the_client_can_take_is_truncated(run: Any, database: Path, upstream: Upstream) -> None:
+    def long(query: dns.message.Message) -> list[bytes]:
+        reply = dns.message.make_response(query)
+        rrset = dns.rrset.from_text(query.question[0].name, 9, "IN", "A", *(f"10.0.0.{n}" for n in range(100)))
+        reply.answer.append(rrset)
+        return [reply.to_wire(max_size=4096)]
+
+    upstream.answer = long
+    running = run(database, upstreams=[("127.0.0.1", upstream.port)])
+    short = running.ask("cloud.example", use_edns=False)
+    assert short.flags & dns.flags.TC
+    assert not short.answer
+    assert len(running.ask("cloud.example", use_edns=0, payload=4096).answer[0]) == 100
+
+
+def test_ports_are_given_up_after_a_while(
+    run: Any, database: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mep.dns.forwarder.USES", 3)
+    monkeypatch.setattr("mep.dns.forwarder.PORTS", 2)
+    running = run(database, upstreams=[("127.0.0.1", upstream.port)])
+    for number in range(60):
+        assert running.ask(f"n{number}.example").answer
+    assert len({port for _, port in upstream.queries}) > 12
+    assert len(running.server._forwarder._open) <= 2
+
+
+def test_one_source_cannot_have_all_tcp_connections(
+    run: Any, database: Path, app: Mp1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mep.dns.server.OF_ONE", 3)
+    running = run(database)
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(running.address, timeout=5)) for _ in range(3)]
+        until(lambda: running.server._open.total() == 3)
+        with socket.create_connection(running.address, timeout=5) as refused:
+            assert refused.recv(10) == b""
+        held[0].close()
+        until(lambda: running.server._open.total() == 2)
+        assert running.ask("hello.example", tcp=True).answer
+
+
+def test_a_source_that_asks_too_much_can_still_come_over_tcp(run: Any, database: Path, app: Mp1) -> None:
+    running = run(database, rate=1, burst=5)
+    query = dns.message.make_query("hello.example", "A").to_wire()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(running.address)
+        client.settimeout(5)
+        for _ in range(9):
+            client.send(query)
+        got = [dns.message.from_wire(client.recv(2000)) for _ in range(7)]
+    assert [bool(each.flags & dns.flags.TC) for each in got] == [False] * 5 + [True] * 2
+    assert running.ask("hello.example", tcp=True).answer
+
+
+def test_processes_share_an_address(run: Any, database: Path, app: Mp1) -> None:
+    port = free_port()
+    both = [run(database, port=port, shared=True) for _ in range(2)]
+    for each in both:
+        assert each.ask("hello.example").answer
+        assert each.ask("hello.example", tcp=True).answer
+
+
+def test_clients_are_told_apart(run: Any, database: Path, app: Mp1) -> None:
+    running = run(database)
+    assert running.ask("hello.example").answer
+    scopes.put_scope("other", kind="ue", networks=["10.0.0.0/8"])
+    scopes.set_rule_scope("app-1", "d1", "other")
+    assert running.ask("hello.example").rcode() == dns.rcode.REFUSED
+    scopes.put_scope("here", kind="zone", networks=["127.0.0.0/8"])
+    scopes.set_rule_scope("app-1", "d1", "here")
+    assert running.ask("hello.example").answer
 
 
 def test_without_upstreams_unknown_names_are_refused(run: Any, database: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mep.dns import wire
+from mep.dns.records import Rule, record_sets
 from mep.dns.responder import Forward, Responder
 from mep.dns.table import Table
 
@@ -33,9 +34,8 @@ ROWS = [
 
 
 def responder(*, forwards: bool = False, rows: Any = ROWS) -> Responder:
-    made = Responder(LOCAL, forwards=forwards)
-    made.table = Table(rows, default_ttl=30, serial=7)
-    return made
+    rules = [Rule(number, *row) for number, row in enumerate(rows)]
+    return Responder(LOCAL, forwards=forwards, table=Table(record_sets(rules, 30).values()))
 
 
 def ask(query: dns.message.Message, *, udp: bool = True, made: Responder | None = None) -> dns.message.Message:

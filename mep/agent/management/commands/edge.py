@@ -20,20 +20,20 @@ from mep.agent.family import Child, Family
 from mep.mp1 import steering
 from upf_adapter.nftables import privileges
 
-MEMBERS = ("mp1", "agent", "dns")
+MEMBERS = ("mp1", "agent", "dns", "console")
 HELPER, PRIVILEGES = "upf_adapter.nftables.helper", "upf_adapter.nftables.privileges"
 
 
 class Command(BaseCommand):
-    """Brings the database up to date, then runs Mp1, agent and DNS as three processes and starts again who dies."""
+    """Brings the database up to date, then runs each member as a process of its own and starts again who dies."""
 
-    help = "Run an edge node: Mp1, agent and DNS, each in a process of its own, and the helper of the data plane."
+    help = (
+        "Run an edge node: Mp1, agent, DNS and console, each in a process of its own, and the helper of the data plane."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument(
-            "--without", action="append", default=[], choices=MEMBERS, help="leave one of the three out"
-        )
+        parser.add_argument("--without", action="append", default=[], choices=MEMBERS, help="leave one of them out")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT; leaves no process behind."""
@@ -43,10 +43,9 @@ class Command(BaseCommand):
         # `-m` finds our modules wherever this was called.
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.getenv("PYTHONPATH"))))
         helper = helper_command()
-        without = [sys.executable, "-m", PRIVILEGES] if helper and privileges.holds(privileges.CAP_NET_ADMIN) else []
-        children = [
-            Child(name, [*without, sys.executable, manage, name]) for name in MEMBERS if name not in options["without"]
-        ]
+        dropping = [sys.executable, "-m", PRIVILEGES] if helper and privileges.holds(privileges.CAP_NET_ADMIN) else []
+        without = {*options["without"], *(() if settings.CONSOLE_PORT else ("console",))}
+        children = [Child(name, [*dropping, sys.executable, manage, name]) for name in MEMBERS if name not in without]
         Family([*([Child("upf", helper)] if helper else []), *children], environment).run()
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import ssl
 from typing import Any
 
 import uvicorn
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from core.errors import BreakwaterError
-from mep.mp1 import database, tls
+from mep.mp1 import database, server, tls
 from mep.mp1.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -21,20 +22,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         database.prepare()
         files = tls.ensure()
-        context = tls.context(files)
-        config = uvicorn.Config(
-            "mep.asgi:application",
-            host=settings.MP1_BIND,
-            port=settings.MP1_PORT,
-            ssl_context_factory=lambda *_: context,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=5,
-        )
+        try:
+            context = tls.context(files)
+        except (OSError, ssl.SSLError) as problem:
+            raise CommandError(f"MEP_CLIENT_CA {settings.CLIENT_CA} cannot be read: {problem}") from problem
+        config = server.config("mep.asgi:application", context, host=settings.MP1_BIND, port=settings.MP1_PORT)
         # A context may be given a new certificate while it serves: handshakes from then on use it.
         try:
             watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
