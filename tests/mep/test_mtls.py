@@ -202,7 +202,10 @@ def test_a_websocket_is_opened_over_the_connection_with_the_certificate_only(
     app = speak()
     answer = app.post(
         "/mec_service_mgmt/v1/applications/{app}/subscriptions",
-        {"subscriptionType": "SerAvailabilityNotificationSubscription", "requestWebsocketUri": True},
+        {
+            "subscriptionType": "SerAvailabilityNotificationSubscription",
+            "websockNotifConfig": {"requestWebsocketUri": True},
+        },
     )
     assert answer.status_code == 201, answer.content
     mine = certificates.issue("app-1")
