@@ -7,13 +7,11 @@ families at once, and a packet that is under way at that moment finds every chai
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from core.errors import BreakwaterError
@@ -23,6 +21,7 @@ from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables import readback
 from upf_adapter.nftables.batch import Batch
+from upf_adapter.nftables.held import Held, Thing, without_collection
 from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit, lower
 from upf_adapter.nftables.plan import Delta, Plan, difference, is_small
 from upf_adapter.nftables.routes import Router, hints
@@ -35,27 +34,6 @@ MAPS = ("where_a", "where_b")
 FEW, LARGE = 100, 0.1
 #: First word of the note that the ruleset holds about itself.
 VERSION = "breakwater-1"
-
-
-#: What chains need beside themselves, in one family: a counter by its name, or a set to look into.
-Thing = tuple[int, str | ex.Choice]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One rule in force."""
-
-    rule: TrafficRule
-    clauses: tuple[Clause, ...]
-    counter: str
-    things: frozenset[Thing]
-
-    @property
-    def exits(self) -> tuple[Exit, ...]:
-        return self.clauses[0].verdict.exits
-
-    def of(self, family: int) -> list[Clause]:
-        return [clause for clause in self.clauses if clause.family == family]
 
 
 class Engine:
@@ -112,7 +90,7 @@ class Engine:
 
     def replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         """Make exactly these rules be in force; rules with a problem are left out, and told."""
-        with _without_collection():
+        with without_collection():
             return self._replace(wanted)
 
     def _replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
@@ -427,15 +405,3 @@ class Engine:
         self._map, self._generation, self._digest = maps, generation, words[4]
         log.info("the %d rules were in force already", len(self._held))
         return True
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep the garbage collector away while hundreds of thousands of objects come into being that all stay."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()

@@ -1,7 +1,7 @@
 """A small nfnetlink client: batches that are one transaction, dumps, and the generation of the ruleset.
 
 Spoken directly, because every command of libnftables first reads the whole ruleset back: with 10,000 rules loaded one
-small change took it 25 to 280 ms, and this takes under one. No text is made, so no name in it can ever be read as a command.
+small change took it 25 to 280 ms, and takes this one to ten. No text is made, so no name in it can ever be read as a command.
 """
 
 from __future__ import annotations
