@@ -79,7 +79,7 @@ def codec(seconds: float) -> None:
     values = parse_PFCP(datagram)[0].get_val_d()
     kind = type(parse_PFCP(datagram)[0])
     assert encode() == datagram == build(tree) == kind(val=values).to_bytes()
-    print(f"Session Establishment Request of {len(datagram)} octets, ms (best of many runs):")
+    print(f"Session Establishment Request of {len(datagram)} octets, CPU ms (best of many runs):")
     mine = best(encode, seconds)
     print(f"  encode, ours              {mine:8.4f}   goal < {GOAL_MS}: {'reached' if mine < GOAL_MS else 'MISSED'}")
     print(
@@ -100,14 +100,16 @@ def codec(seconds: float) -> None:
 
 
 def best(work: Callable[[], object], seconds: float) -> float:
-    """Return the milliseconds of the fastest of several rounds."""
-    fastest = float("inf")
+    """Return the CPU milliseconds of the fastest of several rounds: other work on the machine does not count."""
+    fastest, count = float("inf"), 1
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(20):
+        start = time.thread_time()
+        for _ in range(count):
             work()
-        fastest = min(fastest, (time.perf_counter() - start) / 20)
+        taken = (time.thread_time() - start) / count
+        fastest = min(fastest, taken)
+        count = 20 if taken < 0.001 else 1
     return fastest * 1000
 
 
@@ -174,9 +176,7 @@ def wire(seconds: float) -> None:
     node.close()
     peer.close()
     print("Over UDP on loopback, one request after the other:")
-    print(
-        f"  {rate:,.0f} establishments/s (a page of ours has 4,071/s before a real UPF), the fastest in {fastest * 1000:.3f} ms"
-    )
+    print(f"  {rate:,.0f} establishments/s, the fastest in {fastest * 1000:.3f} ms")
 
 
 def whole_set(count: int) -> None:

@@ -32,6 +32,8 @@ UPLINK, DOWNLINK = ("", 1), ("", 2)
 LAST = 1 << 24
 #: SDF filters that one filter of a rule may become in one direction.
 MOST_COMBINATIONS = 64
+#: Compiled rules that are remembered; more than that and they are compiled again.
+MOST_KNOWN = 20_000
 
 
 class Action:
@@ -114,6 +116,9 @@ class Compiler:
         """Return what belongs to one rule, at precedence 0; `Refused` when it cannot be said in PFCP."""
         known = self._known.get(rule.id)
         if known is None or known[0] != rule:
+            if len(self._known) >= MOST_KNOWN:
+                # Rules that were only checked stay here until the next `rules`, which may never come.
+                self._known.clear()
             known = rule, compile_rule(rule, self._site, self._options, self._reading)
             self._known[rule.id] = known
         return known[1]
@@ -122,16 +127,18 @@ class Compiler:
         """Return what a session must hold so that these rules are in force, by rule ("" for what every session has)."""
         whole = {"": base(self._site, self._options)}
         places = [0] * 256
+        known: dict[str, tuple[TrafficRule, Compiled]] = {}
         for rule in sorted(rules, key=lambda rule: rule.order):
             # By its place among the rules of its priority: the lower id decides, and a new rule moves only those behind it.
             precedence = rule.priority << 16 | places[rule.priority]
             places[rule.priority] += 1
             made = self.rule(rule)
+            known[rule.id] = rule, made
             if made.pdrs:
                 pdrs = {key: replace(pdr, precedence=precedence) for key, pdr in made.pdrs.items()}
                 urrs = frozenset(pdr.urr for pdr in pdrs.values() if pdr.urr)
                 whole[rule.id] = Image(pdrs, made.fars, made.closed, urrs)
-        self._known = {key: self._known[key] for key in whole if key}
+        self._known = known
         return whole
 
 

@@ -70,13 +70,8 @@ class Passing(Unavailable):
     code, title = "unavailable", Unavailable.title
 
 
-class Feature:
-    """Bits of UP Function Features (8.2.25) that decide something here; octet 5 is the lowest."""
-
-    CHOOSES_F_TEID = 1 << 4  # FTUP
-    COUNTS_PACKETS = 1 << 20  # MNOP
-
-
+#: The bit of UP Function Features (8.2.25) for counting packets, not only octets: MNOP. Octet 5 is the lowest.
+COUNTS_PACKETS = 1 << 20
 #: The names of the features that say the most about a UPF; for people.
 _FEATURES = {
     0: "BUCP", 3: "TRST", 4: "FTUP", 5: "PFDM", 8: "EMPU", 9: "PDIU", 12: "TRACE", 15: "EPFAR", 18: "UEIP", 19: "SSET",

@@ -298,9 +298,11 @@ class Node:
                 attempt.left, attempt.due = attempt.left - 1, now + self._t1
                 self.seen["repeated"] += 1
                 self._send(attempt.datagram, self.peer)
-            beat = self.associated and self._beat_due <= now
-            if beat:
-                self._beat_due = now + max(self._heartbeat, self._t1 * (self._n1 + 1))
+            due = self.associated and self._beat_due <= now
+            if due:
+                self._beat_due = now + self._heartbeat
+            # One at a time: while one is repeated, another would tell nothing more.
+            beat = due and all(attempt.expected != Kind.HEARTBEAT_ANSWER for attempt in self._tries.values())
         for attempt in silent:
             self.end("the UPF does not answer")
             attempt.done.set()

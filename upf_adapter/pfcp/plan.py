@@ -187,8 +187,8 @@ def join(several: Iterable[Written]) -> bytes:
 class Writer:
     """Writes the changes of one session as elements; knows the numbers that its elements have."""
 
-    def __init__(self, site: Site, options: Options) -> None:
-        self._site, self._options = site, options
+    def __init__(self, site: Site, options: Options, *, count_packets: bool = True) -> None:
+        self._site, self._options, self._count_packets = site, options, count_packets
         self.numbers = {kind: Numbers() for kind in _KINDS}
         self.access = site.access
         self._remember()
@@ -245,7 +245,7 @@ class Writer:
             return self._pdr(Ie.UPDATE_PDR if update else Ie.CREATE_PDR, number, after.pdrs[key])
         if kind == "far":
             return self._far(Ie.UPDATE_FAR if update else Ie.CREATE_FAR, number, after.fars[key])
-        return create_qer(number) if kind == "qer" else create_urr(number)
+        return create_qer(number) if kind == "qer" else create_urr(number, self._count_packets)
 
     def _pdr(self, element: int, number: int, pdr: Pdr) -> bytes:
         if pdr.uplink:
@@ -296,14 +296,14 @@ def create_qer(number: int) -> bytes:
     return group(Ie.CREATE_QER, four(Ie.QER_ID, number), octet(Ie.GATE_STATUS, _CLOSED_GATES))
 
 
-def create_urr(number: int) -> bytes:
-    """Return a URR that counts octets, and packets where the UPF can, and reports when it is asked."""
+def create_urr(number: int, count_packets: bool) -> bytes:
+    """Return a URR that counts octets, and packets if wanted, and reports when it is asked."""
     return group(
         Ie.CREATE_URR,
         four(Ie.URR_ID, number),
         octet(Ie.MEASUREMENT_METHOD, _VOLUME),
         ie(Ie.REPORTING_TRIGGERS, b"\0\0\0"),
-        octet(Ie.MEASUREMENT_INFORMATION, _COUNT_PACKETS),
+        octet(Ie.MEASUREMENT_INFORMATION, _COUNT_PACKETS) if count_packets else b"",
     )
 
 

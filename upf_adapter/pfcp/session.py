@@ -35,7 +35,8 @@ class Session:
     def _forget(self) -> None:
         self._epoch = -1
         self._theirs = 0
-        self.writer = Writer(self._site, self._options)
+        count_packets = bool(self._node.features & messages.COUNTS_PACKETS)
+        self.writer = Writer(self._site, self._options, count_packets=count_packets)
         #: What the UPF has agreed to, by rule.
         self.held: dict[str, Image] = {}
         self._lock = threading.Lock()

@@ -137,6 +137,14 @@ def test_a_ue_is_named_by_its_address_and_a_pool_by_filters() -> None:
     assert texts == ["permit out ip from any to 10.45.0.0/30", "permit out ip from any to 2001:db8:45::/64"]
 
 
+def test_rules_that_are_only_checked_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upf_adapter.pfcp.compile.MOST_KNOWN", 10)
+    adapter = upf()
+    for number in range(35):
+        adapter.check(rule(key=f"app/{number}"))
+    assert len(adapter.sessions[0].compiler._known) <= 10
+
+
 # By the judge of all adapters
 
 REMOTES = ["203.0.113.0/31", "203.0.113.1", "0.0.0.0/0"]

@@ -74,6 +74,17 @@ def test_a_report_that_the_upf_sends_by_itself_counts(peer: Peer, adapter: Make)
     assert upf.counters() == {"app/r1": Counters(1, 100)}
 
 
+def test_a_upf_that_counts_no_packets_is_not_asked_to(peer: Peer, adapter: Make) -> None:
+    """MNOP is one of its features or it is not."""
+    for features, asked in ((b"\x10\x00\x10\x00", 1), (b"\x10\x00\x00\x00", 0)):
+        peer.features = features
+        peer.requests.clear()
+        adapter().put(rule("DROP"))
+        (request,) = [each for each in peer.requests if each.message_type == Kind.ESTABLISH]
+        (urr,) = every(request, sc.IE_CreateURR)
+        assert len(every(urr, sc.IE_MeasurementInformation)) == asked
+
+
 def test_without_counters_no_urr_is_made(peer: Peer, adapter: Make) -> None:
     upf = adapter(counters=False)
     upf.put(rule("DROP"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -150,14 +151,14 @@ def test_a_heartbeat_that_comes_twice_gets_the_same_answer(peer: Peer, adapter: 
 
 
 def test_we_send_heartbeats_of_our_own(peer: Peer, adapter: Make) -> None:
-    upf = adapter(heartbeat=0.05, t1=0.3, n1=1)
+    upf = adapter(heartbeat=0.05)
     upf.put(RULE)
-    until(lambda: counted(peer, Kind.HEARTBEAT) >= 2)
+    until(lambda: counted(peer, Kind.HEARTBEAT) >= 3)
     assert upf.intact()
 
 
 def test_a_upf_that_leaves_heartbeats_unanswered_has_lost_us(peer: Peer, adapter: Make) -> None:
-    upf = adapter(heartbeat=0.05, t1=0.2, n1=3)
+    upf = adapter(heartbeat=0.05, t1=0.3, n1=3)
     upf.put(RULE)
     peer.mute = 1 << 30
     until(lambda: not upf.intact())
@@ -168,7 +169,7 @@ def test_a_upf_that_leaves_heartbeats_unanswered_has_lost_us(peer: Peer, adapter
 
 
 def test_a_restart_shows_in_the_answer_to_our_heartbeat(peer: Peer, adapter: Make) -> None:
-    upf = adapter(heartbeat=0.05, t1=0.3, n1=1)
+    upf = adapter(heartbeat=0.05)
     upf.put(RULE)
     peer.restart()
     until(lambda: not upf.intact())
@@ -348,6 +349,23 @@ def test_a_stranger_changes_nothing_and_is_not_answered(peer: Peer, adapter: Mak
     upf.put(TrafficRule("app/r2", "FLOW", 11, RULE.filters, "PASSTHROUGH"))
     assert upf.intact()
     assert counted(peer, Kind.SETUP) == counted(peer, Kind.ESTABLISH) == 1
+
+
+def test_an_answer_from_another_port_is_none_even_with_the_right_number(peer: Peer, adapter: Make) -> None:
+    upf = adapter(t1=1.0)
+    upf.replace([])
+    peer.deaf = 1
+    putting = threading.Thread(target=upf.put, args=(RULE,))
+    putting.start()
+    (number,) = until(lambda: list(upf.node._tries))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, SCAPY:
+        lie = sc.PFCP(version=1, S=1, seid=upf.sessions[0].seid, seq=number)
+        lie /= sc.PFCPSessionModificationResponse(IE_list=[sc.IE_Cause(cause=1)])
+        other.sendto(bytes(lie), ("127.0.0.1", upf.node.address[1]))
+    until(lambda: upf.node.seen["late"] == 1)
+    putting.join(20)
+    (held,) = peer.sessions.values()
+    assert len(held.pdrs) == 2 + 2, "the lie was not taken for the answer of the UPF"
 
 
 def test_the_answers_that_are_kept_do_not_grow(peer: Peer, adapter: Make) -> None:
