@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mep.mp1 import certificates, services, throttle, tokens
+from mep.mp1 import certificates, locality, services, throttle, tokens
 from mep.mp1.fastpath import FastPath, Ready
 from mep.mp1.models import App, Service
 from tests.mep.conftest import Mp1
@@ -35,6 +35,8 @@ def whole(transactional_db: None) -> Iterator[Whole]:
 def asked(settings: Any, app: Mp1, speak: Callable[..., Mp1]) -> dict[str, Any]:
     """Services of two apps, and tokens of every kind."""
     settings.MTLS = "optional"
+    settings.LOCALITY = locality.place("ZONE=north")
+    settings.ELSEWHERE = locality.regions("10.9.0.0/16 ZONE=north; 10.10.0.0/16 ZONE=south")
     neighbour = speak("app-2")
     for number, (name, area) in enumerate([(name, area) for name in NAMES[:3] for area in SCOPES[:3]]):
         reference = {"href": "x", "id": f"c{number % 2}", "name": "n", "version": "1"}
@@ -121,7 +123,8 @@ def test_every_answer_is_the_ordinary_views(whole: Whole, asked: dict[str, Any],
     if data.draw(st.booleans(), "underscore"):
         headers.append((b"if_none_match", b"*"))
     method = data.draw(st.sampled_from(["GET", "GET", "GET", "HEAD"]), "method")
-    quick, view = whole.both(scope(path, headers, method, certificate))
+    client = data.draw(st.sampled_from(["127.0.0.1", "10.9.0.1", "10.10.0.1", "::1"]), "client")
+    quick, view = whole.both(scope(path, headers, method, certificate, client))
     assert quick == view
     assert quick.status < 500
 

@@ -69,7 +69,9 @@ def named(token: str, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in found.items()]
 
 
-def scope(path: str, headers: Headers, method: str = "GET", certificate: str = "") -> dict[str, Any]:
+def scope(
+    path: str, headers: Headers, method: str = "GET", certificate: str = "", client: str = "127.0.0.1"
+) -> dict[str, Any]:
     """Return the scope that uvicorn makes of such a request."""
     where, _, query = path.partition("?")
     return {
@@ -83,7 +85,7 @@ def scope(path: str, headers: Headers, method: str = "GET", certificate: str = "
         "query_string": query.encode(),
         "root_path": "",
         "server": ("127.0.0.1", 8443),
-        "client": ("127.0.0.1", 50000),
+        "client": (client, 50000),
         "headers": list(headers),
         **({"extensions": {mtls.EXTENSION: {mtls.METHOD: certificate}}} if certificate else {}),
     }
