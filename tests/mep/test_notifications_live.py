@@ -105,13 +105,13 @@ def socket(mep: Process, consumer: httpx.Client, uri: str) -> Iterator[ClientCon
     """Connect as the app."""
     trust = ssl.create_default_context(cafile=str(mep.var / "tls" / "ca.pem"))
     headers = {"Authorization": consumer.headers["Authorization"]}
-    with connect(uri, ssl=trust, additional_headers=headers, proxy=None, open_timeout=10) as made:
+    with connect(uri, ssl=trust, additional_headers=headers, proxy=None, open_timeout=30) as made:
         yield made
 
 
 def fetch(line: ClientConnection, *, acknowledge: bool = True) -> tuple[str, str]:
     """Return id and name of the next notification."""
-    frame = json.loads(line.recv(timeout=10))
+    frame = json.loads(line.recv(timeout=30))
     if acknowledge:
         line.send(json.dumps({"id": frame["id"], "status": 204}))
     return frame["id"], frame["notification"]["serviceReferences"][0]["serName"]
@@ -125,12 +125,12 @@ def test_an_app_that_cannot_listen_fetches_over_tls_and_misses_nothing(launch: C
         for number in range(3):
             register(producer, f"s{number}")
         with socket(mep, consumer, uri) as line:
-            assert line.ping().wait(5), "it answers pings"
+            assert line.ping().wait(30), "it answers pings"
             assert [fetch(line)[1] for _ in range(2)] == ["s0", "s1"]
             unanswered = fetch(line, acknowledge=False)
             mep.kill()
             with pytest.raises(ConnectionClosed):
-                line.recv(timeout=10)
+                line.recv(timeout=30)
         mep.start().wait()
         with socket(mep, consumer, uri) as line:
             assert fetch(line) == unanswered
@@ -138,13 +138,13 @@ def test_an_app_that_cannot_listen_fetches_over_tls_and_misses_nothing(launch: C
             assert fetch(line)[1] == "s3"
             with socket(mep, consumer, uri) as newer:
                 with pytest.raises(ConnectionClosed) as over:
-                    line.recv(timeout=5)
+                    line.recv(timeout=30)
                 assert over.value.rcvd is not None
                 assert over.value.rcvd.code == 4409
                 with mep.management() as management:
                     assert management.delete("/mm5/v1/app_instances/consumer").status_code == 204
                     with pytest.raises(ConnectionClosed):
-                        newer.recv(timeout=5)
+                        newer.recv(timeout=30)
         with pytest.raises(InvalidStatus) as refused, socket(mep, consumer, uri):
             pass
         assert refused.value.response.status_code == 401
