@@ -26,6 +26,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 NAMES = 10_000
 GOAL_RATE, GOAL_CHANGE = 90_000, 5.0
+#: What Python's own sockets can do on this machine at this moment, without looking anything up.
+BARE = """
+import socket, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+udp.bind(("127.0.0.1", int(sys.argv[1])))
+while True:
+    data, source = udp.recvfrom(4096)
+    end = data.find(0, 12) + 5
+    record = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x1e\\0\\4\\x0a\\1\\2\\3"
+    udp.sendto(data[:2] + b"\\x84\\0\\0\\1\\0\\1\\0\\0\\0\\0" + data[12:end] + record, source)
+"""
 
 
 def main() -> None:
@@ -72,39 +84,39 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    exact, mixed = folder / "names", folder / "mixed"
+    order = random.Random(1)
+    exact.write_text("".join(f"n{order.randrange(NAMES)}.edge.example A\n" for _ in range(100_000)))
+    mixed.write_text("".join(f"{shuffled(order)} A\n" for _ in range(100_000)))
+    print(
+        f"{NAMES:,} names, 1,001 scopes, one core, 100 queries outstanding, best of {options.runs} x {options.seconds} s"
+    )
+    print(f"{'':44}{'answers/s':>12}{'goal':>10}{'avg ms':>9}{'us CPU each':>13}")
+    bare = subprocess.Popen(["taskset", "-c", "0", sys.executable, "-c", BARE, str(port)])
+    try:
+        wait_for(port)
+        row("a bare loop that sends one constant answer", "", bare.pid, port, exact, options)
+    finally:
+        bare.kill()
+        bare.wait(20)
     environment = os.environ | {"MEP_DNS_PORT": str(port), "MEP_DNS_BIND": "127.0.0.1", "MEP_DNS_RATE": "1000000"}
     command = ["taskset", "-c", "0", sys.executable, "manage.py", "dns", "--settings", "mep.settings"]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
-        order = random.Random(1)
-        exact, mixed = folder / "names", folder / "mixed"
-        exact.write_text("".join(f"n{order.randrange(NAMES)}.edge.example A\n" for _ in range(100_000)))
-        mixed.write_text(
-            "".join(
-                "".join(
-                    letter.upper() if order.random() < 0.5 else letter
-                    for letter in f"n{order.randrange(NAMES)}.edge.example"
-                )
-                + " A\n"
-                for _ in range(100_000)
-            )
-        )
-        print(
-            f"{NAMES:,} names, 1,001 scopes, one core, 100 queries outstanding, best of {options.runs} x {options.seconds} s"
-        )
-        print(f"{'':44}{'answers/s':>12}{'goal':>10}{'avg ms':>9}{'us CPU each':>13}")
-        for label, file, goal in (
-            ("names as written", exact, f"{GOAL_RATE:,}"),
-            ("names in random case (0x20)", mixed, ""),
-        ):
-            rate, latency, cost = max(dnsperf(server.pid, port, file, options.seconds) for _ in range(options.runs))
-            print(f"{label:44}{rate:>12,.0f}{goal:>10}{latency:>9.2f}{cost:>13.2f}")
+        row("names as written", f"{GOAL_RATE:,}", server.pid, port, exact, options)
+        row("names in random case (0x20)", "", server.pid, port, mixed, options)
         changes(port)
         print(f"memory of the responder: {memory(server.pid):.0f} MiB")
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
+
+
+def row(label: str, goal: str, pid: int, port: int, file: Path, options: argparse.Namespace) -> None:
+    """Load a server and print how it did."""
+    rate, latency, cost = max(dnsperf(pid, port, file, options.seconds) for _ in range(options.runs))
+    print(f"{label:44}{rate:>12,.0f}{goal:>10}{latency:>9.2f}{cost:>13.2f}")
 
 
 def shuffled(order: random.Random) -> str:

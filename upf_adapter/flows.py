@@ -124,45 +124,66 @@ def read(raw: Mapping[str, Any], place: str = "trafficFilter") -> Match:
     Empty texts, empty lists and `null` are as good as absent; one value may stand for a list of one.
     """
 
-    def many(name: str) -> list[str]:
-        value = raw.get(name)
-        if value is None:
-            return []
+    found: dict[str, Any] = {}
+    others = []
+    # Only what is there is looked at: most filters have three of sixteen members.
+    for name, value in raw.items():
+        if value is None or name not in _MEMBERS:
+            continue
+        field, kind = _MEMBERS[name]
+        if kind == "number":
+            number = _number(value, _MOST[name], f"{place}.{name}")
+            if number is not None:
+                found[field] = number
+            continue
         values = value if isinstance(value, list | tuple) else [value]
-        return [text for each in values if each is not None and (text := str(each).strip())]
+        texts = [text for each in values if each is not None and (text := str(each).strip())]
+        if not texts:
+            continue
+        if kind == "span":
+            found[field] = _sorted({span(text, f"{place}.{name}") for text in texts})
+        elif kind == "ports":
+            found[field] = _sorted({ports(text, f"{place}.{name}") for text in texts})
+        elif kind == "protocol":
+            if not any(text.upper() in ANY_PROTOCOL for text in texts):
+                found[field] = _sorted({protocol(text, f"{place}.{name}") for text in texts})
+        elif kind == "tags":
+            # `tag` of V3.1.1 goes before `token` of V2.1.1.
+            if name == "tag" or field not in found:
+                found[field] = tuple(texts)
+        else:
+            others.append(name)
+    return Match(**found, others=tuple(sorted(others, reverse=True)))
 
-    def spans(name: str) -> tuple[Span, ...]:
-        return _sorted({span(text, f"{place}.{name}") for text in many(name)})
 
-    def ranges(name: str) -> tuple[Ports, ...]:
-        return _sorted({ports(text, f"{place}.{name}") for text in many(name)})
+#: The members of a TrafficFilter: what they are called in a Match, and how they are read.
+_MEMBERS = {
+    "srcAddress": ("src", "span"),
+    "dstAddress": ("dst", "span"),
+    "srcPort": ("src_ports", "ports"),
+    "dstPort": ("dst_ports", "ports"),
+    "protocol": ("protocols", "protocol"),
+    "dSCP": ("dscp", "number"),
+    "tC": ("traffic_class", "number"),
+    "qCI": ("qci", "number"),
+    "tag": ("tags", "tags"),
+    "token": ("tags", "tags"),
+    "srcTunnelAddress": ("tunnel_src", "span"),
+    "tgtTunnelAddress": ("tunnel_dst", "span"),
+    "srcTunnelPort": ("tunnel_src_ports", "ports"),
+    "dstTunnelPort": ("tunnel_dst_ports", "ports"),
+    "uri": ("others", "other"),
+    "packetLabel": ("others", "other"),
+}
+_MOST = {"dSCP": 63, "tC": 255, "qCI": 255}
 
-    def number(name: str, most: int) -> int | None:
-        value = raw.get(name)
-        if value is None or value == "":
-            return None
-        if isinstance(value, bool) or not re.fullmatch(r"\d{1,3}", str(value)) or int(value) > most:
-            raise _wrong(f"{place}.{name}", f"{value!r} is no number from 0 to {most}")
-        return int(value)
 
-    names = many("protocol")
-    anything = any(name.upper() in ANY_PROTOCOL for name in names)
-    return Match(
-        src=spans("srcAddress"),
-        dst=spans("dstAddress"),
-        src_ports=ranges("srcPort"),
-        dst_ports=ranges("dstPort"),
-        protocols=() if anything else tuple(sorted({protocol(name, f"{place}.protocol") for name in names})),
-        dscp=number("dSCP", 63),
-        traffic_class=number("tC", 255),
-        qci=number("qCI", 255),
-        tags=tuple(many("tag") or many("token")),
-        tunnel_src=spans("srcTunnelAddress"),
-        tunnel_dst=spans("tgtTunnelAddress"),
-        tunnel_src_ports=ranges("srcTunnelPort"),
-        tunnel_dst_ports=ranges("dstTunnelPort"),
-        others=tuple(name for name in ("uri", "packetLabel") if name in raw and many(name)),
-    )
+def _number(value: Any, most: int, place: str) -> int | None:
+    if value == "":
+        return None
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,3}", str(value)) or int(value) > most:
+        raise _wrong(place, f"{value!r} is no number from 0 to {most}")
+    return int(value)
 
 
 def span(text: str, place: str = "address") -> Span:

@@ -1,6 +1,7 @@
 """What an adapter has to know after a restart: a journal of small JSON facts by key.
 
-Each change is one line, on the disk before the call returns. A line that a crash tore is dropped at the next start.
+Each change is one line, on the disk before the call returns. A line that a crash tore is left out at the next start.
+Opening only reads: any process may make an adapter to ask what it can do, and one alone puts rules and writes.
 """
 
 from __future__ import annotations
@@ -26,24 +27,22 @@ class Ledger:
     def __init__(self, path: str = "", slack: int = SLACK) -> None:
         self.path = Path(path) if path else None
         self.facts: dict[str, Any] = {}
-        self._lines, self._slack = 0, slack
+        self._lines, self._slack, self._torn = 0, slack, False
         if self.path is not None:
             self._load(self.path)
 
     def put(self, key: str, fact: Any) -> None:
         """Remember a fact, which must be JSON."""
         if key not in self.facts or self.facts[key] != fact:
-            self.facts[key] = fact
-            self._write([key, fact])
+            self._change({**self.facts, key: fact}, [key, fact])
 
     def drop(self, key: str) -> None:
         """Forget a fact; unknown is fine."""
         if key in self.facts:
-            del self.facts[key]
-            self._write([key])
+            self._change({name: fact for name, fact in self.facts.items() if name != key}, [key])
 
     def keep(self, kind: Any, prefix: str = "") -> dict[str, Any]:
-        """Return the facts under `prefix` as `kind`, without the prefix; those of another shape are forgotten."""
+        """Return the facts under `prefix` as `kind`, without the prefix; those of another shape are left out."""
         found = {}
         for key, fact in list(self.facts.items()):
             if not key.startswith(prefix):
@@ -52,7 +51,7 @@ class Ledger:
                 found[key.removeprefix(prefix)] = msgspec.convert(fact, kind)
             except msgspec.ValidationError as problem:
                 log.warning("what the state file says about %s is left out: %s", key, problem)
-                self.drop(key)
+                del self.facts[key]
         return found
 
     def _load(self, path: Path) -> None:
@@ -76,7 +75,17 @@ class Ledger:
                 self.facts[key] = fact[0]
         if damaged:
             log.warning("the state file %s has %s damaged lines, which are left out", path, damaged)
-        self._compact(path)
+        self._lines = text.count("\n")
+        self._torn = not text.endswith("\n") and bool(text)
+
+    def _change(self, facts: dict[str, Any], line: list[Any]) -> None:
+        before, self.facts = self.facts, facts
+        try:
+            self._write(line)
+        except Unavailable:
+            # What is not on the disk is not remembered, so that it is written at the next try.
+            self.facts = before
+            raise
 
     def _write(self, line: list[Any]) -> None:
         if self.path is None:
@@ -85,14 +94,15 @@ class Ledger:
             self._compact(self.path)
             return
         self._lines += 1
-        self._to_disk(self.path, os.O_APPEND, json.dumps(line) + "\n")
+        self._to_disk(self.path, os.O_APPEND, "\n" * self._torn + json.dumps(line) + "\n")
+        self._torn = False
 
     def _compact(self, path: Path) -> None:
         text = "".join(json.dumps([key, fact]) + "\n" for key, fact in self.facts.items())
         fresh = path.with_name(path.name + ".new")
         self._to_disk(fresh, os.O_TRUNC, text)
         fresh.replace(path)
-        self._lines = len(self.facts)
+        self._lines, self._torn = len(self.facts), False
 
     def _to_disk(self, path: Path, how: int, text: str) -> None:
         try:

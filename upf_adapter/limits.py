@@ -58,20 +58,21 @@ def interface(target: Any) -> str:
 
 
 def _check_filter(match: Match, raw: Any, place: str, can: Capabilities, upf: str) -> None:
-    beyond = sorted(name for name, value in raw.items() if value not in (None, "", [], ()) and name not in can.filters)
-    if beyond:
+    beyond = raw.keys() - can.filters
+    if beyond and (beyond := sorted(name for name in beyond if raw[name] not in (None, "", [], ()))):
         raise Refused(
             f"{place}: the user plane {upf} cannot match {', '.join(beyond)}",
             nearest=f"the same without it, by {_listed(can.filters)}",
             members=beyond,
         )
-    if not match.families:
+    families = match.families
+    if not families:
         raise Invalid(f"{place}: no packet can match, its members are of different address families")
     if (match.src_ports or match.dst_ports) and not match.implied_protocols:
         raise Invalid(f"{place}: no packet can match, the protocols that it names have no ports")
-    if not match.families & can.families:
+    if not families & can.families:
         raise Refused(
-            f"{place}: the user plane {upf} has no IPv{min(match.families)}",
+            f"{place}: the user plane {upf} has no IPv{min(families)}",
             nearest=f"the same by IPv{min(can.families)} addresses",
         )
 

@@ -14,7 +14,7 @@ from mecm.edge.models import NodeSync, ReportedObject
 from mecm.nodes.models import Node
 
 MOST = 200
-MEP_PARTS = ("services", "apps", "dns_rules", "traffic_rules", "subscriptions")
+MEP_PARTS = ("services", "apps", "dns_rules", "traffic_rules", "subscriptions", "alarms")
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,20 @@ def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
     }
 
 
-def mep_state(reported: ReportedObject | None) -> dict[str, list[dict[str, Any]]]:
-    """Return the lists that a MEP reported; what a node says is shown, never trusted to have our shape."""
+def mep_state(reported: ReportedObject | None) -> dict[str, Any]:
+    """Return what a MEP reported: its lists, and `user_plane`; shown, never trusted to have our shape."""
     status = reported.status if reported and isinstance(reported.status, dict) else {}
-    return {
+    plane = status.get("user_plane")
+    lists = {
         part: [item for item in status.get(part, []) if isinstance(item, dict)][:MOST]
         if isinstance(status.get(part), list)
         else []
         for part in MEP_PARTS
     }
+    rules = [{**rule, "dstInterface": _listed(rule.get("dstInterface"))} for rule in lists["traffic_rules"]]
+    return {**lists, "traffic_rules": rules, "user_plane": plane if isinstance(plane, dict) else {}}
+
+
+def _listed(targets: Any) -> list[Any]:
+    # MEC 011's OpenAPI files have one object where its text has a list; a MEP answers one for one.
+    return targets if isinstance(targets, list) else [targets] if isinstance(targets, dict) else []

@@ -49,6 +49,10 @@ STATES = {
     "SUSPENDED": ("warn", "alert-triangle", "suspended"),
     "READY": ("ok", "circle-check", "ready"),
     "TERMINATING": ("busy", "loader", "terminating"),
+    # alarms (ITU-T X.733); a warning is one of the findings below
+    "critical": ("bad", "alert-circle", "critical"),
+    "major": ("bad", "alert-circle", "major"),
+    "minor": ("warn", "alert-triangle", "minor"),
     # findings
     "error": ("bad", "alert-circle", "error"),
     "warning": ("warn", "alert-triangle", "warning"),

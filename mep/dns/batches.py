@@ -72,8 +72,8 @@ class _Room:
         self.start = ctypes.addressof(self.messages)
         self.data_bytes = memoryview(self.data).cast("B")
         self.address_bytes = memoryview(self.addresses).cast("B")
-        self.message_bytes = memoryview(self.messages).cast("B")
-        self.words, self.ints = self.message_bytes.cast("P"), self.message_bytes.cast("I")
+        messages = memoryview(self.messages).cast("B")
+        self.words, self.ints = messages.cast("P"), messages.cast("I")
         self.vector_words = memoryview(self.vectors).cast("B").cast("P")
 
 
@@ -84,14 +84,12 @@ class Batch:
         self._fd = udp.fileno()
         self._six = udp.family == socket.AF_INET6
         self._in, self._out = _Room(LONGEST), _Room(UDP_SIZE)
-        self._fresh = bytes(self._in.message_bytes)
         self._base = ctypes.addressof(self._in.addresses)
         self._names: dict[bytes, str] = {}
         self._waiting = 0
 
     def receive(self) -> list[tuple[bytes, str]]:
         """Return what has arrived: each datagram with the address of its sender; empty when there is nothing."""
-        self._in.message_bytes[:] = self._fresh
         count = _libc.recvmmsg(self._fd, self._in.start, SIZE, socket.MSG_DONTWAIT, None)
         ints, data, addresses, names = self._in.ints, self._in.data_bytes, self._in.address_bytes, self._names
         low, high = (8, 24) if self._six else (4, 8)

@@ -95,6 +95,10 @@ class FastPath:
                 self.close()
             return None
 
+    def warm(self) -> None:
+        """Read the catalogue now, so that the first request need not wait for it; in the thread that will serve."""
+        self._catch_up()
+
     def close(self) -> None:
         """Let go of the database; the next request opens it again."""
         self._pulse.close()

@@ -115,8 +115,11 @@ class Endpoint:
                 raise TooLong(f"The request target is longer than {LONGEST_TARGET} characters")
             if not self.needs_app:
                 return self._handle(handler, call, path)
-            # Before the write lock is taken, which one app must not keep from the others.
-            throttle.admit(tokens.verifier.claims(call.token).app)
+            claims = tokens.verifier.claims(call.token)
+            # Before the write lock is taken, which one app must not keep from the others. Who shows a bound token
+            # without its certificate is refused below, and uses up nothing of what its app may ask.
+            if claims.certificate in ("", mtls.shown_by(request)):
+                throttle.admit(claims.app)
             if request.method in ("GET", "HEAD"):
                 return _versioned(call, self._handle(handler, call, path))
             # Who asks is read under the same write lock that the change needs: an app that is discarded at this

@@ -19,7 +19,7 @@ from django.db import transaction
 import upf_adapter
 from core.errors import Invalid, Missing
 from mep.mp1 import catalogue, rules, subscriptions, wire
-from mep.mp1.models import App, Counter, DnsRule, Service, Subscription, TrafficRule
+from mep.mp1.models import Alarm, App, Counter, DnsRule, Service, Subscription, TrafficRule
 from mep.mp1.secrets import vault
 from mep.mp1.states import (
     Action,
@@ -34,6 +34,9 @@ from mep.mp1.states import (
 )
 from mep.mp1.states import termination_is_over as is_over
 from mep.mp1.tokens import secret_purpose
+
+#: Standing alarms that are told to the centre; more of them say nothing new.
+ALARMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,16 @@ def snapshot() -> dict[str, Any]:
             }
             for each in Subscription.objects.all()
         ],
-        "dns_rules": [{**rules.dns_body(rule), "appInstanceId": rule.app_id} for rule in DnsRule.objects.all()],
+        "dns_rules": [
+            {
+                **rules.dns_body(rule),
+                "appInstanceId": rule.app_id,
+                "scope": rule.scope,
+                "enforcement": rule.enforcement,
+                "reason": rule.reason,
+            }
+            for rule in DnsRule.objects.all()
+        ],
         "traffic_rules": [
             {
                 **rules.traffic_body(rule),
@@ -218,6 +230,17 @@ def snapshot() -> dict[str, Any]:
                 "reason": rule.reason,
             }
             for rule in TrafficRule.objects.all()
+        ],
+        "alarms": [
+            {
+                "kind": each.kind,
+                "subject": each.subject,
+                "severity": each.severity,
+                "text": each.text,
+                "count": each.count,
+                "raisedAt": each.raised_at,
+            }
+            for each in Alarm.objects.filter(cleared_at=None)[:ALARMS]
         ],
         "user_plane": {"adapter": settings.UPF, "simulated": upf_adapter.registry.get(settings.UPF).simulated},
     }

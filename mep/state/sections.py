@@ -11,7 +11,7 @@ import msgspec
 from django.utils.module_loading import autodiscover_modules
 from msgspec import Meta, Struct
 
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 Text = Annotated[str, Meta(max_length=255)]
 Moment = Annotated[float, Meta(ge=0, le=1e11)]
@@ -142,10 +142,10 @@ def once(section: Section, keys: Iterable[Any], problems: Problems) -> None:
 
 
 def attempt(problems: Problems, place: str, reader: Any, *args: Any) -> Any:
-    """Return what `reader` makes of its arguments, None when it says `Invalid`, which is noted."""
+    """Return what `reader` makes of its arguments, None when it says `Invalid` or `Conflict`, which is noted."""
     try:
         return reader(*args)
-    except Invalid as problem:
+    except (Invalid, Conflict) as problem:
         problems.add(place, problem.detail)
         return None
 

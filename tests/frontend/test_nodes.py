@@ -160,18 +160,44 @@ def test_what_the_mep_reported_is_shown_with_its_time(pages: Any, node: Any) -> 
         apps=[{"appName": "hello", "state": "READY"}],
         dns_rules=[{"dnsRuleId": "d", "domainName": "hello.example", "ipAddress": "192.0.2.9", "state": "ACTIVE"}],
         traffic_rules=[
-            {"trafficRuleId": "t", "priority": 1, "action": "DROP", "state": "INACTIVE", "trafficFilter": [{}]}
+            {"trafficRuleId": "t", "priority": 1, "action": "DROP", "state": "INACTIVE", "trafficFilter": [{}]},
+            {
+                "trafficRuleId": "f",
+                "priority": 2,
+                "action": "FORWARD_DECAPSULATED",
+                "state": "ACTIVE",
+                "trafficFilter": [{}],
+                "dstInterface": {"interfaceType": "IP", "dstIpAddress": "192.0.2.7"},
+                "enforcement": "refused",
+                "reason": "no such thing here",
+            },
         ],
+        alarms=[
+            {"kind": "notification-given-up", "subject": "subscription=1", "severity": "major", "text": "not heard"}
+        ],
+        user_plane={"adapter": "memory", "simulated": True},
         subscriptions=[{"subscriptionType": "SerAvailabilityNotificationSubscription", "delivered": 4}],
     )
     text = text_of(pages.get(f"/nodes/{node.pk}"))
-    for fact in ("greeting", "hello.example", "DROP", "SerAvailability", "as reported"):
+    for fact in (
+        "greeting",
+        "hello.example",
+        "DROP",
+        "SerAvailability",
+        "as reported",
+        "192.0.2.7",
+        "no such thing here",
+    ):
+        assert fact in text
+    for fact in ("not heard", "major", "user plane memory, simulated"):
         assert fact in text
 
 
 @pytest.mark.parametrize("odd", [None, "text", 7, [1, None, "x", []], [{}], {"a": 1}, [{"serName": {"a": [1]}}]])
 def test_a_node_that_reports_nonsense_breaks_no_page(pages: Any, node: Any, odd: Any) -> None:
-    report(node, services=odd, apps=odd, dns_rules=odd, traffic_rules=odd, subscriptions=odd)
+    report(
+        node, services=odd, apps=odd, dns_rules=odd, traffic_rules=odd, subscriptions=odd, alarms=odd, user_plane=odd
+    )
     text_of(pages.get(f"/nodes/{node.pk}"))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mep.dns.models import DnsScope
+from mep.dns.services import put_scope, set_rule_scope
 from mep.mp1 import alarms, keys, models, services
 from mep.mp1.states import Severity
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1
@@ -25,6 +27,7 @@ def empty() -> None:
         "SigningKey",
     ):
         getattr(models, kind).objects.all().delete()
+    DnsScope.objects.all().delete()
     models.Counter.objects.all().delete()
 
 
@@ -50,6 +53,8 @@ def fill(speak: Callable[..., Mp1]) -> Mp1:
     app.post("/mec_app_support/v1/registrations", {"appName": "hello", "isInsByMec": True})
     services.begin_termination("app-2", timeout=60)
     alarms.raise_alarm("notification-given-up", "subscription=x", Severity.MINOR, "one was given up")
+    put_scope("zone-1", kind="zone", networks=["10.0.0.0/8"])
+    set_rule_scope("app-1", "d1", "zone-1")
     keys.rotate()
     assert models.Notice.objects.count() == 4
     return app

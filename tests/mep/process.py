@@ -71,10 +71,13 @@ class Process:
 
     def client(self, **options: Any) -> httpx.Client:
         """Return an HTTPS client that trusts this node's CA and nobody else."""
-        trust = ssl.create_default_context(cafile=str(self.var / "tls" / "ca.pem"))
         return httpx.Client(
-            base_url=f"https://localhost:{self.port}", verify=trust, trust_env=False, timeout=10, **options
+            base_url=f"https://localhost:{self.port}", verify=self.trust(), trust_env=False, timeout=10, **options
         )
+
+    def trust(self) -> ssl.SSLContext:
+        """Return a context that trusts this node's CA and nobody else."""
+        return ssl.create_default_context(cafile=str(self.var / "tls" / "ca.pem"))
 
     def management(self) -> httpx.Client:
         """Return a client that speaks Mm5."""

@@ -161,3 +161,12 @@ def test_a_connection_that_rests_is_ended_and_one_that_goes_on_is_not(
         while b"HTTP/1.1 200" not in seen:
             seen += line.recv(65536)
         assert b"408" not in seen
+
+
+def test_a_connection_too_many_is_not_answered_at_once_either(nodes: Nodes, app: Mp1, settings: Any) -> None:
+    settings.MAX_CONNECTIONS = 1
+    with nodes.at_once.connect() as first, nodes.at_once.connect() as second:
+        for line in (second, first):
+            line.sendall(request(app.token, b"", b"Accept: x"))
+        assert second.recv(12) == b"HTTP/1.1 503"
+        assert first.recv(12) == b"HTTP/1.1 200"

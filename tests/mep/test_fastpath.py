@@ -98,7 +98,7 @@ schemes = st.sampled_from(["Bearer {}", "bearer {}", "BEARER  {} ", "Bearer", "{
 tags = st.sampled_from(["", "*", '"x"', 'W/"x"', "nonsense", "W/{tag}", "{tag}", '"x", {tag}', ","])
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_answer_is_the_ordinary_views(whole: Whole, asked: dict[str, Any], data: st.DataObject) -> None:
     prefix = data.draw(st.sampled_from(["", "/mep", "/nope"]), "prefix")
@@ -228,3 +228,9 @@ def test_what_another_process_commits_the_next_request_sees(
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_the_catalogue_is_read_before_the_first_request(whole: Whole, app: Mp1) -> None:
+    app.register(serName="a")
+    whole._with.fast.warm()
+    assert [offer.name for offer in whole._with.fast._offers.values()] == ["a"]

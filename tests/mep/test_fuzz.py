@@ -47,6 +47,7 @@ TARGETS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("POST", "/mec_app_support/v1/registrations", {"appName": "x", "endpoint": {"uris": ["http://10.1.2.3"]}}),
+    ("PUT", "/mec_app_support/v1/registrations/{app}", {"appName": "x", "endpoint": {"uris": ["http://10.1.2.3"]}}),
 ]
 odd = st.recursive(
     st.none()
@@ -83,6 +84,8 @@ def changed(body: Any, path: tuple[Any, ...], value: Any) -> Any:
 @pytest.mark.parametrize(("method", "path", "body"), TARGETS, ids=[f"{each[0]} {each[1]}" for each in TARGETS])
 def test_one_odd_value_anywhere_is_answered(app: Mp1, method: str, path: str, body: dict[str, Any]) -> None:
     path = path.replace("{id}", app.register(livenessInterval=5)["serInstanceId"])
+    if path.endswith("registrations/{app}"):
+        assert app.post("/mec_app_support/v1/registrations", body).status_code == 201
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(odd, st.tuples(st.sampled_from(places(body)), odd).map(lambda pair: changed(body, *pair))))
@@ -99,6 +102,7 @@ def test_one_odd_value_anywhere_is_answered(app: Mp1, method: str, path: str, bo
     "body", [b'"\\ud800"', b'{"a": 1e999}', b"[" * 5000, b'{"a":' * 5000, b"\xef\xbb\xbf{}", b"1" * 5000]
 )
 def test_bytes_that_are_hardly_json_are_400(app: Mp1, body: bytes) -> None:
+    assert app.post("/mec_app_support/v1/registrations", TARGETS[-1][2]).status_code == 201
     for method, path, _ in TARGETS:
         problem(app.send(method, path.replace("{id}", "x"), body), 400)
 

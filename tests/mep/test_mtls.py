@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from django.test import Client
 
-from mep.mp1 import certificates, mtls, server, services, tls, tokens
+from mep.mp1 import certificates, mtls, server, services, tls, tokens, websockets
 from mep.mp1.models import App
 from tests.mep.conftest import Mp1
 from tests.mep.serving import Serving
@@ -193,6 +193,29 @@ def test_no_header_passes_for_a_certificate(speak: Callable[..., Mp1], settings:
     for name in ("asgi.scope", "extensions", "x5t#S256", "X-Forwarded-Client-Cert", "SSL-Client-Cert", "Client-Cert"):
         problem(bound.get(SERVICES, **{name: mine.thumbprint}), 401)
     problem(app.get(SERVICES), 401)
+
+
+def test_a_websocket_is_opened_over_the_connection_with_the_certificate_only(
+    speak: Callable[..., Mp1], settings: Any
+) -> None:
+    settings.MTLS = "optional"
+    app = speak()
+    answer = app.post(
+        "/mec_service_mgmt/v1/applications/{app}/subscriptions",
+        {
+            "subscriptionType": "SerAvailabilityNotificationSubscription",
+            "websockNotifConfig": {"requestWebsocketUri": True},
+        },
+    )
+    assert answer.status_code == 201, answer.content
+    mine = certificates.issue("app-1")
+    bound = tokens.issue(App.objects.get(), certificate=mine.thumbprint)
+    path = f"/mec_service_mgmt/v1/applications/app-1/subscriptions/{answer['Location'].rpartition('/')[2]}/websocket"
+    asked = path, {b"authorization": f"Bearer {bound}".encode()}
+    assert websockets.admit(*asked, mine.thumbprint)[0]
+    for shown in ("", "A" * 43):
+        with pytest.raises(tokens.BadToken, match="certificate"):
+            websockets.admit(*asked, shown)
 
 
 # --- how an app gets one ---------------------------------------------------------------------------------------------------

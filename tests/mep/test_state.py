@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
@@ -20,15 +21,15 @@ from hypothesis import strategies as st
 
 from core.errors import Invalid
 from mep.asgi import Mep
-from mep.mp1 import keys, services, tokens
+from mep.dns.models import DnsScope
+from mep.mp1 import keys, models, services, tokens
 from mep.mp1.models import App, Counter, Notice, Service, SigningKey, Subscription, TrafficRule
-from mep.state import file, moves
+from mep.state import file, moves, sections
 from mep.state.file import State
 from tests.mep.conftest import TRAFFIC_RULE, Mp1, service
 from tests.mep.filled import empty
 
 API = "/mec_service_mgmt/v1"
-OWN = f"{API}/applications/{{app}}"
 PASSPHRASE = "a long enough passphrase"
 
 
@@ -106,6 +107,7 @@ def states_of_a_mep(draw: Any) -> dict[str, Any]:
                 "certificate": "",
             }
         )
+    sections["dns.scopes"] = [{"name": "zone-1", "kind": "zone", "networks": ["10.0.0.0/8"]}]
     owners = st.sampled_from(apps)
     transport = service()["transportInfo"]
     for key in draw(st.lists(IDS, max_size=5, unique=True)):
@@ -199,12 +201,12 @@ def states_of_a_mep(draw: Any) -> dict[str, Any]:
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(states_of_a_mep())
-def test_whatever_is_brought_is_there_and_comes_out_the_same(db: None, sections: dict[str, Any]) -> None:
+def test_whatever_is_brought_is_there_and_comes_out_the_same(db: None, given_sections: dict[str, Any]) -> None:
     revisions = {"services": 120, "traffic": 121, "dns": 122}
     with undone():
-        moves.bring(State(copy.deepcopy(sections), revisions, None), replace=True)
+        moves.bring(State(copy.deepcopy(given_sections), revisions, None), replace=True)
         first = moves.collect(with_secrets=False)
-    for name, rows in sections.items():
+    for name, rows in given_sections.items():
         if name == "mp1.notices":  # their order is that of delivery
             assert first.sections[name] == rows
         else:
@@ -214,11 +216,34 @@ def test_whatever_is_brought_is_there_and_comes_out_the_same(db: None, sections:
         assert moves.collect(with_secrets=False) == first
 
 
+#: Columns that have another name in the file, and those that each node finds out or makes itself.
+RENAMED = {"tag": "id", "rule_id": "id", "body": "rule", "family": "ip_address_type", "address": "ip_address"}
+OWN = {
+    models.App: {"secret"},
+    models.Service: {"due_at"},
+    models.Subscription: {"next_try_at", "room"},
+    models.Notice: {"id"},
+    models.TrafficRule: {"id", "enforcement", "reason", "packets", "octets", "counted_at"},
+    models.DnsRule: {"id", "enforcement", "reason"},
+    models.Alarm: {"id"},
+    models.SigningKey: {"private", "public"},
+    DnsScope: set(),
+}  # fmt: skip
+
+
+def test_no_column_is_forgotten() -> None:
+    rows = {each.name: {field.name for field in msgspec.structs.fields(each.row)} for each in sections.known()}
+    for model, own in OWN.items():
+        columns = {field.name for field in model._meta.concrete_fields} - own
+        renamed = {name if name == "body" and model is models.Notice else RENAMED.get(name, name) for name in columns}
+        assert renamed in rows.values(), f"{model.__name__}: a column is neither in the file nor left out on purpose"
+
+
 def test_merging_keeps_what_the_file_does_not_know(full: Mp1, speak: Callable[..., Mp1]) -> None:
     old = moves.collect(with_secrets=True)
     newer = speak("app-3")
     made = newer.register(serName="third")
-    full.put(f"{OWN}/services/{old.sections['mp1.services'][0]['id']}", service(version="9"))
+    full.put(f"{API}/applications/{{app}}/services/{old.sections['mp1.services'][0]['id']}", service(version="9"))
     notices = Notice.objects.count()
     moves.bring(old, replace=False)
     assert {each.version for each in Service.objects.all()} == {"1.0"}, "the file wins where both have one"

@@ -45,8 +45,9 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "criteria": [{"serNames": ["a"], "serInstanceIds": ["b"]}, {"states": "ACTIVE"}],
     },
     T: {"rule": [{}], "id": ["a/b", ".."], "origin": ["somebody"]},
-    D: {"domainName": ["-x"], "ipAddress": ["10.0.0.256"], "ttl": [2**31], "scope": ["x" * 65]},
+    D: {"domainName": ["-x"], "ipAddress": ["10.0.0.256"], "ttl": [2**31], "scope": ["x" * 65, "unknown"]},
     K: {"kid": ["unknown"], "signing": [True]},
+    "dns.scopes": {"name": ["-", "x" * 65], "kind": ["planet"], "networks": [["10.0.0.1/8"], "x"]},
     "mp1.alarms": {"severity": ["bad"], "count": [-1]},
 }
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mep.mp1 import throttle
+from mep.mp1 import throttle, tokens
+from mep.mp1.models import App
 from mep.mp1.throttle import Buckets, Guesses
 from tests.mep.conftest import Mp1, service
 from tests.mep.test_service_mgmt import problem
@@ -174,7 +175,9 @@ def test_an_app_that_asks_too_much_is_told_when_to_come_back(app: Mp1, neighbour
 def test_nobody_is_counted_for_what_others_send_in_their_name(app: Mp1, clock: Clock) -> None:
     throttle.apps.configure(rate=0.5, burst=2)
     forged = Mp1("app-1", app.token[:-6] + "AAAAAA")
-    assert {forged.get(SERVICES).status_code for _ in range(5)} == {401}
+    stolen = Mp1("app-1", tokens.issue(App.objects.get(), certificate="A" * 43))
+    for stranger in (forged, stolen):
+        assert {stranger.get(SERVICES).status_code for _ in range(5)} == {401}
     assert app.get(SERVICES).status_code == 200
 
 

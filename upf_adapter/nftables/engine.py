@@ -7,6 +7,7 @@ families at once, and a packet that is under way at that moment finds every chai
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections import Counter
@@ -111,6 +112,10 @@ class Engine:
 
     def replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         """Make exactly these rules be in force; rules with a problem are left out, and told."""
+        with _without_collection():
+            return self._replace(wanted)
+
+    def _replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         lowered: dict[str, tuple[TrafficRule, tuple[Clause, ...]]] = {}
         problems: dict[str, BreakwaterError] = {}
         for rule in sorted(wanted, key=lambda rule: rule.order):
@@ -422,3 +427,15 @@ class Engine:
         self._map, self._generation, self._digest = maps, generation, words[4]
         log.info("the %d rules were in force already", len(self._held))
         return True
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the garbage collector away while hundreds of thousands of objects come into being that all stay."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()

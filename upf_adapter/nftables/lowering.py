@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import Invalid
 from upf_adapter.contract import Capabilities, Refused, TrafficRule
 from upf_adapter.flows import IpAddress, Match, Packet, Ports, Span, families
-from upf_adapter.limits import check, interface
+from upf_adapter.limits import check
 
 #: Whole address space of a family, as (last address, bits).
 SPACE = {4: (1 << 32) - 1, 6: (1 << 128) - 1}
@@ -23,16 +23,13 @@ MOST_VALUES, MOST_FILTERS = 256, 64
 
 @dataclass(frozen=True, slots=True, order=True)
 class Exit:
-    """Where packets are sent: the next hop inside the edge, or the far end of a tunnel through `tunnel`."""
+    """Where packets are sent: the next hop, on a network of the edge node."""
 
     address: str
-    #: "", "GRE" or "GTP_U"; then `key` is the key or TEID and `source` the own end, empty: chosen by routing.
-    tunnel: str = ""
-    source: str = ""
-    key: int | None = None
 
     @property
     def family(self) -> int:
+        """The address family of the packets that can go there."""
         return 6 if ":" in self.address else 4
 
 
@@ -93,7 +90,7 @@ def lower(rule: TrafficRule, can: Capabilities, upf: str) -> tuple[Clause, ...]:
     matches = check(rule, can, upf)
     if len(matches) > MOST_FILTERS:
         raise Refused(f"the user plane {upf} takes at most {MOST_FILTERS} filters in one rule, not {len(matches)}")
-    verdict = _verdict(rule, upf)
+    verdict = _verdict(rule)
     allowed = families(rule)
     if not allowed:
         raise Refused(f"the user plane {upf} cannot send one packet to an IPv4 and an IPv6 destination")
@@ -147,63 +144,19 @@ def _merged_ports(ranges: tuple[Ports, ...]) -> tuple[Ports, ...]:
     return tuple(done)
 
 
-def _verdict(rule: TrafficRule, upf: str) -> Verdict:
+def _verdict(rule: TrafficRule) -> Verdict:
     if rule.action == "DROP":
         return Verdict(drop=True)
     if rule.action == "PASSTHROUGH":
         return Verdict()
-    exits = [_exit(rule, at, target, upf) for at, target in enumerate(rule.destinations)]
+    exits = [
+        Exit(str(_address(str(target.get("dstIpAddress")), f"dstInterface[{at}].dstIpAddress")))
+        for at, target in enumerate(rule.destinations)
+    ]
     if rule.action.startswith("FORWARD"):
         return Verdict(onward=exits[0])
     # MEC 011 7.1.5.2: two destinations; the copy goes to the first, the packet itself on to the second.
     return Verdict(copy=exits[0], onward=exits[1] if len(exits) > 1 else None)
-
-
-def _exit(rule: TrafficRule, at: int, target: Mapping[str, Any], upf: str) -> Exit:
-    place = f"dstInterface[{at}]"
-    kind = interface(target)
-    wants_tunnel = rule.action.endswith("_ENCAPSULATED")
-    if kind == "IP":
-        if wants_tunnel:
-            raise Refused(
-                f"{place}: packets behind N6 have no tunnel header, so {rule.action} needs an interface TUNNEL",
-                nearest=rule.action.replace("_ENCAPSULATED", "_DECAPSULATED"),
-            )
-        return Exit(str(_address(str(target.get("dstIpAddress")), f"{place}.dstIpAddress")))
-    if not wants_tunnel:
-        raise Refused(
-            f"{place}: {rule.action} takes the tunnel header away, so it cannot lead into a tunnel",
-            nearest=rule.action.replace("_DECAPSULATED", "_ENCAPSULATED"),
-        )
-    return _tunnel(target.get("tunnelInfo") or {}, f"{place}.tunnelInfo")
-
-
-def _tunnel(info: Mapping[str, Any], place: str) -> Exit:
-    kind = str(info.get("tunnelType"))
-    far = _address(str(info.get("tunnelDstAddress")), f"{place}.tunnelDstAddress")
-    near = info.get("tunnelSrcAddress")
-    source = str(_address(str(near), f"{place}.tunnelSrcAddress")) if near else ""
-    if source and (":" in source) != (far.version == 6):
-        raise Invalid(f"{place}: both ends of a tunnel must be of one address family")
-    key = _key(info.get("tunnelSpecificData"), f"{place}.tunnelSpecificData")
-    if kind == "GTP_U" and key is None:
-        raise Invalid(f"{place}.tunnelSpecificData: a GTP-U tunnel needs its TEID, for example 0x1a2b3c4d")
-    return Exit(str(far), kind, source, key)
-
-
-def _key(value: Any, place: str) -> int | None:
-    """Read the TEID or GRE key: a number, its text, or an object that has one under `teid` or `key`."""
-    if isinstance(value, Mapping):
-        value = next((value[name] for name in ("teid", "TEID", "key") if name in value), None)
-    if value is None or value == "":
-        return None
-    try:
-        number = value if isinstance(value, int) and not isinstance(value, bool) else int(str(value), 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1 << 32:
-        raise Invalid(f"{place}: {value!r} is no number of 32 bits")
-    return number
 
 
 @lru_cache(4096)

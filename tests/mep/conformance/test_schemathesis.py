@@ -124,6 +124,7 @@ def test_what_fits_the_file_is_served_and_what_does_not_is_refused(
 
 
 @pytest.mark.live
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("api", APIS)
 def test_the_same_holds_for_many_more(world: World, one_connection: None, api: str) -> None:  # noqa: F811
     everything(world, api, examples=25)

@@ -72,10 +72,11 @@ def console(db: None, own_folder: Path, settings: Any) -> None:
     settings.WHITENOISE_AUTOREFRESH = True
     settings.MIDDLEWARE = [each for each in wanted.MIDDLEWARE if "whitenoise" not in each]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    from mep.console import door, keep, overview
+    from mep.console import door, keep, overview, packet
 
     door.throttle.__init__()  # type: ignore[misc]
     overview._probed.clear()
+    packet._read.clear()
     keep.set_password(settings.VAR, door.hashed(PASSWORD))
 
 

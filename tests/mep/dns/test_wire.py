@@ -221,3 +221,26 @@ def test_no_damage_to_a_good_query_breaks_the_responder(data: st.DataObject) -> 
     found = responder().reply(cut, "127.0.0.1", udp=True)
     if isinstance(found, bytes) and len(found) > 12:
         dns.message.from_wire(found, ignore_trailing=False)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["hello.example", "six.example", "other.example"]),
+            st.integers(0, 2**13 - 1),
+            st.sampled_from([1, 28, 33, 65, 97, 255]),
+            st.sampled_from([0x0000, 0x0100, 0x0110, 0x4100]),
+            st.sampled_from([b"", b"\0\0\x29\x04\xd0\0\0\0\0\0\0", b"\0\0\x29\x02\0\0\0\x80\0\0\0"]),
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_an_answer_that_was_kept_is_the_one_that_would_be_made(asked: list[Any]) -> None:
+    warm = responder()
+    for number, (name, cases, kind, flags, edns) in enumerate(asked):
+        name = "".join(letter.upper() if cases >> at & 1 else letter for at, letter in enumerate(name))
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        head = struct.pack("!6H", number, flags, 1, 0, 0, bool(edns))
+        query = head + labels + b"\0" + struct.pack("!2H", kind, 1) + edns
+        assert warm.reply(query, "127.0.0.1", udp=True) == responder().reply(query, "127.0.0.1", udp=True)

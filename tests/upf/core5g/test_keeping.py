@@ -35,11 +35,24 @@ def test_a_line_that_a_crash_tore_costs_that_line_only(tmp_path: Path) -> None:
     ledger.put("a", 1)
     ledger.put("b", 2)
     path.write_bytes(path.read_bytes()[:-3] + b"")
-    assert Ledger(str(path)).facts == {"a": 1}
+    torn = Ledger(str(path))
+    assert torn.facts == {"a": 1}
+    torn.put("c", 3)
+    assert Ledger(str(path)).facts == {"a": 1, "c": 3}
     path.write_bytes(b'\xff\xff\n[1, 2]\n{}\n["k", 1, 2]\n["good", 1]\n[\n')
     again = Ledger(str(path))
     again.put("more", 2)
     assert Ledger(str(path)).facts == {"good": 1, "more": 2}
+
+
+def test_opening_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "facts"
+    Ledger(str(path))
+    assert not path.exists()
+    text = '["a", 1]\n["a", 2]\nnonsense\n["b", "text"]\n["b"'
+    path.write_text(text)
+    assert Ledger(str(path)).keep(int) == {"a": 2}
+    assert path.read_text() == text
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
@@ -56,6 +69,12 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         Ledger(str(tmp_path))
     with pytest.raises(Unavailable, match="cannot be written"):
         Ledger(str(tmp_path / "nowhere" / "facts")).put("a", 1)
+    ledger = Ledger(str(tmp_path / "later" / "facts"))
+    with pytest.raises(Unavailable):
+        ledger.put("a", 1)
+    (tmp_path / "later").mkdir()
+    ledger.put("a", 1)
+    assert Ledger(str(tmp_path / "later" / "facts")).facts == {"a": 1}
 
 
 class Clock:

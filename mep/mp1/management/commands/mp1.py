@@ -25,8 +25,13 @@ class Command(BaseCommand):
         try:
             context = tls.context(files)
         except (OSError, ssl.SSLError) as problem:
-            raise CommandError(f"MEP_CLIENT_CA {settings.CLIENT_CA} cannot be read: {problem}") from problem
-        config = server.config("mep.asgi:application", context, host=settings.MP1_BIND, port=settings.MP1_PORT)
+            where = f"MEP_CLIENT_CA {settings.CLIENT_CA} or {files.folder}" if settings.CLIENT_CA else files.folder
+            raise CommandError(f"The certificates in {where} cannot be read: {problem}") from problem
+        # Not before the database is there: the module makes the application.
+        from mep.asgi import application
+
+        application.fast.warm()
+        config = server.config(application, context, host=settings.MP1_BIND, port=settings.MP1_PORT)
         # A context may be given a new certificate while it serves: handshakes from then on use it.
         try:
             watch = Watch(certificates=lambda: context.load_cert_chain(tls.ensure().chain, files.key))
