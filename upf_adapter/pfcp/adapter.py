@@ -154,7 +154,7 @@ class PfcpUpf(UpfAdapter):
         for session in self.sessions:
             refused |= session.bring(rule for key, rule in target.items() if key not in refused)
         if refused:
-            # A session before may have taken what a later one did not.
+            # An older version may still be there, and a session before may have taken what a later one did not.
             for session in self.sessions:
                 refused |= session.bring(rule for key, rule in target.items() if key not in refused)
         return refused

@@ -50,7 +50,7 @@ class Session:
     def bring(self, rules: Iterable[TrafficRule]) -> dict[str, BreakwaterError]:
         """Make the session hold exactly these rules; return the refusal of each that the UPF does not take.
 
-        A rule that is refused in a new version is not left in an old one. `Unavailable` when the UPF is silent.
+        What was there of a refused rule is still there: bring the others once more. `Unavailable` when the UPF is silent.
         """
         if not self.alive:
             self._forget()
@@ -70,8 +70,6 @@ class Session:
                 if not change.rule:
                     raise problem
                 problems[change.rule] = problem
-                if change.rule in self.held:
-                    self._take_out(change.rule)
         return problems
 
     def _fitting(self, pending: list[Change]) -> int:
@@ -84,11 +82,6 @@ class Session:
             count += 1
         self.writer.undo()
         return max(count, 1)
-
-    def _take_out(self, rule: str) -> None:
-        problem = self._send(list(plan.changes({rule: self.held[rule]}, {})))
-        if problem is not None:
-            raise problem
 
     def _send(self, several: list[Change]) -> BreakwaterError | None:
         """Send changes in one message; return the refusal, None when they were accepted. `Unavailable` for silence."""

@@ -160,6 +160,16 @@ def test_only_what_differs_is_sent() -> None:
     assert not change.created | change.removed
 
 
+def test_a_far_that_gets_a_new_number_is_told_to_its_pdrs() -> None:
+    """Outer Header Creation cannot be taken away by an update, so the FAR is made anew and the PDR that stays must follow."""
+    writer, before = prepared(rules({"app/1": ("FLOW", 1, FILTERS[:1], "FORWARD_ENCAPSULATED", 0)}), chosen())
+    _, after = prepared(rules({"app/1": ("FLOW", 1, FILTERS[:1], "FORWARD_DECAPSULATED", 0)}), chosen())
+    mirror = Mirror()
+    apply(writer, mirror, {}, before)
+    apply(writer, mirror, before, after)
+    assert len(mirror.held["far"]) == 3
+
+
 def test_a_refusal_leaves_the_numbers_as_they_were() -> None:
     options = chosen()
     writer, before = prepared(rules({"app/1": ("FLOW", 1, FILTERS[:1], "DROP", 0)}), options)
