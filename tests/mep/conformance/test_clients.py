@@ -16,7 +16,7 @@ from tests.mep.conformance.schemas import document
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE
 from tests.mep.process import Process
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 CONVERSATION = Path(__file__).with_name("conversation.py")
 
 
@@ -148,7 +148,7 @@ def test_clients_generated_from_the_files_of_v2_1_1_do_the_same_for_both_apis(me
             "app": "gen-app",
         }
         ran = subprocess.run(
-            [sys.executable, CONVERSATION], input=json.dumps(talk), capture_output=True, text=True, timeout=60,
+            [sys.executable, CONVERSATION], input=json.dumps(talk), capture_output=True, text=True, timeout=120,
             env={"PYTHONPATH": str(tmp_path), "PATH": ""},
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
