@@ -93,6 +93,11 @@ class Batch:
         self.flush(family, STATE)
         self.rule(family, STATE, ex.nothing_code(), comment=said)
 
+    def ending(self, family: int, ending: ex.Ending) -> None:
+        """Have a chain that rules can go to in the end."""
+        self.chain(family, ending.name)
+        self.rule(family, ending.name, ex.Code(ending.data))
+
     def choice(self, family: int, choice: ex.Choice) -> None:
         """Have a set that rules can look into."""
         self._ids += 1
@@ -128,9 +133,7 @@ class Batch:
     def elements(self, family: int, name: str, found: Iterable[Element], *, drop: bool = False) -> None:
         """Put intervals into a map, or take them out."""
         kind, flags = (nl.DELSETELEM, 0) if drop else (nl.NEWSETELEM, nl.CREATE)
-        all_ = [
-            ex.interval(first, last, family, ex.verdict_data(ex.GOTO, chain)) for first, last, chain in sorted(found)
-        ]
+        all_ = [ex.interval(first, last, family, chain) for first, last, chain in sorted(found)]
         for at in range(0, len(all_), _CHUNK):
             self._add(kind, family, nl.text(2, name) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
 

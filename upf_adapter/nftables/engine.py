@@ -33,7 +33,7 @@ MAPS = ("where_a", "where_b")
 #: A change of more elements than this, and than this part of the map, is put into the other one.
 FEW, LARGE = 100, 0.1
 #: First word of the note that the ruleset holds about itself.
-VERSION = "breakwater-1"
+VERSION = "breakwater-2"
 
 
 class Engine:
@@ -152,7 +152,7 @@ class Engine:
             marks = {exit_: self._router.mark(exit_) for exit_ in clause.verdict.exits}
             self._codes[clause] = ex.clause_code(clause, counter, marks, self._router.mask)
         needs: set[Thing] = {(clause.family, counter) for clause in clauses}
-        needs |= {(clause.family, choice) for clause in clauses for choice in self._codes[clause].choices}
+        needs |= {(clause.family, need) for clause in clauses for need in self._codes[clause].needs}
         return Held(rule, clauses, counter, frozenset(needs))
 
     def _hold(self, held: dict[str, Held]) -> tuple[set[Thing], set[Thing]]:
@@ -275,6 +275,8 @@ class Engine:
         for family, what in gone:
             if isinstance(what, str):
                 clean.drop_counter(family, what)
+            elif isinstance(what, ex.Ending):
+                clean.drop_chain(family, what.name)
             else:
                 clean.drop_set(family, what.name)
         switch.state(FAMILIES[0], self._note(maps))
@@ -311,8 +313,8 @@ class Engine:
             batch.map(family, MAPS[0])
             batch.elements(family, MAPS[0], plan.elements())
             batch.base(family)
-            for choice in ex.interfaces_code(self._interfaces).choices:
-                batch.choice(family, choice)
+            for need in ex.interfaces_code(self._interfaces).needs:
+                self._make(batch, (family, need))
             self._base(batch, family, MAPS[0])
         batch.chain(FAMILIES[0], bt.STATE)
         batch.state(FAMILIES[0], self._note(self._map))
@@ -323,6 +325,8 @@ class Engine:
         family, what = thing
         if isinstance(what, str):
             batch.counter(family, what)
+        elif isinstance(what, ex.Ending):
+            batch.ending(family, what)
         else:
             batch.choice(family, what)
 

@@ -11,8 +11,8 @@ from upf_adapter.contract import TrafficRule
 from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables.lowering import Clause, Exit
 
-#: What chains need beside themselves, in one family: a counter by its name, or a set to look into.
-Thing = tuple[int, str | ex.Choice]
+#: What chains need beside themselves, in one family: a counter by its name, a set to look into, a chain to end in.
+Thing = tuple[int, str | ex.Choice | ex.Ending]
 
 
 @dataclass(frozen=True, slots=True)

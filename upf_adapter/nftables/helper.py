@@ -7,6 +7,7 @@ that may give them, and holds CAP_NET_ADMIN and nothing else.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -23,12 +24,15 @@ from pathlib import Path
 from core.errors import BreakwaterError, Invalid
 from upf_adapter.nftables import CAPABILITIES, NAME, wire
 from upf_adapter.nftables.engine import Engine
+from upf_adapter.nftables.held import without_collection
 from upf_adapter.nftables.privileges import CAP_NET_ADMIN, NOBODY, keep_only
 from upf_adapter.nftables.routes import Router
 
 log = logging.getLogger("upf.nftables")
 #: Connections at one time, and seconds that a client may take to read an answer.
 MOST_CLIENTS, PATIENCE = 8, 5.0
+#: Seconds without a request after which garbage is looked for, and requests after which it is in any case.
+QUIET, MOST_UNSWEPT = 0.5, 1000
 _CHUNK = 1 << 20
 
 
@@ -59,6 +63,8 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, None)
         self._clients = 0
+        #: Requests since garbage was looked for.
+        self._unswept = 0
         self._stopping, self._bell = os.pipe()
         self._selector.register(self._stopping, selectors.EVENT_READ, None)
 
@@ -77,8 +83,17 @@ class Server:
 
     def serve(self) -> None:
         """Answer until `stop`."""
+        # Rules are a hundred thousand objects that stay: looking through them for garbage is left to quiet moments.
+        with without_collection():
+            self._serve()
+
+    def _serve(self) -> None:
         while True:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(QUIET if self._unswept else None)
+            if not ready or self._unswept > MOST_UNSWEPT:
+                gc.collect()
+                self._unswept = 0
+            for key, _ in ready:
                 if key.fd == self._stopping:
                     return
                 if key.data is None:
@@ -104,6 +119,7 @@ class Server:
             client.data += data
             while (message := client.message()) is not None:
                 client.socket.sendall(wire.pack(self._answer(message)))
+                self._unswept += 1
         except (OSError, Invalid) as problem:
             log.warning("a connection was ended: %s", problem)
             data = b""
