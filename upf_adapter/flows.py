@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from core.errors import Invalid
 from upf_adapter.contract import TrafficRule
 
@@ -31,8 +33,7 @@ ANY_PROTOCOL = {"ANY", "ALL", "IP", "*"}
 WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, order=True, gc=False):
     """Addresses from `first` to `last`, both in; of one family (4 or 6)."""
 
     family: int
@@ -48,8 +49,7 @@ class Span:
         return list(ipaddress.summarize_address_range(kind(self.first), kind(self.last)))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, order=True, gc=False):
     """Ports from `first` to `last`, both in."""
 
     first: int
@@ -59,8 +59,7 @@ class Ports:
         return self.first <= port <= self.last
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, gc=False):
     """One TrafficFilter (MEC 011 7.1.5.3): everything that is not empty must agree; within a tuple any may."""
 
     src: tuple[Span, ...] = ()
@@ -84,7 +83,9 @@ class Match:
         """The address families that a matching packet may be of; empty when the filter contradicts itself."""
         found = _BOTH
         for spans in (self.src, self.dst):
-            if spans:
+            if len(spans) == 1:
+                found &= _SIX if spans[0].family == 6 else _FOUR
+            elif spans:
                 found &= {span.family for span in spans}
         if self.dscp is not None:
             found &= _FOUR
@@ -128,9 +129,10 @@ def read(raw: Mapping[str, Any], place: str = "trafficFilter") -> Match:
     others = []
     # Only what is there is looked at: most filters have three of sixteen members.
     for name, value in raw.items():
-        if value is None or name not in _MEMBERS:
+        member = _MEMBERS.get(name)
+        if value is None or member is None:
             continue
-        field, kind = _MEMBERS[name]
+        field, kind = member
         if kind == "number":
             number = _number(value, _MOST[name], f"{place}.{name}")
             if number is not None:
@@ -141,19 +143,34 @@ def read(raw: Mapping[str, Any], place: str = "trafficFilter") -> Match:
         if not texts:
             continue
         if kind == "span":
-            found[field] = _sorted({span(text, f"{place}.{name}") for text in texts})
+            plain = _plain(texts[0]) if len(texts) == 1 else None
+            found[field] = (plain,) if plain else _sorted({span(text, f"{place}.{name}") for text in texts})
         elif kind == "ports":
-            found[field] = _sorted({ports(text, f"{place}.{name}") for text in texts})
+            found[field] = _all_ports(tuple(texts), f"{place}.{name}")
         elif kind == "protocol":
-            if not any(text.upper() in ANY_PROTOCOL for text in texts):
-                found[field] = _sorted({protocol(text, f"{place}.{name}") for text in texts})
+            found[field] = _all_protocols(tuple(texts), f"{place}.{name}")
         elif kind == "tags":
             # `tag` of V3.1.1 goes before `token` of V2.1.1.
             if name == "tag" or field not in found:
                 found[field] = tuple(texts)
         else:
             others.append(name)
-    return Match(**found, others=tuple(sorted(others, reverse=True)))
+    if others:
+        found["others"] = tuple(sorted(others, reverse=True))
+    return Match(**found)
+
+
+# The same few ports and protocols are in thousands of rules.
+@lru_cache(4096)
+def _all_ports(texts: tuple[str, ...], place: str) -> tuple[Ports, ...]:
+    return _sorted({ports(text, place) for text in texts})
+
+
+@lru_cache(4096)
+def _all_protocols(texts: tuple[str, ...], place: str) -> tuple[int, ...]:
+    if any(text.upper() in ANY_PROTOCOL for text in texts):
+        return ()
+    return _sorted({protocol(text, place) for text in texts})
 
 
 #: The members of a TrafficFilter: what they are called in a Match, and how they are read.

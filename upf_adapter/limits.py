@@ -58,7 +58,7 @@ def interface(target: Any) -> str:
 
 
 def _check_filter(match: Match, raw: Any, place: str, can: Capabilities, upf: str) -> None:
-    beyond = raw.keys() - can.filters
+    beyond = () if raw.keys() <= can.filters else raw.keys() - can.filters
     if beyond and (beyond := sorted(name for name in beyond if raw[name] not in (None, "", [], ()))):
         raise Refused(
             f"{place}: the user plane {upf} cannot match {', '.join(beyond)}",

@@ -105,7 +105,8 @@ class Engine:
                 lowered[rule.id] = (held.rule if held and same else rule, clauses)
             except BreakwaterError as problem:
                 problems[rule.id] = problem
-        away = self._router.settle({e for _, each in lowered.values() for e in each[0].verdict.exits}, again=True)
+        verdicts = {clauses[0].verdict for _, clauses in lowered.values()}
+        away = self._router.settle({exit_ for verdict in verdicts for exit_ in verdict.exits}, again=True)
         for key, (_, clauses) in list(lowered.items()) if away else ():
             unreachable = [away[each] for each in clauses[0].verdict.exits if each in away]
             if unreachable:
@@ -149,8 +150,7 @@ class Engine:
             return before
         counter = bt.counter_name(rule)
         for clause in clauses:
-            marks = {exit_: self._router.mark(exit_) for exit_ in clause.verdict.exits}
-            self._codes[clause] = ex.clause_code(clause, counter, marks, self._router.mask)
+            self._codes[clause] = ex.clause_code(clause, counter, self._router.mark, self._router.mask)
         needs: set[Thing] = {(clause.family, counter) for clause in clauses}
         needs |= {(clause.family, need) for clause in clauses for need in self._codes[clause].needs}
         return Held(rule, clauses, counter, frozenset(needs))
@@ -236,11 +236,11 @@ class Engine:
         return self._forget()
 
     def _plan(self, held: Iterable[Held] = ()) -> dict[int, Plan]:
-        found = list(held)
-        return {
-            family: Plan((clause for each in found for clause in each.of(family)), self._code_bytes)
-            for family in FAMILIES
-        }
+        found: dict[int, list[Clause]] = {family: [] for family in FAMILIES}
+        for each in held:
+            for clause in each.clauses:
+                found[clause.family].append(clause)
+        return {family: Plan(clauses, self._code_bytes) for family, clauses in found.items()}
 
     def _code_bytes(self, clause: Clause) -> bytes:
         return self._codes[clause].data

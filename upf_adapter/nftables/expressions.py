@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -26,8 +25,7 @@ _SOURCE = {4: (12, 4), 6: (8, 16)}
 _DESTINATION = {4: (16, 4), 6: (24, 16)}
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A set that rules look into: ranges of `kind`. Named by its content and shared, because a set of its own for each
     rule is found by a walk through all sets: 5,000 of them took seconds.
     """
@@ -92,12 +90,12 @@ def _look(choice: Choice, *, inverted: bool = False) -> bytes:
     return expression("lookup", text(1, choice.name), number(2, 1), number(5, 1) if inverted else b"")
 
 
-def clause_code(clause: Clause, counter: str, marks: Mapping[Exit, int], mask: int) -> Code:
+def clause_code(clause: Clause, counter: str, mark: Callable[[Exit], int], mask: int) -> Code:
     """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict."""
     verdict = clause.verdict
     copy = verdict.copy.address if verdict.copy else ""
-    mark = marks[verdict.onward] if verdict.onward else 0
-    test, end = _test_code(clause.test, clause.family), _verdict(verdict.drop, copy, mark, mask)
+    onward = mark(verdict.onward) if verdict.onward else 0
+    test, end = _test_code(clause.test, clause.family), _verdict(verdict.drop, copy, onward, mask)
     head, tail = _COUNT
     return Code(b"".join((test.data, head, counter.encode(), tail, end.data)), test.needs + end.needs)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from upf_adapter.contract import TrafficRule
 from upf_adapter.nftables import expressions as ex
@@ -15,8 +16,7 @@ from upf_adapter.nftables.lowering import Clause, Exit
 Thing = tuple[int, str | ex.Choice | ex.Ending]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, eq=False):
     """One rule in force."""
 
     rule: TrafficRule

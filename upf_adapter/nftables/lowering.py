@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from core.errors import Invalid
 from upf_adapter.contract import Capabilities, Refused, TrafficRule
@@ -21,8 +22,7 @@ MOST_RULES = 20_000
 MOST_VALUES, MOST_FILTERS = 256, 64
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where packets are sent: the next hop, on a network of the edge node."""
 
     address: str
@@ -33,8 +33,7 @@ class Exit:
         return 6 if ":" in self.address else 4
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What is done with a packet: dropped, or sent on its way (`onward`, None for the ordinary one) after the copies."""
 
     drop: bool = False
@@ -46,8 +45,7 @@ class Verdict:
         return tuple(each for each in (self.onward, self.copy) if each is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(msgspec.Struct, frozen=True, gc=False):
     """What a packet must be beside its destination address; everything that is not empty must agree."""
 
     src: tuple[Span, ...] = ()
@@ -73,8 +71,7 @@ class Test:
         return all(not spans or any(value in each for each in spans) for spans, value in wishes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Clause:
+class Clause(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One filter of one rule, for one family. `dst` empty: any destination."""
 
     rule: str
@@ -90,7 +87,7 @@ def lower(rule: TrafficRule, can: Capabilities, upf: str) -> tuple[Clause, ...]:
     matches = check(rule, can, upf)
     if len(matches) > MOST_FILTERS:
         raise Refused(f"the user plane {upf} takes at most {MOST_FILTERS} filters in one rule, not {len(matches)}")
-    verdict = _verdict(rule)
+    verdict = _verdict(rule.action, tuple(str(target.get("dstIpAddress")) for target in rule.destinations))
     allowed = families(rule)
     if not allowed:
         raise Refused(f"the user plane {upf} cannot send one packet to an IPv4 and an IPv6 destination")
@@ -104,9 +101,9 @@ def lower(rule: TrafficRule, can: Capabilities, upf: str) -> tuple[Clause, ...]:
 
 
 def _clause(rule: TrafficRule, at: int, match: Match, family: int, verdict: Verdict, upf: str) -> Clause:
-    for values in (match.src, match.dst, match.src_ports, match.dst_ports, match.protocols):
-        if len(values) > MOST_VALUES:
-            raise Refused(f"trafficFilter[{at}]: the user plane {upf} takes at most {MOST_VALUES} values in one member")
+    lists = (match.src, match.dst, match.src_ports, match.dst_ports, match.protocols)
+    if max(map(len, lists)) > MOST_VALUES:
+        raise Refused(f"trafficFilter[{at}]: the user plane {upf} takes at most {MOST_VALUES} values in one member")
     test = Test(
         src=_merged(match.src, family),
         protocols=match.implied_protocols,
@@ -120,6 +117,8 @@ def _clause(rule: TrafficRule, at: int, match: Match, family: int, verdict: Verd
 
 def _merged(spans: tuple[Span, ...], family: int) -> tuple[Span, ...]:
     """Return the spans of one family without overlap, none when they are the whole of it."""
+    if not spans:
+        return ()
     if len(spans) == 1 and spans[0].family == family and spans[0].first:
         return spans
     done: list[Span] = []
@@ -144,22 +143,19 @@ def _merged_ports(ranges: tuple[Ports, ...]) -> tuple[Ports, ...]:
     return tuple(done)
 
 
-def _verdict(rule: TrafficRule) -> Verdict:
-    if rule.action == "DROP":
+@lru_cache(4096)
+def _verdict(action: str, addresses: tuple[str, ...]) -> Verdict:
+    if action == "DROP":
         return Verdict(drop=True)
-    if rule.action == "PASSTHROUGH":
+    if action == "PASSTHROUGH":
         return Verdict()
-    exits = [
-        Exit(str(_address(str(target.get("dstIpAddress")), f"dstInterface[{at}].dstIpAddress")))
-        for at, target in enumerate(rule.destinations)
-    ]
-    if rule.action.startswith("FORWARD"):
+    exits = [Exit(str(_address(each, f"dstInterface[{at}].dstIpAddress"))) for at, each in enumerate(addresses)]
+    if action.startswith("FORWARD"):
         return Verdict(onward=exits[0])
     # MEC 011 7.1.5.2: two destinations; the copy goes to the first, the packet itself on to the second.
     return Verdict(copy=exits[0], onward=exits[1] if len(exits) > 1 else None)
 
 
-@lru_cache(4096)
 def _address(value: str, place: str) -> IpAddress:
     try:
         address = ipaddress.ip_address(value)

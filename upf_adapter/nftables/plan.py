@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice, pairwise
 from operator import itemgetter
+
+import msgspec
 
 from upf_adapter.flows import Packet, Span
 from upf_adapter.nftables.lowering import Clause
@@ -27,8 +29,7 @@ SHORT = 2
 MANY = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(msgspec.Struct, frozen=True, gc=False):
     """Go through another chain and come back."""
 
     chain: str
@@ -43,8 +44,7 @@ def _order(clause: Clause) -> tuple[int, str, int]:
     return clause.order
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """Destination addresses from `first` to `last` that the same clauses are about."""
 
     first: int
@@ -137,6 +137,9 @@ class Plan:
     def _chain_of(self, who: tuple[Clause, ...]) -> str:
         name = self._known.get(who)
         if name is None:
+            if not self.everywhere:
+                name = self._known[who] = self._make(who)
+                return name
             steps: list[Step] = []
             done = 0
             for clause in who:
@@ -173,7 +176,7 @@ class Plan:
             name = self._blocks[first, end] = self._make(parts)
         return name
 
-    def _make(self, steps: list[Step]) -> str:
+    def _make(self, steps: Sequence[Step]) -> str:
         text = b"".join(step.chain.encode() if isinstance(step, Jump) else self._code(step) for step in steps)
         name = "c" + blake2b(text, digest_size=12).hexdigest()
         self.chains.setdefault(name, tuple(steps))
@@ -233,12 +236,30 @@ def difference(old: Plan, new: Plan) -> Delta:
 
 def _cut(clauses: Iterable[Clause]) -> list[Interval]:
     """Cut the destinations into the fewest intervals that the same clauses are about."""
-    events: dict[int, tuple[list[Clause], list[Clause]]] = {}
-    for clause in clauses:
-        for span in clause.dst:
-            events.setdefault(span.first, ([], []))[0].append(clause)
-            events.setdefault(span.last + 1, ([], []))[1].append(clause)
+    spans = sorted(((s.first, s.last, clause) for clause in clauses for s in clause.dst), key=itemgetter(0))
     found: list[Interval] = []
+    at = 0
+    while at < len(spans):
+        first, last, clause = spans[at]
+        end = at + 1
+        while end < len(spans) and spans[end][0] <= last:
+            last = max(last, spans[end][1])
+            end += 1
+        # Most destinations are in one clause only.
+        if end - at == 1:
+            _append(found, first, last, (clause,))
+        else:
+            _cut_up(spans[at:end], found)
+        at = end
+    return found
+
+
+def _cut_up(spans: Iterable[tuple[int, int, Clause]], found: list[Interval]) -> None:
+    """Append the intervals of spans that overlap."""
+    events: dict[int, tuple[list[Clause], list[Clause]]] = {}
+    for first, last, clause in spans:
+        events.setdefault(first, ([], []))[0].append(clause)
+        events.setdefault(last + 1, ([], []))[1].append(clause)
     active: list[Clause] = []
     edge = 0
     for at, (begin, end) in sorted(events.items(), key=itemgetter(0)):
@@ -248,7 +269,6 @@ def _cut(clauses: Iterable[Clause]) -> list[Interval]:
         for clause in begin:
             insort(active, clause, key=_order)
         edge = at
-    return found
 
 
 def _append(intervals: list[Interval], first: int, last: int, who: tuple[Clause, ...]) -> None:
