@@ -143,7 +143,7 @@ def read(raw: Mapping[str, Any], place: str = "trafficFilter") -> Match:
         if not texts:
             continue
         if kind == "span":
-            plain = _plain(texts[0]) if len(texts) == 1 else None
+            plain = plain_span(texts[0]) if len(texts) == 1 else None
             found[field] = (plain,) if plain else _sorted({span(text, f"{place}.{name}") for text in texts})
         elif kind == "ports":
             found[field] = _all_ports(tuple(texts), f"{place}.{name}")
@@ -205,7 +205,7 @@ def _number(value: Any, most: int, place: str) -> int | None:
 
 def span(text: str, place: str = "address") -> Span:
     """Read `address`, `address/prefix`, `address/mask` or `first-last` of one family."""
-    plain = _plain(text)
+    plain = plain_span(text)
     if plain is not None:
         return plain
     first, dash, last = text.partition("-")
@@ -223,7 +223,7 @@ def span(text: str, place: str = "address") -> Span:
     return found
 
 
-def _plain(text: str) -> Span | None:
+def plain_span(text: str) -> Span | None:
     """Read `address` and `address/prefix`, the spellings of nearly all rules, ten times faster than `ipaddress` does."""
     host, slash, prefix = text.partition("/")
     family, kind, bits = (6, socket.AF_INET6, 128) if ":" in host else (4, socket.AF_INET, 32)

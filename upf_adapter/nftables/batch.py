@@ -34,6 +34,7 @@ class Batch:
         self.messages: list[bytes] = []
         self._ids = 0
         self._name = nl.text(1, table)
+        self._frames: dict[tuple[int, int, int], list[bytes]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.messages)
@@ -50,11 +51,11 @@ class Batch:
 
     def counter(self, family: int, name: str) -> None:
         """Have a counter at zero."""
-        self._add(nl.NEWOBJ, family, nl.text(2, name) + nl.number(3, 1) + nl.nest(4), nl.CREATE)
+        self._named(nl.NEWOBJ, family, 2, name, nl.number(3, 1) + nl.nest(4), nl.CREATE)
 
     def drop_counter(self, family: int, name: str) -> None:
         """Have the counter no more."""
-        self._add(nl.DELOBJ, family, nl.text(2, name) + nl.number(3, 1))
+        self._named(nl.DELOBJ, family, 2, name, nl.number(3, 1))
 
     def base(self, family: int) -> None:
         """Have the chain that every packet comes through, empty."""
@@ -65,7 +66,7 @@ class Batch:
         self, family: int, name: str, steps: Iterable[Step] = (), codes: Mapping[Clause, ex.Code] | None = None
     ) -> None:
         """Have a chain with these steps."""
-        self._add(nl.NEWCHAIN, family, nl.text(3, name), nl.CREATE)
+        self._named(nl.NEWCHAIN, family, 3, name, flags=nl.CREATE)
         for step in steps:
             if isinstance(step, Jump):
                 self.rule(family, name, ex.code(ex.verdict_code(ex.JUMP, step.chain)))
@@ -74,7 +75,7 @@ class Batch:
 
     def drop_chain(self, family: int, name: str) -> None:
         """Have the chain no more."""
-        self._add(nl.DELCHAIN, family, nl.text(3, name))
+        self._named(nl.DELCHAIN, family, 3, name)
 
     def flush(self, family: int, chain: str) -> None:
         """Take all rules out of a chain."""
@@ -136,6 +137,15 @@ class Batch:
         all_ = [ex.interval(first, last, family, chain) for first, last, chain in sorted(found)]
         for at in range(0, len(all_), _CHUNK):
             self._add(kind, family, nl.text(2, name) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
+
+    def _named(self, kind: int, family: int, attribute: int, name: str, rest: bytes = b"", flags: int = 0) -> None:
+        """Add a message about one name; what stands around the name is made once for names of one length."""
+        frame = self._frames.get((kind, family, len(name)))
+        if frame is None:
+            blank = "N" * len(name)
+            whole = nl.message(kind, family, self._name + nl.text(attribute, blank) + rest, flags)
+            frame = self._frames[kind, family, len(name)] = whole.rsplit(blank.encode(), 1)
+        self.messages.append(name.encode().join(frame))
 
     def _add(self, kind: int, family: int, body: bytes, flags: int = 0) -> None:
         self.messages.append(nl.message(kind, family, self._name + body, flags))

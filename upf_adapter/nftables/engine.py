@@ -21,8 +21,9 @@ from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables import readback
 from upf_adapter.nftables.batch import Batch
+from upf_adapter.nftables.examples import Examples
 from upf_adapter.nftables.held import Held, Thing, without_collection
-from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit, lower
+from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit
 from upf_adapter.nftables.plan import Delta, Plan, difference, is_small
 from upf_adapter.nftables.routes import Router, hints
 
@@ -40,7 +41,8 @@ class Engine:
     """Holds rules in force in the network namespace that it was made in."""
 
     def __init__(self, name: str, can: Capabilities, interfaces: Iterable[str], table: str, router: Router) -> None:
-        self._name, self._can, self._interfaces, self._table = name, can, tuple(sorted(interfaces)), table
+        self._name, self._interfaces, self._table = name, tuple(sorted(interfaces)), table
+        self._examples = Examples(can, name)
         self._kernel = nl.Kernel()
         self._router = router
         self._held: dict[str, Held] = {}
@@ -73,7 +75,7 @@ class Engine:
             if rule.id in outcome.problems:
                 raise outcome.problems[rule.id]
         elif not before or before.rule != rule:
-            clauses = lower(rule, self._can, self._name)
+            clauses = self._examples.lower(rule)
             if not before:
                 self._bounded(len(self._held))
             for problem in self._router.settle(clauses[0].verdict.exits, again=False).values():
@@ -101,7 +103,7 @@ class Engine:
             try:
                 self._bounded(len(lowered))
                 same = held is not None and held.rule == rule
-                clauses = held.clauses if held and same else lower(rule, self._can, self._name)
+                clauses = held.clauses if held and same else self._examples.lower(rule)
                 lowered[rule.id] = (held.rule if held and same else rule, clauses)
             except BreakwaterError as problem:
                 problems[rule.id] = problem

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import random
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +18,7 @@ from tests.upf.nftables import worlds
 from upf_adapter.contract import Refused, TrafficRule
 from upf_adapter.flows import decide
 from upf_adapter.nftables import CAPABILITIES
+from upf_adapter.nftables.examples import Examples
 from upf_adapter.nftables.lowering import Clause, lower
 from upf_adapter.nftables.plan import Jump, Plan, difference, is_small
 
@@ -188,3 +193,26 @@ def test_what_the_kernel_cannot_do_is_refused_with_the_reason(changes: dict[str,
     lower(TrafficRule("a/1", **plain), CAPABILITIES, "nftables")
     with pytest.raises((Refused, Invalid), match=says):
         lower(TrafficRule("a/1", **{**plain, **changes}), CAPABILITIES, "nftables")
+
+
+@given(seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_rule_lowered_by_example_is_what_it_is_by_itself(dice: random.Random) -> None:
+    examples = Examples(CAPABILITIES, "nftables")
+    seen = [worlds.rule(dice, f"a/{n}") for n in range(6)]
+    # The same again, each with the destination and priority of another.
+    for n, (one, other) in enumerate([*zip(seen, seen, strict=True), *itertools.product(seen, repeat=2)]):
+        filters = tuple({**each, **only(other, "dstAddress")} for each in one.filters)
+        rule = dataclasses.replace(one, id=f"b/{n}", priority=other.priority, filters=filters)
+        assert outcome(examples.lower, rule) == outcome(lambda r: lower(r, CAPABILITIES, "nftables"), rule)
+
+
+def only(rule: TrafficRule, member: str) -> dict[str, Any]:
+    return {member: rule.filters[0][member]} if member in rule.filters[0] else {}
+
+
+def outcome(how: Callable[[TrafficRule], tuple[Clause, ...]], rule: TrafficRule) -> Any:
+    try:
+        return [msgspec.structs.astuple(clause) for clause in how(rule)]
+    except Invalid as problem:
+        return type(problem), problem.detail
