@@ -11,6 +11,7 @@ import msgspec
 from upf_adapter.contract import TrafficRule
 from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables import netlink as nl
+from upf_adapter.nftables.held import Thing
 from upf_adapter.nftables.lowering import Clause
 from upf_adapter.nftables.plan import Element, Jump, Step
 
@@ -93,6 +94,40 @@ class Batch:
         """Keep a note in the ruleset itself, where a flush or a restart takes it along."""
         self.flush(family, STATE)
         self.rule(family, STATE, ex.nothing_code(), comment=said)
+
+    def thing(self, thing: Thing) -> None:
+        """Have what chains need beside themselves."""
+        family, what = thing
+        if isinstance(what, str):
+            self.counter(family, what)
+        elif isinstance(what, ex.Ending):
+            self.ending(family, what)
+        else:
+            self.choice(family, what)
+
+    def drop_thing(self, thing: Thing) -> None:
+        """Have it no more."""
+        family, what = thing
+        if isinstance(what, str):
+            self.drop_counter(family, what)
+        elif isinstance(what, ex.Ending):
+            self.drop_chain(family, what.name)
+        else:
+            self.drop_set(family, what.name)
+
+    def ways(self, family: int, interfaces: Iterable[str], map_: str, fallback: str) -> None:
+        """Fill the chain that every packet comes through."""
+        self.rule(family, BASE, ex.interfaces_code(interfaces))
+        if family == 6:
+            self.rule(family, BASE, ex.neighbours_code())
+        self.rule(family, BASE, ex.map_code(family, map_))
+        if fallback:
+            self.rule(family, BASE, ex.code(ex.verdict_code(ex.GOTO, fallback)))
+
+    def take(self) -> list[bytes]:
+        """Return what was collected, and begin anew."""
+        taken, self.messages = self.messages, []
+        return taken
 
     def ending(self, family: int, ending: ex.Ending) -> None:
         """Have a chain that rules can go to in the end."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 
 from core.errors import BreakwaterError
@@ -23,16 +24,20 @@ from upf_adapter.nftables import readback
 from upf_adapter.nftables.batch import Batch
 from upf_adapter.nftables.examples import Examples
 from upf_adapter.nftables.held import Held, Thing, without_collection
+from upf_adapter.nftables.line import Line
 from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit
-from upf_adapter.nftables.plan import Delta, Plan, difference, is_small
+from upf_adapter.nftables.plan import Delta, Plan, Step, difference, is_small
 from upf_adapter.nftables.routes import Router, hints
 
 log = logging.getLogger(__name__)
 FAMILIES = (4, 6)
+Lowered = tuple[TrafficRule, tuple[Clause, ...]]
 #: The maps take turns: a large change is put into the one that is not looked at.
 MAPS = ("where_a", "where_b")
 #: A change of more elements than this, and than this part of the map, is put into the other one.
-FEW, LARGE = 100, 0.1
+FEW, PART = 100, 0.1
+#: From so many messages on, the kernel works on them while the next are made.
+LARGE = 4000
 #: First word of the note that the ruleset holds about itself.
 VERSION = "breakwater-2"
 
@@ -96,7 +101,7 @@ class Engine:
             return self._replace(wanted)
 
     def _replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
-        lowered: dict[str, tuple[TrafficRule, tuple[Clause, ...]]] = {}
+        lowered: dict[str, Lowered] = {}
         problems: dict[str, BreakwaterError] = {}
         for rule in sorted(wanted, key=lambda rule: rule.order):
             held = self._held.get(rule.id)
@@ -114,7 +119,7 @@ class Engine:
             if unreachable:
                 problems[key] = unreachable[0]
                 del lowered[key]
-        self._move({key: self._ready(*each) for key, each in lowered.items()})
+        self._move(lowered)
         return Outcome(frozenset(lowered), problems)
 
     def intact(self) -> bool:
@@ -171,11 +176,11 @@ class Engine:
 
     def _change(self, before: Held | None, after: Held | None) -> None:
         """Change one rule, touching only the chains and intervals that it concerns."""
-        gone, come = before.clauses if before else (), after.clauses if after else ()
+        clauses = (*(before.clauses if before else ()), *(after.clauses if after else ()))
         held = after or before
-        if not is_small(*gone, *come) or held is None:
-            rest = {key: each for key, each in self._held.items() if each is not before}
-            return self._move({**rest, after.rule.id: after} if after else rest)
+        if not is_small(*clauses) or held is None:
+            wanted = {key: (each.rule, each.clauses) for key, each in self._held.items() if each is not before}
+            return self._move({**wanted, after.rule.id: (after.rule, after.clauses)} if after else wanted)
         with self._all_or_anew():
             deltas = {
                 family: self._plans[family].change(
@@ -183,13 +188,20 @@ class Engine:
                 )
                 for family in FAMILIES
             }
-            things = self._book(held.rule.id, before, after)
+            come, gone_things = self._book(held.rule.id, before, after)
             try:
-                self._commit(deltas, *things)
+                batch = Batch(self._table)
+                for thing in come:
+                    batch.thing(thing)
+                for family, delta in deltas.items():
+                    for name, steps in delta.chains.items():
+                        batch.chain(family, name, steps, self._codes)
+                with self._line() as line:
+                    self._commit(line, deltas, gone_things, come=batch)
             except BaseException:
                 self._book(held.rule.id, after, before)
                 raise
-        for clause in gone:
+        for clause in before.clauses if before else ():
             self._codes.pop(clause, None)
         if before and any(not self._exits[exit_] for exit_ in before.exits):
             self._forget()
@@ -214,35 +226,65 @@ class Engine:
             del self._things[thing]
         return has - had, had - has
 
-    def _move(self, held: dict[str, Held]) -> None:
+    def _move(self, wanted: dict[str, Lowered]) -> None:
         """Go over to another set; nothing is touched when it is the same one."""
-        before, plans = self._held, self._plans
-        known = self._known()
-        if known and held.keys() == before.keys() and all(before[key] is each for key, each in held.items()):
+        before, known = self._held, self._known()
+        if known and wanted.keys() == before.keys() and all(before[k].rule is rule for k, (rule, _) in wanted.items()):
             return self._forget()
         with self._all_or_anew():
-            fresh = self._plan(held.values())
-            things = self._hold(held)
-            self._plans = fresh
             try:
                 if known:
-                    deltas = {family: difference(plans[family], fresh[family]) for family in FAMILIES}
-                    turned = {family for family in FAMILIES if plans[family].fallback != fresh[family].fallback}
-                    self._commit(deltas, *things, turned)
-                elif not self._adopt(new=not before):
-                    self._rebuild()
+                    self._go_over(wanted)
+                else:
+                    self._hold({key: self._ready(*each) for key, each in wanted.items()})
+                    self._plans = self._plan(self._held.values())
+                    if not self._adopt(new=not before):
+                        self._rebuild()
             except BaseException:
                 # What is wished is told by the next call; ours is only not to claim what is not so.
                 self._hold({})
                 raise
         return self._forget()
 
-    def _plan(self, held: Iterable[Held] = ()) -> dict[int, Plan]:
+    def _go_over(self, wanted: dict[str, Lowered]) -> None:
+        """Go over from the set in force. What nobody leads to yet is sent on its way while the rest is still thought about."""
+        plans, ahead = self._plans, Batch(self._table)
+        with self._line() as line:
+
+            def made(family: int, name: str, steps: tuple[Step, ...]) -> None:
+                if name not in plans[family].chains:
+                    ahead.chain(family, name, steps, self._codes)
+                    if len(ahead.messages) > LARGE:
+                        line.put(ahead.take(), large=True)
+
+            held: dict[str, Held] = {}
+            new: set[Thing] = set()
+            for key, each in wanted.items():
+                held[key] = ready = self._ready(*each)
+                for thing in ready.things:
+                    if thing not in self._things and thing not in new:
+                        new.add(thing)
+                        ahead.thing(thing)
+                if len(ahead.messages) > LARGE:
+                    line.put(ahead.take(), large=True)
+            _, gone = self._hold(held)
+            self._plans = self._plan(held.values(), made)
+            line.put(ahead.take())
+            deltas = {family: difference(plans[family], self._plans[family]) for family in FAMILIES}
+            turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
+            self._commit(line, deltas, gone, turned)
+
+    def _plan(
+        self, held: Iterable[Held] = (), made: Callable[[int, str, tuple[Step, ...]], None] | None = None
+    ) -> dict[int, Plan]:
         found: dict[int, list[Clause]] = {family: [] for family in FAMILIES}
         for each in held:
             for clause in each.clauses:
                 found[clause.family].append(clause)
-        return {family: Plan(clauses, self._code_bytes) for family, clauses in found.items()}
+        return {
+            family: Plan(clauses, self._code_bytes, partial(made, family) if made else None)
+            for family, clauses in found.items()
+        }
 
     def _code_bytes(self, clause: Clause) -> bytes:
         return self._codes[clause].data
@@ -251,17 +293,22 @@ class Engine:
         self._exits = +self._exits
         self._router.forget(self._exits)
 
-    def _commit(self, deltas: dict[int, Delta], come: set[Thing], gone: set[Thing], turned: Iterable[int] = ()) -> None:
-        """Carry out the difference; `turned` are the families whose packets without an interval go elsewhere."""
-        prepare, switch, clean = Batch(self._table), Batch(self._table), Batch(self._table)
+    def _commit(
+        self,
+        line: Line,
+        deltas: dict[int, Delta],
+        gone: Iterable[Thing],
+        turned: Iterable[int] = (),
+        come: Batch | None = None,
+    ) -> None:
+        """Carry out the difference, with what is to `come` before; `turned` are the families whose packets without an
+        interval go elsewhere.
+        """
+        prepare, switch, clean = come or Batch(self._table), Batch(self._table), Batch(self._table)
         maps = dict(self._map)
-        for thing in come:
-            self._make(prepare, thing)
         for family, delta in deltas.items():
-            for name, steps in delta.chains.items():
-                prepare.chain(family, name, steps, self._codes)
             plan = self._plans[family]
-            if len(delta.elements) + len(delta.gone_elements) > max(FEW, LARGE * len(plan.intervals)):
+            if len(delta.elements) + len(delta.gone_elements) > max(FEW, PART * len(plan.intervals)):
                 maps[family] = MAPS[1 - MAPS.index(maps[family])]
                 prepare.map(family, maps[family])
                 prepare.elements(family, maps[family], plan.elements())
@@ -271,23 +318,18 @@ class Engine:
                 switch.elements(family, maps[family], delta.elements)
             if maps[family] != self._map[family] or family in turned:
                 switch.flush(family, bt.BASE)
-                self._base(switch, family, maps[family])
+                switch.ways(family, self._interfaces, maps[family], self._plans[family].fallback)
             for name in delta.gone_chains:
                 clean.drop_chain(family, name)
-        for family, what in gone:
-            if isinstance(what, str):
-                clean.drop_counter(family, what)
-            elif isinstance(what, ex.Ending):
-                clean.drop_chain(family, what.name)
-            else:
-                clean.drop_set(family, what.name)
+        for thing in gone:
+            clean.drop_thing(thing)
         switch.state(FAMILIES[0], self._note(maps))
         if maps == self._map and all(self._is_plain(family, delta) for family, delta in deltas.items()):
             prepare.messages += switch.messages + clean.messages
-            self._send(prepare)
+            line.put(prepare.messages)
         else:
             for batch in (prepare, switch, clean):
-                self._send(batch)
+                line.put(batch.messages)
         self._map = maps
 
     def _is_plain(self, family: int, delta: Delta) -> bool:
@@ -308,7 +350,7 @@ class Engine:
         for family in FAMILIES:
             batch.make_table(family)
         for thing in self._things:
-            self._make(batch, thing)
+            batch.thing(thing)
         for family, plan in self._plans.items():
             for name, steps in plan.chains.items():
                 batch.chain(family, name, steps, self._codes)
@@ -316,35 +358,26 @@ class Engine:
             batch.elements(family, MAPS[0], plan.elements())
             batch.base(family)
             for need in ex.interfaces_code(self._interfaces).needs:
-                self._make(batch, (family, need))
-            self._base(batch, family, MAPS[0])
+                batch.thing((family, need))
+            batch.ways(family, self._interfaces, MAPS[0], plan.fallback)
         batch.chain(FAMILIES[0], bt.STATE)
         batch.state(FAMILIES[0], self._note(self._map))
         self._send(batch)
         log.info("%d rules were put into the kernel", len(self._held))
 
-    def _make(self, batch: Batch, thing: Thing) -> None:
-        family, what = thing
-        if isinstance(what, str):
-            batch.counter(family, what)
-        elif isinstance(what, ex.Ending):
-            batch.ending(family, what)
-        else:
-            batch.choice(family, what)
-
-    def _base(self, batch: Batch, family: int, name: str) -> None:
-        batch.rule(family, bt.BASE, ex.interfaces_code(self._interfaces))
-        if family == 6:
-            batch.rule(family, bt.BASE, ex.neighbours_code())
-        batch.rule(family, bt.BASE, ex.map_code(family, name))
-        if self._plans[family].fallback:
-            batch.rule(family, bt.BASE, ex.code(ex.verdict_code(ex.GOTO, self._plans[family].fallback)))
-
     def _send(self, batch: Batch) -> None:
-        if batch:
-            self._kernel.commit(batch.messages, self._generation)
-            self._generation = (self._generation or 0) % 0xFFFFFFFF + 1
-            self._digest = ""
+        with self._line() as line:
+            line.put(batch.messages)
+
+    @contextmanager
+    def _line(self) -> Iterator[Line]:
+        """Change the ruleset that is as we know it, and know what it is afterwards."""
+        line = Line(self._kernel, self._generation or 0)
+        try:
+            yield line
+        finally:
+            line.end()
+        self._generation, self._digest = line.generation, ""
 
     @contextmanager
     def _all_or_anew(self) -> Iterator[None]:

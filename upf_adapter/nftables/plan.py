@@ -36,6 +36,7 @@ class Jump(msgspec.Struct, frozen=True, gc=False):
 
 
 Step = Clause | Jump
+Made = Callable[[str, tuple[Step, ...]], None]
 #: First address, last address, and the chain that decides about them.
 Element = tuple[int, int, str]
 
@@ -71,10 +72,13 @@ class Delta:
 
 
 class Plan:
-    """The layout of one address family. `code` gives the bytes that a clause becomes, which name the chains."""
+    """The layout of one address family. `code` gives the bytes that a clause becomes, which name the chains.
 
-    def __init__(self, clauses: Iterable[Clause], code: Callable[[Clause], bytes]) -> None:
-        self._code = code
+    `made` is told of each chain at once, in an order in which they can be made.
+    """
+
+    def __init__(self, clauses: Iterable[Clause], code: Callable[[Clause], bytes], made: Made | None = None) -> None:
+        self._code, self._made = code, made
         #: In an order in which they can be made.
         self.chains: dict[str, tuple[Step, ...]] = {}
         self._uses: Counter[str] = Counter()
@@ -91,6 +95,7 @@ class Plan:
         #: The chain of the addresses that no interval holds; empty when nothing is about them.
         self.fallback = self._chain_of(()) if self.everywhere else ""
         self._uses[self.fallback] += 1
+        self._made = None
 
     def elements(self) -> Iterator[Element]:
         """Return the map."""
@@ -179,7 +184,10 @@ class Plan:
     def _make(self, steps: Sequence[Step]) -> str:
         text = b"".join(step.chain.encode() if isinstance(step, Jump) else self._code(step) for step in steps)
         name = "c" + blake2b(text, digest_size=12).hexdigest()
-        self.chains.setdefault(name, tuple(steps))
+        if name not in self.chains:
+            self.chains[name] = tuple(steps)
+            if self._made is not None:
+                self._made(name, self.chains[name])
         return name
 
     def _element(self, interval: Interval) -> Element:
