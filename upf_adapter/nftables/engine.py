@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 
 from core.errors import BreakwaterError
 from upf_adapter.contract import Capabilities, Counters, Outcome, Refused, TrafficRule
@@ -156,17 +157,18 @@ class Engine:
         if before and before.rule is rule and all(clause in self._codes for clause in clauses):
             return before
         counter = bt.counter_name(rule)
+        things: list[Thing] = []
         for clause in clauses:
-            self._codes[clause] = ex.clause_code(clause, counter, self._router.mark, self._router.mask)
-        needs: set[Thing] = {(clause.family, counter) for clause in clauses}
-        needs |= {(clause.family, need) for clause in clauses for need in self._codes[clause].needs}
-        return Held(rule, clauses, counter, frozenset(needs))
+            code = self._codes[clause] = ex.clause_code(clause, counter, self._router.mark, self._router.mask)
+            things.append((clause.family, counter))
+            things += [(clause.family, need) for need in code.needs]
+        return Held(rule, clauses, counter, tuple(things if len(clauses) == 1 else dict.fromkeys(things)))
 
     def _hold(self, held: dict[str, Held]) -> tuple[set[Thing], set[Thing]]:
         """Have this set instead of the one before, in our books; return what the kernel needs more, and no more."""
         self._held = held
-        before, self._things = self._things, Counter(thing for each in held.values() for thing in each.things)
-        self._exits = Counter(exit_ for each in held.values() for exit_ in each.exits)
+        before, self._things = self._things, Counter(chain.from_iterable(each.things for each in held.values()))
+        self._exits = Counter(chain.from_iterable(each.exits for each in held.values()))
         self._content = 0
         for each in held.values():
             self._content ^= int(each.counter[1:], 16)
@@ -209,7 +211,7 @@ class Engine:
 
     def _book(self, key: str, before: Held | None, after: Held | None) -> tuple[set[Thing], set[Thing]]:
         """Have one rule instead of another, in our books; return what the kernel needs more, and no more."""
-        touched = (before.things if before else frozenset()) | (after.things if after else frozenset())
+        touched = {*(before.things if before else ()), *(after.things if after else ())}
         had = {thing for thing in touched if self._things[thing]}
         for each, step in ((before, -1), (after, 1)):
             if each:

@@ -22,7 +22,8 @@ class Held(msgspec.Struct, frozen=True, eq=False):
     rule: TrafficRule
     clauses: tuple[Clause, ...]
     counter: str
-    things: frozenset[Thing]
+    #: Each once.
+    things: tuple[Thing, ...]
 
     @property
     def exits(self) -> tuple[Exit, ...]:

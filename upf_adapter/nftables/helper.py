@@ -224,6 +224,8 @@ def main(argv: Sequence[str]) -> int:
     except (BreakwaterError, OSError) as problem:
         log.critical("the helper cannot start: %s", problem)
         return 1
+    # The thread that gives work to the kernel (`line.py`) is not to wait long for the interpreter.
+    sys.setswitchinterval(0.0005)
     server = Server(engine, listener, {chosen.owner, 0})
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: server.stop())

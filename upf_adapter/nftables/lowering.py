@@ -42,7 +42,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def exits(self) -> tuple[Exit, ...]:
-        return tuple(each for each in (self.onward, self.copy) if each is not None)
+        if self.copy is None:
+            return () if self.onward is None else (self.onward,)
+        return (self.copy,) if self.onward is None else (self.onward, self.copy)
 
 
 class Test(msgspec.Struct, frozen=True, gc=False):
