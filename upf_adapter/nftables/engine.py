@@ -38,7 +38,7 @@ MAPS = ("where_a", "where_b")
 #: A change of more elements than this, and than this part of the map, is put into the other one.
 FEW, PART = 100, 0.1
 #: From so many messages on, the kernel works on them while the next are made.
-LARGE = 4000
+LARGE = 6000
 #: First word of the note that the ruleset holds about itself.
 VERSION = "breakwater-2"
 
@@ -56,7 +56,7 @@ class Engine:
         self._things: Counter[Thing] = Counter()
         self._content = 0
         self._codes: dict[Clause, ex.Code] = {}
-        self._plans = self._plan()
+        self._plans = _plan((), self._code_bytes)
         self._map = dict.fromkeys(FAMILIES, MAPS[0])
         #: The generation of the ruleset that is as we made it; None while that is not known.
         self._generation: int | None = None
@@ -239,7 +239,7 @@ class Engine:
                     self._go_over(wanted)
                 else:
                     self._hold({key: self._ready(*each) for key, each in wanted.items()})
-                    self._plans = self._plan(self._held.values())
+                    self._plans = _plan((each.clauses for each in self._held.values()), self._code_bytes)
                     if not self._adopt(new=not before):
                         self._rebuild()
             except BaseException:
@@ -251,7 +251,18 @@ class Engine:
     def _go_over(self, wanted: dict[str, Lowered]) -> None:
         """Go over from the set in force. What nobody leads to yet is sent on its way while the rest is still thought about."""
         plans, ahead = self._plans, Batch(self._table)
+        held: dict[str, Held] = {}
+        new: set[Thing] = set()
         with self._line() as line:
+
+            def code(clause: Clause) -> bytes:
+                if clause.rule not in held:
+                    held[clause.rule] = ready = self._ready(*wanted[clause.rule])
+                    for thing in ready.things:
+                        if thing not in self._things and thing not in new:
+                            new.add(thing)
+                            ahead.thing(thing)
+                return self._codes[clause].data
 
             def made(family: int, name: str, steps: tuple[Step, ...]) -> None:
                 if name not in plans[family].chains:
@@ -259,34 +270,14 @@ class Engine:
                     if len(ahead.messages) > LARGE:
                         line.put(ahead.take(), large=True)
 
-            held: dict[str, Held] = {}
-            new: set[Thing] = set()
-            for key, each in wanted.items():
-                held[key] = ready = self._ready(*each)
-                for thing in ready.things:
-                    if thing not in self._things and thing not in new:
-                        new.add(thing)
-                        ahead.thing(thing)
-                if len(ahead.messages) > LARGE:
-                    line.put(ahead.take(), large=True)
-            _, gone = self._hold(held)
-            self._plans = self._plan(held.values(), made)
+            self._plans = _plan((clauses for _, clauses in wanted.values()), code, made)
+            for plan in self._plans.values():
+                plan.code = self._code_bytes
             line.put(ahead.take())
+            _, gone = self._hold({key: held[key] for key in wanted})
             deltas = {family: difference(plans[family], self._plans[family]) for family in FAMILIES}
             turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
             self._commit(line, deltas, gone, turned)
-
-    def _plan(
-        self, held: Iterable[Held] = (), made: Callable[[int, str, tuple[Step, ...]], None] | None = None
-    ) -> dict[int, Plan]:
-        found: dict[int, list[Clause]] = {family: [] for family in FAMILIES}
-        for each in held:
-            for clause in each.clauses:
-                found[clause.family].append(clause)
-        return {
-            family: Plan(clauses, self._code_bytes, partial(made, family) if made else None)
-            for family, clauses in found.items()
-        }
 
     def _code_bytes(self, clause: Clause) -> bytes:
         return self._codes[clause].data
@@ -446,3 +437,14 @@ class Engine:
         self._map, self._generation, self._digest = maps, generation, words[4]
         log.info("the %d rules were in force already", len(self._held))
         return True
+
+
+def _plan(
+    found: Iterable[Iterable[Clause]],
+    code: Callable[[Clause], bytes],
+    made: Callable[[int, str, tuple[Step, ...]], None] | None = None,
+) -> dict[int, Plan]:
+    clauses: dict[int, list[Clause]] = {family: [] for family in FAMILIES}
+    for clause in chain.from_iterable(found):
+        clauses[clause.family].append(clause)
+    return {family: Plan(each, code, partial(made, family) if made else None) for family, each in clauses.items()}

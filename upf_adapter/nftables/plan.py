@@ -78,7 +78,7 @@ class Plan:
     """
 
     def __init__(self, clauses: Iterable[Clause], code: Callable[[Clause], bytes], made: Made | None = None) -> None:
-        self._code, self._made = code, made
+        self.code, self._made = code, made
         #: In an order in which they can be made.
         self.chains: dict[str, tuple[Step, ...]] = {}
         self._uses: Counter[str] = Counter()
@@ -182,7 +182,7 @@ class Plan:
         return name
 
     def _make(self, steps: Sequence[Step]) -> str:
-        text = b"".join(step.chain.encode() if isinstance(step, Jump) else self._code(step) for step in steps)
+        text = b"".join(step.chain.encode() if isinstance(step, Jump) else self.code(step) for step in steps)
         name = "c" + blake2b(text, digest_size=12).hexdigest()
         if name not in self.chains:
             self.chains[name] = tuple(steps)
