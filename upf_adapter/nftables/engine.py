@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from hashlib import blake2b
 from itertools import chain
 
@@ -24,10 +22,10 @@ from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables import readback
 from upf_adapter.nftables.batch import Batch
 from upf_adapter.nftables.examples import Examples
-from upf_adapter.nftables.held import Held, Thing, without_collection
+from upf_adapter.nftables.held import Books, Held, Thing, without_collection
 from upf_adapter.nftables.line import Line
-from upf_adapter.nftables.lowering import MOST_RULES, Clause, Exit
-from upf_adapter.nftables.plan import Delta, Plan, Step, difference, is_small
+from upf_adapter.nftables.lowering import MOST_RULES, Clause
+from upf_adapter.nftables.plan import Delta, Step, difference, is_plain, is_small, layouts
 from upf_adapter.nftables.routes import Router, hints
 
 log = logging.getLogger(__name__)
@@ -48,15 +46,14 @@ class Engine:
 
     def __init__(self, name: str, can: Capabilities, interfaces: Iterable[str], table: str, router: Router) -> None:
         self._name, self._interfaces, self._table = name, tuple(sorted(interfaces)), table
+        #: The last change, while things that it left over are still being taken away.
+        self._behind: Line | None = None
         self._examples = Examples(can, name)
         self._kernel = nl.Kernel()
         self._router = router
-        self._held: dict[str, Held] = {}
-        self._exits: Counter[Exit] = Counter()
-        self._things: Counter[Thing] = Counter()
-        self._content = 0
+        self._books = Books()
         self._codes: dict[Clause, ex.Code] = {}
-        self._plans = _plan((), self._code_bytes)
+        self._plans = layouts((), self._code_bytes)
         self._map = dict.fromkeys(FAMILIES, MAPS[0])
         #: The generation of the ruleset that is as we made it; None while that is not known.
         self._generation: int | None = None
@@ -65,36 +62,37 @@ class Engine:
 
     def close(self) -> None:
         """Let go; rules stay in force."""
+        self._finish()
         self._kernel.close()
         self._router.close()
 
     def rules(self) -> dict[str, TrafficRule]:
         """Return what is in force, as far as this process knows."""
-        return {key: held.rule for key, held in self._held.items()}
+        return {key: held.rule for key, held in self._books.held.items()}
 
     def put(self, rule: TrafficRule) -> None:
         """Make one rule be in force; raises what is wrong with it, and then nothing has changed."""
-        before = self._held.get(rule.id)
+        before = self._books.held.get(rule.id)
         if not self._known():
             # All of it has to be made anew.
-            outcome = self.replace([*(held.rule for held in self._held.values() if held is not before), rule])
+            outcome = self.replace([*(held.rule for held in self._books.held.values() if held is not before), rule])
             if rule.id in outcome.problems:
                 raise outcome.problems[rule.id]
         elif not before or before.rule != rule:
             clauses = self._examples.lower(rule)
             if not before:
-                self._bounded(len(self._held))
+                self._bounded(len(self._books.held))
             for problem in self._router.settle(clauses[0].verdict.exits, again=False).values():
                 raise problem
             self._change(before, self._ready(rule, clauses))
 
     def delete(self, rule_id: str) -> None:
         """Take one rule out."""
-        before = self._held.get(rule_id)
+        before = self._books.held.get(rule_id)
         if before and self._known():
             self._change(before, None)
         elif before:
-            self.replace([held.rule for held in self._held.values() if held is not before])
+            self.replace([held.rule for held in self._books.held.values() if held is not before])
 
     def replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         """Make exactly these rules be in force; rules with a problem are left out, and told."""
@@ -105,7 +103,7 @@ class Engine:
         lowered: dict[str, Lowered] = {}
         problems: dict[str, BreakwaterError] = {}
         for rule in sorted(wanted, key=lambda rule: rule.order):
-            held = self._held.get(rule.id)
+            held = self._books.held.get(rule.id)
             try:
                 self._bounded(len(lowered))
                 same = held is not None and held.rule == rule
@@ -133,12 +131,13 @@ class Engine:
 
     def counters(self) -> dict[str, Counters]:
         """Return what each rule has seen."""
+        self._finish()
         seen: dict[str, tuple[int, int]] = {}
         for family in FAMILIES:
             for name, packets, octets in readback.counters(self._kernel, family, self._table):
                 before = seen.get(name, (0, 0))
                 seen[name] = before[0] + packets, before[1] + octets
-        return {key: Counters(*seen[held.counter]) for key, held in self._held.items() if held.counter in seen}
+        return {key: Counters(*seen[held.counter]) for key, held in self._books.held.items() if held.counter in seen}
 
     def describe(self) -> str:
         """Return what steers here, and what the node should still be told."""
@@ -153,7 +152,7 @@ class Engine:
 
     def _ready(self, rule: TrafficRule, clauses: tuple[Clause, ...]) -> Held:
         """Return the rule with all that the kernel will need for it."""
-        before = self._held.get(rule.id)
+        before = self._books.held.get(rule.id)
         if before and before.rule is rule and all(clause in self._codes for clause in clauses):
             return before
         counter = bt.counter_name(rule)
@@ -164,24 +163,18 @@ class Engine:
             things += [(clause.family, need) for need in code.needs]
         return Held(rule, clauses, counter, tuple(things if len(clauses) == 1 else dict.fromkeys(things)))
 
-    def _hold(self, held: dict[str, Held]) -> tuple[set[Thing], set[Thing]]:
-        """Have this set instead of the one before, in our books; return what the kernel needs more, and no more."""
-        self._held = held
-        before, self._things = self._things, Counter(chain.from_iterable(each.things for each in held.values()))
-        self._exits = Counter(chain.from_iterable(each.exits for each in held.values()))
-        self._content = 0
-        for each in held.values():
-            self._content ^= int(each.counter[1:], 16)
-        kept = {clause for each in held.values() for clause in each.clauses}
+    def _hold(self, held: dict[str, Held]) -> set[Thing]:
+        """Have this set instead of the one before, in our books; return what the kernel needs no more."""
+        kept = set(chain.from_iterable(each.clauses for each in held.values()))
         self._codes = {clause: code for clause, code in self._codes.items() if clause in kept}
-        return self._things.keys() - before.keys(), before.keys() - self._things.keys()
+        return self._books.hold(held)
 
     def _change(self, before: Held | None, after: Held | None) -> None:
         """Change one rule, touching only the chains and intervals that it concerns."""
         clauses = (*(before.clauses if before else ()), *(after.clauses if after else ()))
         held = after or before
         if not is_small(*clauses) or held is None:
-            wanted = {key: (each.rule, each.clauses) for key, each in self._held.items() if each is not before}
+            wanted = {key: (each.rule, each.clauses) for key, each in self._books.held.items() if each is not before}
             return self._move({**wanted, after.rule.id: (after.rule, after.clauses)} if after else wanted)
         with self._all_or_anew():
             deltas = {
@@ -190,7 +183,7 @@ class Engine:
                 )
                 for family in FAMILIES
             }
-            come, gone_things = self._book(held.rule.id, before, after)
+            come, gone_things = self._books.change(held.rule.id, before, after)
             try:
                 batch = Batch(self._table)
                 for thing in come:
@@ -201,37 +194,18 @@ class Engine:
                 with self._line() as line:
                     self._commit(line, deltas, gone_things, come=batch)
             except BaseException:
-                self._book(held.rule.id, after, before)
+                self._books.change(held.rule.id, after, before)
                 raise
         for clause in before.clauses if before else ():
             self._codes.pop(clause, None)
-        if before and any(not self._exits[exit_] for exit_ in before.exits):
+        if before and any(not self._books.exits[exit_] for exit_ in before.exits):
             self._forget()
         return None
 
-    def _book(self, key: str, before: Held | None, after: Held | None) -> tuple[set[Thing], set[Thing]]:
-        """Have one rule instead of another, in our books; return what the kernel needs more, and no more."""
-        touched = {*(before.things if before else ()), *(after.things if after else ())}
-        had = {thing for thing in touched if self._things[thing]}
-        for each, step in ((before, -1), (after, 1)):
-            if each:
-                for thing in each.things:
-                    self._things[thing] += step
-                self._content ^= int(each.counter[1:], 16)
-                for exit_ in each.exits:
-                    self._exits[exit_] += step
-        self._held.pop(key, None)
-        if after:
-            self._held[key] = after
-        has = {thing for thing in touched if self._things[thing]}
-        for thing in touched - has:
-            del self._things[thing]
-        return has - had, had - has
-
     def _move(self, wanted: dict[str, Lowered]) -> None:
         """Go over to another set; nothing is touched when it is the same one."""
-        before, known = self._held, self._known()
-        if known and wanted.keys() == before.keys() and all(before[k].rule is rule for k, (rule, _) in wanted.items()):
+        known, new = self._known(), not self._books.held
+        if known and self._books.same({key: rule for key, (rule, _) in wanted.items()}):
             return self._forget()
         with self._all_or_anew():
             try:
@@ -239,8 +213,8 @@ class Engine:
                     self._go_over(wanted)
                 else:
                     self._hold({key: self._ready(*each) for key, each in wanted.items()})
-                    self._plans = _plan((each.clauses for each in self._held.values()), self._code_bytes)
-                    if not self._adopt(new=not before):
+                    self._plans = layouts((each.clauses for each in self._books.held.values()), self._code_bytes)
+                    if not self._adopt(new=new):
                         self._rebuild()
             except BaseException:
                 # What is wished is told by the next call; ours is only not to claim what is not so.
@@ -259,7 +233,7 @@ class Engine:
                 if clause.rule not in held:
                     held[clause.rule] = ready = self._ready(*wanted[clause.rule])
                     for thing in ready.things:
-                        if thing not in self._things and thing not in new:
+                        if thing not in self._books.things and thing not in new:
                             new.add(thing)
                             ahead.thing(thing)
                 return self._codes[clause].data
@@ -270,21 +244,24 @@ class Engine:
                     if len(ahead.messages) > LARGE:
                         line.put(ahead.take(), large=True)
 
-            self._plans = _plan((clauses for _, clauses in wanted.values()), code, made)
+            self._plans = layouts((clauses for _, clauses in wanted.values()), code, made)
             for plan in self._plans.values():
                 plan.code = self._code_bytes
             line.put(ahead.take())
-            _, gone = self._hold({key: held[key] for key in wanted})
+            gone = self._hold({key: held[key] for key in wanted})
             deltas = {family: difference(plans[family], self._plans[family]) for family in FAMILIES}
             turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
             self._commit(line, deltas, gone, turned)
+            # Many objects: they go while the kernel works.
+            plans.clear()
+            deltas.clear()
 
     def _code_bytes(self, clause: Clause) -> bytes:
         return self._codes[clause].data
 
     def _forget(self) -> None:
-        self._exits = +self._exits
-        self._router.forget(self._exits)
+        self._books.exits = +self._books.exits
+        self._router.forget(self._books.exits)
 
     def _commit(
         self,
@@ -317,23 +294,14 @@ class Engine:
         for thing in gone:
             clean.drop_thing(thing)
         switch.state(FAMILIES[0], self._note(maps))
-        if maps == self._map and all(self._is_plain(family, delta) for family, delta in deltas.items()):
+        if maps == self._map and all(is_plain(delta, self._plans[family]) for family, delta in deltas.items()):
             prepare.messages += switch.messages + clean.messages
             line.put(prepare.messages)
         else:
-            for batch in (prepare, switch, clean):
-                line.put(batch.messages)
+            line.put(prepare.messages)
+            line.put(switch.messages)
+            line.put_behind(clean.messages)
         self._map = maps
-
-    def _is_plain(self, family: int, delta: Delta) -> bool:
-        """Return whether the change may be one transaction: intervals come or go, and none is led elsewhere.
-
-        Then a packet that meets half of it goes its ordinary way, as it does before the one or after the other.
-        """
-        lost, new = sorted(delta.gone_elements), sorted(delta.elements)
-        return not self._plans[family].fallback and not any(
-            first <= other[1] and other[0] <= last for first, last, _ in lost for other in new
-        )
 
     def _rebuild(self) -> None:
         """Make both tables anew, in one transaction, whatever is there."""
@@ -342,7 +310,7 @@ class Engine:
         batch = Batch(self._table)
         for family in FAMILIES:
             batch.make_table(family)
-        for thing in self._things:
+        for thing in self._books.things:
             batch.thing(thing)
         for family, plan in self._plans.items():
             for name, steps in plan.chains.items():
@@ -356,7 +324,7 @@ class Engine:
         batch.chain(FAMILIES[0], bt.STATE)
         batch.state(FAMILIES[0], self._note(self._map))
         self._send(batch)
-        log.info("%d rules were put into the kernel", len(self._held))
+        log.info("%d rules were put into the kernel", len(self._books.held))
 
     def _send(self, batch: Batch) -> None:
         with self._line() as line:
@@ -369,8 +337,18 @@ class Engine:
         try:
             yield line
         finally:
-            line.end()
-        self._generation, self._digest = line.generation, ""
+            generation = line.end()
+        self._generation, self._digest, self._behind = generation, "", line
+
+    def _finish(self) -> None:
+        """Wait for what is still taken away after the last change, before the kernel is asked anything."""
+        line, self._behind = self._behind, None
+        try:
+            if line:
+                line.finish()
+        except BreakwaterError as problem:
+            log.warning("what no rule needs any more was not taken away, all is put anew: %s", problem)
+            self._generation = None
 
     @contextmanager
     def _all_or_anew(self) -> Iterator[None]:
@@ -385,6 +363,7 @@ class Engine:
 
     def _known(self) -> bool:
         """Return whether the ruleset is as we made it; cheap while nobody else has changed anything."""
+        self._finish()
         if self._generation is None:
             return False
         generation = self._kernel.generation()
@@ -416,8 +395,10 @@ class Engine:
 
     def _note(self, maps: dict[int, str], digest: str = "-") -> str:
         """Return what the ruleset says about itself: what it was made of, which maps it uses, its fingerprint."""
-        roots = repr((self._interfaces, self._router.mask, sorted((e, self._router.mark(e)) for e in +self._exits)))
-        content = self._content ^ int.from_bytes(blake2b(roots.encode(), digest_size=12).digest(), "big")
+        roots = repr(
+            (self._interfaces, self._router.mask, sorted((e, self._router.mark(e)) for e in +self._books.exits))
+        )
+        content = self._books.content ^ int.from_bytes(blake2b(roots.encode(), digest_size=12).digest(), "big")
         return f"{VERSION} {content:024x} {maps[4]} {maps[6]} {digest}"
 
     def _adopt(self, *, new: bool) -> bool:
@@ -435,16 +416,5 @@ class Engine:
         if self._kernel.generation() != generation:
             return False
         self._map, self._generation, self._digest = maps, generation, words[4]
-        log.info("the %d rules were in force already", len(self._held))
+        log.info("the %d rules were in force already", len(self._books.held))
         return True
-
-
-def _plan(
-    found: Iterable[Iterable[Clause]],
-    code: Callable[[Clause], bytes],
-    made: Callable[[int, str, tuple[Step, ...]], None] | None = None,
-) -> dict[int, Plan]:
-    clauses: dict[int, list[Clause]] = {family: [] for family in FAMILIES}
-    for clause in chain.from_iterable(found):
-        clauses[clause.family].append(clause)
-    return {family: Plan(each, code, partial(made, family) if made else None) for family, each in clauses.items()}

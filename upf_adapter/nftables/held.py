@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 
 import msgspec
 
@@ -31,6 +33,51 @@ class Held(msgspec.Struct, frozen=True, eq=False):
 
     def of(self, family: int) -> list[Clause]:
         return [clause for clause in self.clauses if clause.family == family]
+
+
+class Books:
+    """The rules in force, and what they need."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Held] = {}
+        #: How many rules need each.
+        self.exits: Counter[Exit] = Counter()
+        self.things: Counter[Thing] = Counter()
+        #: Tells one set of rules from another.
+        self.content = 0
+
+    def same(self, rules: Mapping[str, TrafficRule]) -> bool:
+        """Return whether it is these very objects that are held."""
+        return rules.keys() == self.held.keys() and all(self.held[key].rule is rule for key, rule in rules.items())
+
+    def hold(self, held: dict[str, Held]) -> set[Thing]:
+        """Have this set instead of the one before; return what is needed no more."""
+        self.held = held
+        before, self.things = self.things, Counter(chain.from_iterable(each.things for each in held.values()))
+        self.exits = Counter(chain.from_iterable(each.exits for each in held.values()))
+        self.content = 0
+        for each in held.values():
+            self.content ^= int(each.counter[1:], 16)
+        return before.keys() - self.things.keys()
+
+    def change(self, key: str, before: Held | None, after: Held | None) -> tuple[set[Thing], set[Thing]]:
+        """Have one rule instead of another; return what is needed more, and what no more."""
+        touched = {*(before.things if before else ()), *(after.things if after else ())}
+        had = {thing for thing in touched if self.things[thing]}
+        for each, step in ((before, -1), (after, 1)):
+            if each:
+                for thing in each.things:
+                    self.things[thing] += step
+                self.content ^= int(each.counter[1:], 16)
+                for exit_ in each.exits:
+                    self.exits[exit_] += step
+        self.held.pop(key, None)
+        if after:
+            self.held[key] = after
+        has = {thing for thing in touched if self.things[thing]}
+        for thing in touched - has:
+            del self.things[thing]
+        return has - had, had - has
 
 
 @contextmanager

@@ -16,12 +16,11 @@ class Line:
     """
 
     def __init__(self, kernel: nl.Kernel, generation: int) -> None:
-        self._kernel = kernel
-        self._waiting: SimpleQueue[Sequence[bytes] | None] = SimpleQueue()
+        self._kernel, self._generation = kernel, generation
+        self._waiting: SimpleQueue[Sequence[bytes] | threading.Event | None] = SimpleQueue()
+        self._behind: list[Sequence[bytes]] = []
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
-        #: Of the ruleset once all is done that was put.
-        self.generation = generation
 
     def put(self, messages: Sequence[bytes], *, large: bool = False) -> None:
         """Have it done, after everything that was put before; what goes wrong in the thread is raised by `end`."""
@@ -35,23 +34,52 @@ class Line:
         else:
             self._waiting.put(messages)
 
-    def end(self) -> None:
-        """Wait for all of it; raises what went wrong, and then nothing behind that was done."""
+    def put_behind(self, messages: Sequence[bytes]) -> None:
+        """Have it done in the end; with a thread, nobody waits for it before `finish`."""
+        if self._thread is None:
+            self.put(messages)
+        elif messages:
+            self._behind.append(messages)
+
+    def end(self) -> int:
+        """Wait for all but what was put behind, and return the generation of the ruleset when that is done as well.
+
+        Raises what went wrong, and then nothing after that was done.
+        """
         if self._thread is not None:
-            self._waiting.put(None)
+            reached = threading.Event()
+            self._waiting.put(reached)
+            reached.wait()
+        generation = self._generation
+        for messages in self._behind:
+            self._waiting.put(messages)
+            generation = _next(generation)
+        self._waiting.put(None)
+        if self._problem is not None:
+            raise self._problem
+        return generation
+
+    def finish(self) -> None:
+        """Wait for what was put behind; raises what went wrong."""
+        if self._thread is not None:
             self._thread.join()
-            self._thread = None
         if self._problem is not None:
             raise self._problem
 
     def _work(self) -> None:
-        while (messages := self._waiting.get()) is not None:
-            if self._problem is None:
+        while (what := self._waiting.get()) is not None:
+            if isinstance(what, threading.Event):
+                what.set()
+            elif self._problem is None:
                 try:
-                    self._do(messages)
+                    self._do(what)
                 except Exception as problem:
                     self._problem = problem
 
     def _do(self, messages: Sequence[bytes]) -> None:
-        self._kernel.commit(messages, self.generation)
-        self.generation = self.generation % 0xFFFFFFFF + 1
+        self._kernel.commit(messages, self._generation)
+        self._generation = _next(self._generation)
+
+
+def _next(generation: int) -> int:
+    return generation % 0xFFFFFFFF + 1

@@ -12,8 +12,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from operator import itemgetter
 
 import msgspec
@@ -229,6 +230,29 @@ class Plan:
 def is_small(*clauses: Clause) -> bool:
     """Return whether these clauses can come and go by `Plan.change`; otherwise it is a matter for a new plan."""
     return all(clause.dst for clause in clauses) and sum(len(clause.dst) for clause in clauses) <= MANY
+
+
+def is_plain(delta: Delta, plan: Plan) -> bool:
+    """Return whether the change to this plan may be one transaction: intervals come or go, and none is led elsewhere.
+
+    Then a packet that meets half of it goes its ordinary way, as it does before the one or after the other.
+    """
+    lost, new = sorted(delta.gone_elements), sorted(delta.elements)
+    return not plan.fallback and not any(
+        first <= other[1] and other[0] <= last for first, last, _ in lost for other in new
+    )
+
+
+def layouts(
+    found: Iterable[Iterable[Clause]],
+    code: Callable[[Clause], bytes],
+    made: Callable[[int, str, tuple[Step, ...]], None] | None = None,
+) -> dict[int, Plan]:
+    """Return a plan for each address family."""
+    clauses: dict[int, list[Clause]] = {4: [], 6: []}
+    for clause in chain.from_iterable(found):
+        clauses[clause.family].append(clause)
+    return {family: Plan(each, code, partial(made, family) if made else None) for family, each in clauses.items()}
 
 
 def difference(old: Plan, new: Plan) -> Delta:
