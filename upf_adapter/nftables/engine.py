@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import chain
+from operator import attrgetter
 
 from core.errors import BreakwaterError
 from upf_adapter.contract import Capabilities, Counters, Outcome, Refused, TrafficRule
@@ -35,8 +36,8 @@ Lowered = tuple[TrafficRule, tuple[Clause, ...]]
 MAPS = ("where_a", "where_b")
 #: A change of more elements than this, and than this part of the map, is put into the other one.
 FEW, PART = 100, 0.1
-#: From so many messages on, the kernel works on them while the next are made.
-LARGE = 6000
+#: From so many messages on, an idle kernel works on them while the next are made.
+LARGE = 2000
 #: First word of the note that the ruleset holds about itself.
 VERSION = "breakwater-2"
 
@@ -102,11 +103,12 @@ class Engine:
     def _replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         lowered: dict[str, Lowered] = {}
         problems: dict[str, BreakwaterError] = {}
-        for rule in sorted(wanted, key=lambda rule: rule.order):
+        for rule in sorted(wanted, key=attrgetter("priority", "id")):
             held = self._books.held.get(rule.id)
             try:
                 self._bounded(len(lowered))
-                same = held is not None and held.rule == rule
+                # The filters first, which tell most of them apart.
+                same = held is not None and held.rule.filters == rule.filters and held.rule == rule
                 clauses = held.clauses if held and same else self._examples.lower(rule)
                 lowered[rule.id] = (held.rule if held and same else rule, clauses)
             except BreakwaterError as problem:
@@ -241,7 +243,7 @@ class Engine:
             def made(family: int, name: str, steps: tuple[Step, ...]) -> None:
                 if name not in plans[family].chains:
                     ahead.chain(family, name, steps, self._codes)
-                    if len(ahead.messages) > LARGE:
+                    if len(ahead.messages) > LARGE and line.idle:
                         line.put(ahead.take(), large=True)
 
             self._plans = layouts((clauses for _, clauses in wanted.values()), code, made)

@@ -21,6 +21,12 @@ class Line:
         self._behind: list[Sequence[bytes]] = []
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
+        self._open = 0
+
+    @property
+    def idle(self) -> bool:
+        """Return whether the kernel waits for more."""
+        return not self._open
 
     def put(self, messages: Sequence[bytes], *, large: bool = False) -> None:
         """Have it done, after everything that was put before; what goes wrong in the thread is raised by `end`."""
@@ -32,6 +38,7 @@ class Line:
         if self._thread is None:
             self._do(messages)
         else:
+            self._open += 1
             self._waiting.put(messages)
 
     def put_behind(self, messages: Sequence[bytes]) -> None:
@@ -75,6 +82,8 @@ class Line:
                     self._do(what)
                 except Exception as problem:
                     self._problem = problem
+                # Only a hint: an addition that is lost between two threads makes parts smaller or larger, never wrong.
+                self._open -= 1
 
     def _do(self, messages: Sequence[bytes]) -> None:
         self._kernel.commit(messages, self._generation)

@@ -245,6 +245,44 @@ def test_no_packet_goes_astray_while_rules_are_replaced_under_load(lab: Lab, upf
     assert lab.seen("internet", server) == 0
 
 
+def test_a_large_set_comes_whole_and_nothing_of_the_one_before_stays(lab: Lab, helper: Helper, upf: UpfAdapter) -> None:
+    def generation(n: int) -> list[TrafficRule]:
+        """Return so many rules that the kernel works on the first while the last are still compiled."""
+        return [
+            rule(
+                f"a/{at}",
+                "FORWARD_DECAPSULATED",
+                to_app(),
+                dstAddress=[f"203.0.{at // 200}.{at % 200}"],
+                dstPort=[f"{n}-5000"],
+            )
+            for at in range(100, 23_000, 7)
+        ]
+
+    def count(what: str) -> int:
+        return lab.run("edge", "nft", "list", "table", "ip", "breakwater").count(what)
+
+    for n in (1, 2, 3):
+        assert not upf.replace(generation(n)).problems
+        assert upf.intact()
+        assert len(upf.counters()) == len(generation(n)) == count("\tcounter r")
+        # One for each rule, the one that all of them end in, ours, and the note.
+        assert count("\tchain ") == len(generation(n)) + 3
+        assert count("\tmap ") == 1
+        assert lab.ask(SERVER) == ["app"]
+    upf.replace(generation(4))
+    # At once behind it, while the old rules are still being taken away.
+    upf.put(rule("a/100", "DROP", dstAddress=[SERVER], priority=1))
+    assert lab.ask(SERVER) == []
+    assert upf.intact()
+    upf.replace(generation(5))
+    lab.run("edge", "nft", "add chain ip breakwater foreign")
+    upf.replace(generation(6))
+    assert upf.intact()
+    assert count("foreign") == 0
+    assert lab.ask(SERVER) == ["app"]
+
+
 class NftablesHarness(Harness):
     """The kernel is asked for the counters it has; what a rule's counter is called tells which rule it is."""
 
