@@ -169,6 +169,7 @@ class Stack:
             "MEP_VAR": str(folder),
             # Workloads are marked with the node's id: several installations may share one Docker.
             "MEP_NODE_NAME": str(node.pk),
+            "MEP_CONSOLE_NAME": node.name,
             "MEP_ENGINE": engine,
             "MEP_ENGINE_SOCKET": self.socket,
             "MEP_HALT_ON_EXIT": "1",
