@@ -195,6 +195,7 @@ DNS_SECRET_FILE: str = env("DNS_SECRET_FILE", "", help="file with that key, in p
 # --- the local console ---
 CONSOLE_BIND: str = env("CONSOLE_BIND", "127.0.0.1", help="address that the console listens on")
 CONSOLE_PORT: int = env("CONSOLE_PORT", 8444, cast=int, help="TCP port of the console (HTTPS); 0: no console")
+CONSOLE_NAME: str = env("CONSOLE_NAME", "", help="what the console calls this node; empty: MEP_NODE_NAME")
 CONSOLE_SESSION: int = env("CONSOLE_SESSION", 8 * 3600, cast=int, help="seconds after which one has to sign in again")
 
 # --- operations (long work as rows, here without a broker) ---

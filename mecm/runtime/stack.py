@@ -169,6 +169,7 @@ class Stack:
             "MEP_VAR": str(folder),
             # Workloads are marked with the node's id: several installations may share one Docker.
             "MEP_NODE_NAME": str(node.pk),
+            "MEP_CONSOLE_NAME": node.name,
             "MEP_ENGINE": engine,
             "MEP_ENGINE_SOCKET": self.socket,
             "MEP_HALT_ON_EXIT": "1",
@@ -205,6 +206,7 @@ class Stack:
                 "worker": lambda: self._worker_takes_work,
                 "node": self._node_is_online,
                 "Mp1": self._mp1_answers,
+                "console": self._console_answers,
             }
             missing = [name for name, works in looks.items() if not works()]
             time.sleep(0.2)
@@ -238,13 +240,10 @@ class Stack:
             connection.close()
 
     def _mp1_answers(self) -> bool:
-        if self.node is None:
-            return True
-        try:
-            socket.create_connection(("127.0.0.1", settings.UP.edge_ports["MEP_MP1_PORT"]), timeout=3).close()
-        except OSError:
-            return False
-        return True
+        return self.node is None or _listens(settings.UP.edge_ports["MEP_MP1_PORT"])
+
+    def _console_answers(self) -> bool:
+        return not self._console() or _listens(settings.UP.edge_ports["MEP_CONSOLE_PORT"])
 
     def _node_is_online(self) -> bool:
         if self.node is None:
@@ -268,6 +267,15 @@ class Stack:
         shutil.rmtree(self.scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.supervisor.run_dir.rmdir()
+
+
+def _listens(port: int) -> bool:
+    """Tell whether somebody takes connections on a port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=3).close()
+    except OSError:
+        return False
+    return True
 
 
 def _belongs(identity: Path, node: Node) -> bool:

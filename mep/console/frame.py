@@ -46,7 +46,7 @@ def _around() -> dict[str, Any]:
     return {
         "unseen_alarms": unseen_alarms(),
         "link_now": link_in_words(store.link(), time.time()),
-        "node_name": getattr(settings, "NODE_NAME", ""),
+        "node_name": settings.CONSOLE_NAME or settings.NODE_NAME,  # type: ignore[misc]  # the agent declares it at run time
     }
 
 

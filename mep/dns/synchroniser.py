@@ -18,7 +18,8 @@ from mep.dns.feed import Feed
 from mep.dns.journal import Journal
 from mep.dns.plan import Plan, owned, plan
 from mep.dns.records import Wanted
-from mep.mp1.states import Enforcement
+from mep.mp1 import alarms
+from mep.mp1.states import Enforcement, Severity
 
 log = logging.getLogger(__name__)
 BATCH = 500
@@ -26,6 +27,8 @@ BATCH = 500
 BEAT, PROBE, COMPARE = 0.05, 5.0, 600.0
 #: Seconds before a server that is away is tried again: doubled each time. Told on the rules at the third failure.
 FIRST, LONGEST, PATIENCE = 0.5, 30.0, 3
+#: The kind of alarm that stands while the name server cannot be reached.
+AWAY = "name-server-away"
 
 
 class Synchroniser:
@@ -94,6 +97,8 @@ class Synchroniser:
         if self._failures:
             log.info("%s is back", self.backend.server)
         self._failures, self._dirty, self._probe_at = 0, False, now + PROBE
+        # Also the alarm of a process before this one: it has no other end.
+        alarms.clear(AWAY, self._subject)
         self._report()
 
     def _take(self) -> None:
@@ -172,8 +177,15 @@ class Synchroniser:
         # A part may have arrived, and what comes back may have forgotten everything.
         self._present = None
         log.warning("%s; tried again in %.1f s", problem.detail, self._again_at - now)
+        if self._failures == PATIENCE:
+            text = f"The name server is away: {problem.detail}. Its present answers stay, changes wait"
+            alarms.raise_alarm(AWAY, self._subject, Severity.MAJOR, text)
         if self._failures >= PATIENCE:
             self._report(f"{problem.detail}; tried again until it works")
+
+    @property
+    def _subject(self) -> str:
+        return f"dns={self.backend.server}"
 
     def _report(self, away: str = "") -> None:
         verdicts: dict[int, reports.Verdict] = {}

@@ -18,8 +18,8 @@ from django.db import transaction
 
 import upf_adapter
 from core.errors import Invalid, Missing
-from mep.mp1 import catalogue, rules, subscriptions, wire
-from mep.mp1.models import Alarm, App, Counter, DnsRule, Service, Subscription, TrafficRule
+from mep.mp1 import alarms, catalogue, rules, subscriptions, wire
+from mep.mp1.models import App, Counter, DnsRule, Service, Subscription, TrafficRule
 from mep.mp1.secrets import vault
 from mep.mp1.states import (
     Action,
@@ -231,17 +231,7 @@ def snapshot() -> dict[str, Any]:
             }
             for rule in TrafficRule.objects.all()
         ],
-        "alarms": [
-            {
-                "kind": each.kind,
-                "subject": each.subject,
-                "severity": each.severity,
-                "text": each.text,
-                "count": each.count,
-                "raisedAt": each.raised_at,
-            }
-            for each in Alarm.objects.filter(cleared_at=None)[:ALARMS]
-        ],
+        "alarms": alarms.standing()[:ALARMS],
         "user_plane": {"adapter": settings.UPF, "simulated": upf_adapter.registry.get(settings.UPF).simulated},
     }
 

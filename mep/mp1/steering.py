@@ -24,9 +24,10 @@ from django.db import connection, transaction
 
 import upf_adapter
 from core.errors import BreakwaterError, Invalid
+from mep.mp1 import alarms
 from mep.mp1.models import Counter
 from mep.mp1.models import TrafficRule as Row
-from mep.mp1.states import Enforcement, RuleState
+from mep.mp1.states import Enforcement, RuleState, Severity
 from mep.upf import services as notifications
 from upf_adapter.contract import Counters, Outcome, TrafficRule, UpfAdapter
 
@@ -37,6 +38,8 @@ COUNT_EVERY = 5.0
 FEW = 20
 #: Rows in one statement.
 CHUNK = 500
+#: The kind of alarm that stands while the user plane cannot be reached.
+AWAY = "user-plane-away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class _Memory:
     #: Rules that wait for something, with the reason.
     waiting: dict[str, str] = field(default_factory=dict)
     away: str = ""
+    #: Whether an alarm stands; None: not known.
+    alarmed: bool | None = None
     counted_at: float = 0.0
     counted: dict[str, Counters] = field(default_factory=dict)
 
@@ -93,6 +98,10 @@ def reconcile(adapter: UpfAdapter, now: float | None = None) -> Outcome | None:
     if memory.away:
         log.info("the user plane %s is back", adapter.name)
         memory.away = ""
+    if memory.alarmed is not False:
+        # After a start nobody here knows whether an alarm of the process before still stands.
+        alarms.clear(AWAY, f"user-plane={adapter.name}")
+        memory.alarmed = False
     if outcome is not None or changed:
         _report(memory)
     _count(adapter, memory, time.time() if now is None else now)
@@ -226,6 +235,9 @@ def _fail(adapter: UpfAdapter, memory: _Memory, problem: BreakwaterError) -> Non
     if memory.away != problem.detail:
         log.warning("the user plane %s cannot be brought up to date: %s", adapter.name, problem.detail)
         memory.away = problem.detail
+        text = f"The user plane {adapter.name} is away: {problem.detail}. What is in force stays so, new rules wait"
+        alarms.raise_alarm(AWAY, f"user-plane={adapter.name}", Severity.MAJOR, text)
+        memory.alarmed = True
     # It may have got part of what was asked.
     memory.put = None
     for key, row in memory.rows.items():

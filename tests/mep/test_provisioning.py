@@ -10,8 +10,9 @@ import pytest
 from django.test import Client
 
 from core.errors import Invalid
-from mep.mp1 import services
+from mep.mp1 import alarms, services
 from mep.mp1.models import App, DnsRule, Notice, Service, Subscription, TrafficRule
+from mep.mp1.states import Severity
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1
 from tests.mep.test_service_mgmt import problem
 
@@ -83,6 +84,7 @@ def test_discarding_leaves_nothing_and_may_come_twice(app: Mp1) -> None:
     services.begin_termination("app-1")
     assert services.termination_over("app-1")
     assert services.snapshot() == {
+        "alarms": [],
         "user_plane": {"adapter": "memory", "simulated": True},
         "apps": [],
         "services": [],
@@ -103,9 +105,20 @@ def test_the_snapshot_tells_everything_but_secrets(app: Mp1) -> None:
         ("hello", "app-1", "ACTIVE"), ("second", "app-1", "ACTIVE"),
     ]  # fmt: skip
     assert told["subscriptions"][0]["waiting"] == 1
-    assert told["dns_rules"] == [{**DNS_RULE, "state": "ACTIVE", "appInstanceId": "app-1"}]
+    enforced = {"scope": "", "enforcement": "pending", "reason": ""}
+    assert told["dns_rules"] == [{**DNS_RULE, "state": "ACTIVE", "appInstanceId": "app-1", **enforced}]
     assert told["traffic_rules"][0]["enforcement"] == "pending"
     assert not {"client_id", "clientId", "secret"} & set(told["apps"][0])
+
+
+def test_the_snapshot_tells_the_alarms_that_stand(app: Mp1) -> None:
+    alarms.raise_alarm("given-up", "subscription=1", Severity.MAJOR, "nobody listens")
+    alarms.raise_alarm("given-up", "subscription=2", Severity.MAJOR, "nobody listens")
+    alarms.clear("given-up", "subscription=1")
+    (told,) = services.snapshot()["alarms"]
+    assert (told["subject"], told["severity"], told["text"], told["count"]) == (
+        "subscription=2", "major", "nobody listens", 1,
+    )  # fmt: skip
 
 
 def test_the_version_of_the_snapshot_moves_with_its_content(app: Mp1) -> None:

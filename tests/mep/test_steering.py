@@ -129,11 +129,14 @@ def test_a_user_plane_that_is_away_gets_the_rules_when_it_is_back(app: Mp1) -> N
     reconcile(upf)
     reconcile(upf)
     assert told() == ("pending", "the user plane is away")
+    (alarm,) = services.snapshot()["alarms"]
+    assert (alarm["kind"], alarm["subject"], alarm["count"]) == ("user-plane-away", "user-plane=moody", 1)
     upf.away = False
     before = services.snapshot_version()
     reconcile(upf)
     assert told() == ("in-force", "")
     assert services.snapshot_version() != before
+    assert not services.snapshot()["alarms"]
     assert reconcile(upf) is None
 
 

@@ -19,7 +19,7 @@ from mep.dns.backends.memory import MemoryDns
 from mep.dns.models import Published
 from mep.dns.plan import owned, plan
 from mep.dns.synchroniser import COMPARE, PROBE, Synchroniser
-from mep.mp1 import services
+from mep.mp1 import alarms, services
 from mep.mp1.models import DnsRule
 from tests.mep.conftest import DNS_RULE, Mp1
 
@@ -139,10 +139,13 @@ def test_an_outage_is_retried_then_told_and_cleared_when_it_is_over(
     assert bench.told() == ("pending", "")
     bench.step(1.1)
     assert bench.told() == ("pending", "The simulated name server is away; tried again until it works")
+    (alarm,) = alarms.standing()
+    assert alarm["kind"] == "name-server-away"
     bench.server.away = False
     bench.server.records.clear()
     bench.step(2.1)
     assert bench.told() == ("in-force", "")
+    assert not alarms.standing()
     assert set(bench.server.records.values()) == {a_set("hello.example", "10.1.2.9"), a_set("other.example")}
 
 
