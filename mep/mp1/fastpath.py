@@ -104,20 +104,22 @@ class FastPath:
         self._pulse.close()
 
     def _answer(self, scope: Mapping[str, Any], prefix: str) -> Quick | None:
-        host = authorization = if_none_match = b""
+        host = authorization = if_none_match = None
         for name, value in scope["headers"]:
+            # What comes twice is joined by the ordinary way, an empty one too.
             if name == b"authorization":
-                if authorization:
+                if authorization is not None:
                     return None
                 authorization = value
             elif name == b"host":
-                if host:
+                if host is not None:
                     return None
                 host = value
             elif name == b"if-none-match":
-                if if_none_match:
+                if if_none_match is not None:
                     return None
                 if_none_match = value
+        host, authorization = host or b"", authorization or b""
         query: bytes = scope["query_string"]
         if len(query) + len(scope["path"]) > http.LONGEST_TARGET:
             return None

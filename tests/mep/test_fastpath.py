@@ -129,6 +129,19 @@ def test_every_answer_is_the_ordinary_views(whole: Whole, asked: dict[str, Any],
     assert quick.status < 500
 
 
+@pytest.mark.parametrize("name", [b"host", b"authorization", b"if-none-match"])
+def test_a_header_that_comes_twice_is_left_to_the_view_even_when_the_first_is_empty(
+    whole: Whole, asked: dict[str, Any], name: bytes
+) -> None:
+    good = [(b"host", b"mep"), (b"authorization", f"Bearer {asked['tokens']['good']}".encode())]
+    twice = scope(
+        SERVICES, [(name, b""), *(pair for pair in good if pair[0] != name), (name, dict(good).get(name, b"*"))]
+    )
+    assert whole._with.fast.answer(twice) is None
+    quick, view = whole.both(twice)
+    assert quick == view
+
+
 def test_good_questions_take_the_fast_path(whole: Whole, asked: dict[str, Any]) -> None:
     """Or the contract above would hold for want of one."""
     bound = asked["tokens"]["held"]
