@@ -13,10 +13,12 @@ from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables.held import Thing
 from upf_adapter.nftables.lowering import Clause
-from upf_adapter.nftables.plan import Element, Jump, Step
+from upf_adapter.nftables.plan import Element, Jump, Step, is_single
 
 #: The chain that every packet comes through, and the one that only remembers what was put (see `Batch.state`).
 BASE, STATE = "steer", "state"
+#: What the maps of single addresses and of wider intervals are called, before their turn.
+ONE, WIDE = "one_", "where_"
 #: NF_INET_PRE_ROUTING and NF_IP_PRI_MANGLE: after connection tracking has seen the packet, before it is routed.
 _HOOK, _PRIORITY = 0, -150
 _CONSTANT, _INTERVAL, _MAP = 2, 4, 8
@@ -115,12 +117,15 @@ class Batch:
         else:
             self.drop_set(family, what.name)
 
-    def ways(self, family: int, interfaces: Iterable[str], map_: str, fallback: str) -> None:
+    def ways(self, family: int, interfaces: Iterable[str], turn: str, fallback: str) -> None:
         """Fill the chain that every packet comes through."""
         self.rule(family, BASE, ex.interfaces_code(interfaces))
         if family == 6:
             self.rule(family, BASE, ex.neighbours_code())
-        self.rule(family, BASE, ex.map_code(family, map_))
+        # Also when there are no wider intervals: a chain that is changed while addresses move between the maps could lead a
+        # packet past both.
+        for name in (ONE, WIDE):
+            self.rule(family, BASE, ex.map_code(family, name + turn))
         if fallback:
             self.rule(family, BASE, ex.code(ex.verdict_code(ex.GOTO, fallback)))
 
@@ -145,33 +150,48 @@ class Batch:
         self._add(nl.NEWSET, family, name + described + order, nl.CREATE)
         self._add(nl.NEWSETELEM, family, name + nl.nest(3, *ex.choice_elements(choice)), nl.CREATE)
 
-    def map(self, family: int, name: str) -> None:
-        """Have an empty map from addresses to chains."""
+    def maps(self, family: int, turn: str, room: int) -> None:
+        """Have two empty maps from addresses to chains, with room for so many single addresses."""
+        # Told how many, the kernel takes a hash that is never made larger: quicker, and always read in the same order.
+        self._map(family, ONE + turn, 0, nl.nest(9, nl.number(1, room)))
+        self._map(family, WIDE + turn, _INTERVAL)
+
+    def drop_maps(self, family: int, turn: str) -> None:
+        """Have both no more."""
+        for name in (ONE, WIDE):
+            self.drop_set(family, name + turn)
+
+    def _map(self, family: int, name: str, flags: int, described: bytes = b"") -> None:
         kind, size = ex.TYPES[f"ipv{family}"]
         self._ids += 1
         self._add(
             nl.NEWSET,
             family,
             nl.text(2, name)
-            + nl.number(3, _INTERVAL | _MAP)
+            + nl.number(3, flags | _MAP)
             + nl.number(4, kind)
             + nl.number(5, size)
             + nl.number(6, _VERDICTS)
+            + described
             + nl.number(10, self._ids)
             + nl.attr(13, _BIG_ENDIAN),
             nl.CREATE,
         )
 
     def drop_set(self, family: int, name: str) -> None:
-        """Have the set or map no more."""
+        """Have the set no more."""
         self._add(nl.DELSET, family, nl.text(2, name))
 
-    def elements(self, family: int, name: str, found: Iterable[Element], *, drop: bool = False) -> None:
-        """Put intervals into a map, or take them out."""
+    def elements(self, family: int, turn: str, found: Iterable[Element], *, drop: bool = False) -> None:
+        """Put intervals into the map where they belong, or take them out."""
         kind, flags = (nl.DELSETELEM, 0) if drop else (nl.NEWSETELEM, nl.CREATE)
-        all_ = [ex.interval(first, last, family, chain) for first, last, chain in sorted(found)]
-        for at in range(0, len(all_), _CHUNK):
-            self._add(kind, family, nl.text(2, name) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
+        places: dict[str, list[bytes]] = {ONE: [], WIDE: []}
+        for each in sorted(found):
+            first, last, chain = each
+            places[ONE if is_single(each) else WIDE].append(ex.interval(first, last, family, chain))
+        for name, all_ in places.items():
+            for at in range(0, len(all_), _CHUNK):
+                self._add(kind, family, nl.text(2, name + turn) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
 
     def _named(self, kind: int, family: int, attribute: int, name: str, rest: bytes = b"", flags: int = 0) -> None:
         """Add a message about one name; what stands around the name is made once for names of one length."""

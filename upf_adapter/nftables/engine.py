@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -26,20 +27,22 @@ from upf_adapter.nftables.examples import Examples
 from upf_adapter.nftables.held import Books, Held, Thing, without_collection
 from upf_adapter.nftables.line import Line
 from upf_adapter.nftables.lowering import MOST_RULES, Clause
-from upf_adapter.nftables.plan import Delta, Step, difference, is_plain, is_small, layouts
+from upf_adapter.nftables.plan import Delta, Plan, Step, difference, is_plain, is_small, layouts, moving
 from upf_adapter.nftables.routes import Router, hints
 
 log = logging.getLogger(__name__)
 FAMILIES = (4, 6)
 Lowered = tuple[TrafficRule, tuple[Clause, ...]]
-#: The maps take turns: a large change is put into the one that is not looked at.
-MAPS = ("where_a", "where_b")
-#: A change of more elements than this, and than this part of the map, is put into the other one.
+#: The maps take turns: a large change is put into those that are not looked at. A turn is a letter and the room for single
+#: addresses, as a power of two that is not below this.
+FIRST, LEAST = "a10", 10
+_TURN = re.compile("[ab][0-9]{2}")
+#: A change of more elements than this, and than this part of the maps, is put into the other ones.
 FEW, PART = 100, 0.1
 #: From so many messages on, an idle kernel works on them while the next are made.
 LARGE = 2000
 #: First word of the note that the ruleset holds about itself.
-VERSION = "breakwater-2"
+VERSION = "breakwater-3"
 
 
 class Engine:
@@ -55,7 +58,7 @@ class Engine:
         self._books = Books()
         self._codes: dict[Clause, ex.Code] = {}
         self._plans = layouts((), self._code_bytes)
-        self._map = dict.fromkeys(FAMILIES, MAPS[0])
+        self._map = dict.fromkeys(FAMILIES, FIRST)
         #: The generation of the ruleset that is as we made it; None while that is not known.
         self._generation: int | None = None
         #: The fingerprint of what the kernel holds, once it was taken.
@@ -280,13 +283,16 @@ class Engine:
         maps = dict(self._map)
         for family, delta in deltas.items():
             plan = self._plans[family]
-            if len(delta.elements) + len(delta.gone_elements) > max(FEW, PART * len(plan.intervals)):
-                maps[family] = MAPS[1 - MAPS.index(maps[family])]
-                prepare.map(family, maps[family])
+            size = len(delta.elements) + len(delta.gone_elements)
+            if size > max(FEW, PART * len(plan.intervals)) or size + len(plan.intervals) > _room(maps[family]):
+                maps[family] = _turn("b" if maps[family][0] == "a" else "a", plan)
+                prepare.maps(family, maps[family], _room(maps[family]))
                 prepare.elements(family, maps[family], plan.elements())
-                clean.drop_set(family, self._map[family])
+                clean.drop_maps(family, self._map[family])
             else:
-                switch.elements(family, maps[family], delta.gone_elements, drop=True)
+                kept = moving(delta)
+                prepare.elements(family, maps[family], kept)
+                switch.elements(family, maps[family], delta.gone_elements | kept, drop=True)
                 switch.elements(family, maps[family], delta.elements)
             if maps[family] != self._map[family] or family in turned:
                 switch.flush(family, bt.BASE)
@@ -308,7 +314,7 @@ class Engine:
     def _rebuild(self) -> None:
         """Make both tables anew, in one transaction, whatever is there."""
         self._generation = self._kernel.generation()
-        self._map = dict.fromkeys(FAMILIES, MAPS[0])
+        self._map = {family: _turn("a", plan) for family, plan in self._plans.items()}
         batch = Batch(self._table)
         for family in FAMILIES:
             batch.make_table(family)
@@ -317,12 +323,13 @@ class Engine:
         for family, plan in self._plans.items():
             for name, steps in plan.chains.items():
                 batch.chain(family, name, steps, self._codes)
-            batch.map(family, MAPS[0])
-            batch.elements(family, MAPS[0], plan.elements())
+            turn = self._map[family]
+            batch.maps(family, turn, _room(turn))
+            batch.elements(family, turn, plan.elements())
             batch.base(family)
             for need in ex.interfaces_code(self._interfaces).needs:
                 batch.thing((family, need))
-            batch.ways(family, self._interfaces, MAPS[0], plan.fallback)
+            batch.ways(family, self._interfaces, turn, plan.fallback)
         batch.chain(FAMILIES[0], bt.STATE)
         batch.state(FAMILIES[0], self._note(self._map))
         self._send(batch)
@@ -410,7 +417,7 @@ class Engine:
         generation = self._kernel.generation()
         said = readback.note(self._kernel, self._table)
         words = said.split(" ")
-        if len(words) != 5 or not {words[2], words[3]} <= set(MAPS):
+        if len(words) != 5 or not (_TURN.fullmatch(words[2]) and _TURN.fullmatch(words[3])):
             return False
         maps = dict(zip(FAMILIES, words[2:4], strict=True))
         if said != self._note(maps, words[4]) or readback.fingerprint(self._kernel, self._table, maps) != words[4]:
@@ -420,3 +427,12 @@ class Engine:
         self._map, self._generation, self._digest = maps, generation, words[4]
         log.info("the %d rules were in force already", len(self._books.held))
         return True
+
+
+def _turn(letter: str, plan: Plan) -> str:
+    """Return the turn of new maps for a plan, with room to grow."""
+    return f"{letter}{max(LEAST, (2 * len(plan.intervals)).bit_length()):02}"
+
+
+def _room(turn: str) -> int:
+    return 1 << int(turn[1:])

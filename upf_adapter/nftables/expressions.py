@@ -235,10 +235,10 @@ def element_bytes(key: bytes, data: bytes = b"", *, end: bool = False) -> bytes:
 
 
 def interval(first: int, last: int, family: int, chain: str) -> bytes:
-    """Return the elements of one interval of addresses, which leads to a chain."""
+    """Return the elements of one interval of addresses, which leads to a chain; a single address is one element."""
     size, head, middle, close, tail = _interval(family, len(chain))
     found = b"".join((head, first.to_bytes(size, "big"), middle, chain.encode(), close))
-    return found + (last + 1).to_bytes(size, "big").join(tail) if last < SPACE[family] else found
+    return found + (last + 1).to_bytes(size, "big").join(tail) if first < last < SPACE[family] else found
 
 
 @lru_cache

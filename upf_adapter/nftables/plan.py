@@ -1,9 +1,10 @@
 """The two-level layout: which chain of the kernel decides about which destination addresses. Pure.
 
 Destination space is cut into elementary intervals; a map leads each to a chain with the clauses about it, in priority
-order. Clauses without a destination are not copied into these chains but kept in shared segments, reached by a jump.
-A chain is named by its content, so equal chains are one, and a chain never changes: only what leads to it does. A
-packet therefore costs one look into the map and the few clauses of one chain, however many rules there are.
+order. Intervals of one address have a map of their own, a hash, which is looked into first. Clauses without a destination
+are not copied into these chains but kept in shared segments, reached by a jump. A chain is named by its content, so equal
+chains are one, and a chain never changes: only what leads to it does. A packet therefore costs a look into each map and
+the few clauses of one chain, however many rules there are.
 """
 
 from __future__ import annotations
@@ -241,6 +242,26 @@ def is_plain(delta: Delta, plan: Plan) -> bool:
     return not plan.fallback and not any(
         first <= other[1] and other[0] <= last for first, last, _ in lost for other in new
     )
+
+
+def moving(delta: Delta) -> set[Element]:
+    """Return the single addresses that come out of a wider interval, with the chain that decided about them so far.
+
+    A packet may have missed them among the single addresses before a switch and look for the interval after it. Put
+    among the single addresses beforehand, they are never missed.
+    """
+    wide = sorted(each for each in delta.gone_elements if not is_single(each))
+    found: set[Element] = set()
+    for first, _, _ in filter(is_single, delta.elements) if wide else ():
+        at = bisect_right(wide, first, key=itemgetter(0)) - 1
+        if at >= 0 and first <= wide[at][1]:
+            found.add((first, first, wide[at][2]))
+    return found
+
+
+def is_single(element: Element) -> bool:
+    """Return whether the interval is one address."""
+    return element[0] == element[1]
 
 
 def layouts(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 
 from upf_adapter.nftables import netlink as nl
-from upf_adapter.nftables.batch import BASE, STATE
+from upf_adapter.nftables.batch import BASE, ONE, STATE, WIDE
 
 _HEADER = 4
 
@@ -44,16 +44,17 @@ def fingerprint(kernel: nl.Kernel, table: str, maps: Mapping[int, str]) -> str:
     found = blake2b(digest_size=12)
     name = nl.text(1, table)
     apart = name + nl.text(2, STATE)
-    for family, map_ in maps.items():
+    for family, turn in maps.items():
         for kind, body in ((nl.GETTABLE, name), (nl.GETCHAIN, name + nl.text(3, BASE))):
             for answer in kernel.ask(kind, family, body, dump=False):
                 found.update(answer[_HEADER:])
         for answer in kernel.ask(nl.GETRULE, family, name, dump=True):
             if not answer.startswith(apart, _HEADER):
                 found.update(answer[_HEADER:])
-        for answer in kernel.ask(nl.GETSETELEM, family, name + nl.text(2, map_), dump=True):
-            # How many elements come in one message depends on the reader.
-            for kind, start, end in nl.attributes(answer, _HEADER):
-                if kind == 3:
-                    found.update(answer[start:end])
+        for map_ in (ONE + turn, WIDE + turn):
+            for answer in kernel.ask(nl.GETSETELEM, family, name + nl.text(2, map_), dump=True):
+                # How many elements come in one message depends on the reader.
+                for kind, start, end in nl.attributes(answer, _HEADER):
+                    if kind == 3:
+                        found.update(answer[start:end])
     return found.hexdigest()

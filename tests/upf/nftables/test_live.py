@@ -268,7 +268,7 @@ def test_a_large_set_comes_whole_and_nothing_of_the_one_before_stays(lab: Lab, h
         assert len(upf.counters()) == len(generation(n)) == count("\tcounter r")
         # One for each rule, the one that all of them end in, ours, and the note.
         assert count("\tchain ") == len(generation(n)) + 3
-        assert count("\tmap ") == 1
+        assert count("\tmap ") == 2
         assert lab.ask(SERVER) == ["app"]
     upf.replace(generation(4))
     # At once behind it, while the old rules are still being taken away.

@@ -20,7 +20,7 @@ from upf_adapter.flows import decide
 from upf_adapter.nftables import CAPABILITIES
 from upf_adapter.nftables.examples import Examples
 from upf_adapter.nftables.lowering import Clause, lower
-from upf_adapter.nftables.plan import Jump, Plan, difference, is_small
+from upf_adapter.nftables.plan import Delta, Element, Jump, Plan, difference, is_single, is_small, moving
 
 seeds = st.integers(0, 2**32).map(random.Random)
 
@@ -37,6 +37,25 @@ def plans(clauses: dict[str, tuple[Clause, ...]]) -> dict[int, Plan]:
     return {
         family: Plan([c for each in clauses.values() for c in each if c.family == family], code) for family in (4, 6)
     }
+
+
+def never_missed(old: set[Element], delta: Delta) -> None:
+    """Check what a packet finds that looks for a single address before a switch and for an interval after it."""
+    new = (old - delta.gone_elements) | delta.elements
+    before = {first: name for first, _, name in filter(is_single, old)}
+    kept = {first: name for first, _, name in moving(delta)}
+    after = {first: name for first, _, name in filter(is_single, new)}
+    assert not kept.keys() & before.keys(), "the kernel takes an address once"
+    wide = [sorted(each for each in found if not is_single(each)) for found in (old, new)]
+
+    def led(found: list[Element], address: int) -> str:
+        return next((name for first, last, name in found if first <= address <= last), "")
+
+    for address in {edge + by for first, last, _ in (*old, *new) for edge in (first, last) for by in (-1, 0, 1)}:
+        was = before.get(address) or led(wide[0], address)
+        assert kept.get(address, was) == was, "what is put beforehand changes nothing"
+        late = before.get(address) or kept.get(address) or led(wide[1], address)
+        assert late in (was, after.get(address) or led(wide[1], address))
 
 
 def world(dice: random.Random, most: int = 25) -> list[TrafficRule]:
@@ -88,6 +107,7 @@ def test_a_change_step_by_step_leads_to_the_layout_made_at_once(dice: random.Ran
             assert not delta.chains.keys() & chains.keys()
             chains |= delta.chains
             assert delta.gone_elements <= elements
+            never_missed(elements, delta)
             elements = (elements - delta.gone_elements) | delta.elements
             for name in delta.gone_chains:
                 del chains[name]
