@@ -3,8 +3,8 @@
 VENV ?= .venv
 export VENV
 PY := $(VENV)/bin/python
-# Tests take this many processes; they need little memory but some patience on one core.
-JOBS ?= 2
+# Tests take this many processes, one more than cores, because some of them wait for others now and then.
+JOBS ?= 3
 PACKAGES := core engines upf_adapter appstore mecm frontend
 
 .DEFAULT_GOAL := help

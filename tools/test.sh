@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${VENV:-.venv}/bin
-jobs=${JOBS:-2}
+jobs=${JOBS:-3}
 failed=()
 started=$SECONDS
 

@@ -93,25 +93,46 @@ class DnsServer:
         )
 
     async def _listen(self, address: str) -> None:
+        # Port 0 is any port: the one that UDP was given may be somebody's over TCP, then another one is tried.
+        for tries_left in reversed(range(1 if self.config.port else 20)):
+            udp = self._bound(address)
+            try:
+                port = udp.getsockname()[1]
+                server = await asyncio.start_server(
+                    self._talk,
+                    address,
+                    port,
+                    family=udp.family,
+                    reuse_address=True,
+                    reuse_port=self.config.shared or None,
+                )
+            except OSError:
+                udp.close()
+                if not tries_left:
+                    raise
+                continue
+            self._sockets.append(udp)
+            self._servers.append(server)
+            asyncio.get_running_loop().add_reader(udp, self._drain, udp, Batch(udp))
+            self.addresses.append((address, port))
+            return
+
+    def _bound(self, address: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         udp = socket.socket(family, socket.SOCK_DGRAM)
-        self._sockets.append(udp)
-        udp.setblocking(False)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        if self.config.shared:
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        udp.bind((address, self.config.port))
-        port = udp.getsockname()[1]
-        self._servers.append(
-            await asyncio.start_server(
-                self._talk, address, port, family=family, reuse_address=True, reuse_port=self.config.shared or None
-            )
-        )
-        asyncio.get_running_loop().add_reader(udp, self._drain, udp, Batch(udp))
-        self.addresses.append((address, port))
+        try:
+            udp.setblocking(False)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            if self.config.shared:
+                udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            udp.bind((address, self.config.port))
+        except OSError:
+            udp.close()
+            raise
+        return udp
 
     async def close(self) -> None:
         """Stop listening."""
