@@ -120,6 +120,7 @@ def crowd_more(number: int) -> None:
     crowd(number)
 
 
+@pytest.mark.live  # it takes seconds, and needs no more than the others; the default suite is the quick one
 def test_ten_thousand_rules_are_paged_and_found(operator: Operator, app: Mp1) -> None:
     crowd(10_000)
     page = text_of(operator.get("/traffic?page=400"))
