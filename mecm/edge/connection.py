@@ -48,7 +48,9 @@ class Connection:
         self._more = asyncio.Event()
         self._acked = asyncio.Event()
         self._ended: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
-        self._sent, self._snapshot = 0, False
+        # The stream is numbered: a snapshot that begins anew must not be ended by the END of the one before.
+        self._sent, self._snapshot, self._stream_number = 0, False, 0
+        self._highest = 0
         self._unacked: list[int] = []
         self._outbox, self.greeted = "", False
         self._heard = time.monotonic()
@@ -67,6 +69,7 @@ class Connection:
         welcome = await self.hub.ask(stream.welcome, self.node, hello, self.hub.name)
         self._outbox = hello.outbox
         self._snapshot, self._sent = welcome.snapshot, 0 if welcome.snapshot else hello.last_rev
+        self._highest = self._sent
         await self._tell(
             "WELCOME",
             epoch=welcome.epoch,
@@ -115,15 +118,22 @@ class Connection:
                 case "REPORT":
                     await self._report(frame)
                 case "DIGEST":
-                    rev, digest = _number(frame, "rev"), str(frame.get("digest", ""))
-                    if not await self.hub.ask(stream.matches, self.node_id, rev, digest):
-                        await self._start_over()
+                    await self._compare(frame)
                 case "HB":
                     pass
                 # A frame of a later protocol is passed over, so that a new agent can talk to an old centre.
 
+    async def _compare(self, frame: dict[str, Any]) -> None:
+        """Judge the node's digest, unless it was made before the node heard of the snapshot under way."""
+        rev, digest = _number(frame, "rev"), str(frame.get("digest", ""))
+        number = _number(frame, "n") if "n" in frame else self._stream_number
+        if self._snapshot or number != self._stream_number:
+            return
+        if not await self.hub.ask(stream.matches, self.node_id, rev, digest):
+            await self._start_over()
+
     async def _ack(self, rev: int) -> None:
-        if rev > self._sent:
+        if rev > self._highest:
             raise Closed(4400, "an ACK for what was never sent")
         self._unacked = [sent for sent in self._unacked if sent > rev]
         self._acked.set()
@@ -139,9 +149,11 @@ class Connection:
     async def _start_over(self) -> None:
         """Tell the node everything again; its store is not as ours."""
         rev = await self.hub.ask(stream.begin_snapshot, self.node_id)
-        self._unacked = []
-        await self._tell("SNAPSHOT", server_rev=rev)
-        self._snapshot, self._sent = True, 0
+        # Before anything is awaited: what is decided from here on belongs to the new stream, and the lock of the
+        # wire is fair, so that it also travels behind the word SNAPSHOT.
+        self._stream_number += 1
+        self._snapshot, self._sent, self._unacked = True, 0, []
+        await self._tell("SNAPSHOT", server_rev=rev, n=self._stream_number)
         self._acked.set()
         self._more.set()
 
@@ -157,19 +169,21 @@ class Connection:
         while len(self._unacked) >= IN_FLIGHT:
             self._acked.clear()
             await self._acked.wait()
-        after, snapshot = self._sent, self._snapshot
+        number, after, snapshot = self._stream_number, self._sent, self._snapshot
         last_rev, objects = await self.hub.ask(stream.batch, self.node_id, after)
-        if (self._sent, self._snapshot) != (after, snapshot):
+        if number != self._stream_number:
             return True  # the stream was begun anew meanwhile
         if objects:
             self._sent = objects[-1]["rev"]
+            self._highest = max(self._highest, self._sent)
             self._unacked.append(self._sent)
             await self._tell("PUT", objs=objects)
             return True
         self._sent = max(self._sent, last_rev)
+        self._highest = max(self._highest, self._sent)
         if snapshot:
             self._snapshot = False
-            await self._tell("END", rev=self._sent)
+            await self._tell("END", rev=self._sent, n=number)
         return False
 
     async def _beat(self) -> None:

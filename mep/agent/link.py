@@ -183,6 +183,8 @@ class Session:
         self._heard = time.monotonic()
         self._epoch = ""
         self._told: set[Key] | None = None
+        #: The number of the snapshot that we heard of last; 0 is the one of WELCOME.
+        self._snapshot = 0
         self._catch_up = 0
         self._compared = False
         self._racked = asyncio.Event()
@@ -229,9 +231,10 @@ class Session:
                 case "PUT":
                     await self._put(frame)
                 case "END":
-                    await self._end(int(frame.get("rev", 0)))
+                    await self._end(int(frame.get("rev", 0)), int(frame.get("n", self._snapshot)))
                 case "SNAPSHOT":
                     logger.error("our store is not as the centre's; it tells us everything again")
+                    self._snapshot = int(frame.get("n", self._snapshot))
                     await self._begin_snapshot()
                 case "RACK":
                     self._rack = int(frame.get("seq", 0))
@@ -256,9 +259,9 @@ class Session:
         await self._ask(store.begin_snapshot)
         self._told, self._compared = set(), False
 
-    async def _end(self, rev: int) -> None:
-        if self._told is None:
-            return
+    async def _end(self, rev: int, number: int) -> None:
+        if self._told is None or number != self._snapshot:
+            return  # the end of a snapshot that was begun anew says nothing about what is missing
         gone = await self._ask(store.end_snapshot, self._epoch, rev, self._told)
         self._told = None
         await self._send("ACK", rev=rev)
@@ -274,8 +277,9 @@ class Session:
             await self._send_digest()
 
     async def _send_digest(self) -> None:
+        number = self._snapshot
         where = await self._ask(store.position)
-        await self._send("DIGEST", rev=where["last_rev"], digest=where["digest"])
+        await self._send("DIGEST", rev=where["last_rev"], digest=where["digest"], n=number)
 
     async def _compare(self) -> None:
         while True:

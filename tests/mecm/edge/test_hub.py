@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("threads_db")
 class Talk:
     """One WebSocket, played frame by frame."""
 
-    def __init__(self, machine: Machine | None, path: str = PATH, **headers: str) -> None:
+    def __init__(self, machine: Machine | None, path: str = PATH, pace: float = 0.0, **headers: str) -> None:
+        self.pace = pace
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         if machine is not None:
@@ -38,7 +39,12 @@ class Talk:
             "extensions": {"websocket.http.response": {}},
         }
         self.inbox.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.create_task(application(scope, self.inbox.get, self.outbox.put))
+        self.task = asyncio.create_task(application(scope, self.inbox.get, self._take))
+
+    async def _take(self, event: dict[str, Any]) -> None:
+        """Take what the server sends, as slowly as a thin wire would."""
+        await asyncio.sleep(self.pace)
+        await self.outbox.put(event)
 
     async def heard(self, within: float = 30) -> dict[str, Any]:
         """Return the next event of the server; frames are decoded."""
@@ -161,6 +167,40 @@ def test_a_wish_travels_and_its_acknowledgement_is_kept(machine: Machine, node: 
     assert (sync.acked_rev, sync.last_seq, sync.hub) == (2, 7, "")
     node.refresh_from_db()
     assert node.state == "online"
+
+
+def test_a_snapshot_that_begins_anew_is_never_ended_by_the_end_of_the_one_before(machine: Machine, node: Node) -> None:
+    """Two digests under way at once: an END that was decided before the second SNAPSHOT would empty the node."""
+    services.put(node, "app", "a", generation=1, spec={"n": 1})
+
+    async def scene() -> None:
+        talk = Talk(machine, pace=0.03)
+        await talk.linked()
+        await talk.until("END")
+        talk.say("ACK", rev=1)
+        talk.say("DIGEST", rev=1, digest="another")
+        talk.say("DIGEST", rev=1, digest="another")
+        told: set[str] = set()
+        begun = 0
+        while True:
+            event = await talk.heard()
+            match event["type"]:
+                case "SNAPSHOT":
+                    begun, told = event.get("n"), set()
+                case "PUT":
+                    told |= {each["key"] for each in event["objs"]}
+                case "END":
+                    assert told == {"a"}
+                    if event.get("n") == begun:
+                        break
+        # What was said before the node heard of the snapshot is not judged again.
+        talk.say("DIGEST", rev=1, digest="another", n=begun - 1)
+        talk.say("REPORT", seq=1, items=[])
+        while (event := await talk.heard())["type"] != "RACK":
+            assert event["type"] != "SNAPSHOT"
+        await talk.end()
+
+    play(scene)
 
 
 def test_a_large_frame_is_zipped(machine: Machine, node: Node) -> None:

@@ -115,6 +115,29 @@ def test_what_is_acknowledged_is_on_the_disk_already(line: Line) -> None:
     assert line.woken == [("app", "a"), ("app", "b")]
 
 
+def test_the_end_of_an_older_snapshot_takes_nothing_away(line: Line) -> None:
+    seen: list[Any] = []
+    objs = [frame("app", "a", 1, 1, {"n": 1})]
+
+    async def script(socket: ServerConnection, hello: dict[str, Any]) -> None:
+        await say(socket, "WELCOME", epoch="e1", mode="snapshot", server_rev=1)
+        await say(socket, "PUT", objs=objs)
+        await say(socket, "END", rev=1, n=0)
+        await say(socket, "SNAPSHOT", server_rev=1, n=1)
+        await say(socket, "SNAPSHOT", server_rev=1, n=2)
+        await say(socket, "END", rev=1, n=1)
+        await say(socket, "PUT", objs=objs)
+        await say(socket, "END", rev=1, n=2)
+        while (await hear(socket, "DIGEST"))["n"] != 2:
+            pass
+        seen.append(rows("SELECT key, deleted FROM agent_desired"))
+        await socket.wait_closed()
+
+    line.start(script)
+    until(lambda: seen)
+    assert seen == [[("a", 0)]]
+
+
 def test_the_agent_comes_back_and_says_where_it_stopped(line: Line) -> None:
     async def script(socket: ServerConnection, hello: dict[str, Any]) -> None:
         if len(line.hellos) == 1:
