@@ -3,8 +3,14 @@
 from django.urls import path
 
 from frontend.account import audit, profile, session
+from frontend.catalog.urls import urlpatterns as catalog_pages
+from frontend.certification.urls import urlpatterns as certification_pages
+from frontend.contents.urls import urlpatterns as contents_pages
+from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.store import catalogue, packages, upload
+from frontend.trust.urls import urlpatterns as trust_pages
 
 app_name = "frontend"
 
@@ -49,4 +55,10 @@ urlpatterns = [
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
     path("audit", audit.audit_page, name="audit"),
+    *catalog_pages,
+    *contents_pages,
+    *trust_pages,
+    *certification_pages,
+    *releases_pages,
+    *federation_pages,
 ]

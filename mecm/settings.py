@@ -54,6 +54,8 @@ MAX_PACKAGE_BYTES = env(
 MAX_UNPACKED_BYTES = env(
     "MAX_UNPACKED_BYTES", 10 * 1024**3, cast=int, help="largest sum of a package's unpacked members"
 )
+OPERATOR = env("OPERATOR", "", help="slug of the organisation that runs this store; the oldest one when empty")
+STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
@@ -116,6 +118,14 @@ INSTALLED_APPS = [
     "core.audit",
     "core.operations",
     "appstore.packages",
+    "appstore.keys",
+    "appstore.trust",
+    "appstore.contents",
+    "appstore.certification",
+    "appstore.releases",
+    "appstore.catalog",
+    "appstore.federation",
+    "appstore.oci",
     "mecm.nodes",
     "mecm.edge",
     "mecm.deployments",

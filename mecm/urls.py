@@ -12,6 +12,12 @@ api: list[URLPattern | URLResolver] = [
     path("", include("core.operations.urls")),
     path("", include("core.audit.urls")),
     path("", include("appstore.packages.urls")),
+    path("", include("appstore.trust.urls")),
+    path("", include("appstore.contents.urls")),
+    path("", include("appstore.certification.urls")),
+    path("", include("appstore.releases.urls")),
+    path("", include("appstore.catalog.urls")),
+    path("", include("appstore.federation.urls")),
     path("", include("mecm.nodes.urls")),
     path("", include("mecm.deployments.urls")),
     path("", include("mecm.edge.urls")),
@@ -22,5 +28,7 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("api/v1/", include(api)),
+    # OCI Distribution fixes its path at the root of the host.
+    path("v2/", include("appstore.oci.urls")),
     path("", include("frontend.urls")),
 ]

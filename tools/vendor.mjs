@@ -28,12 +28,19 @@ const FILES = {
 };
 
 const ICONS = `
-  activity alert-circle alert-triangle api apps arrow-back-up arrow-right arrow-up ban bell box brand-docker building
-  check chevron-down chevron-left chevron-right circle circle-check circle-dashed circle-x clock cloud-upload copy cpu
-  database device-desktop dots download external-link eye-off file-text hash help-circle history info-circle key link
-  list-check list-details loader lock logout map-2 map-pin moon network package packages pencil photo player-stop plug
-  plus refresh rocket route search server server-2 settings shield-check shield-half shield-x sun switch-horizontal
-  tag terminal-2 trash upload user users versions world x
+  activity adjustments affiliate alarm alert-circle alert-triangle api apps archive arrow-back-up arrow-down
+  arrow-forward-up arrow-left arrow-right arrow-up arrows-exchange award badge ban bell bell-off bolt bookmark books
+  box brand-docker bug building building-store calendar category certificate chart-bar check chevron-down chevron-left
+  chevron-right circle circle-check circle-dashed circle-minus circle-plus circle-x clipboard-check clipboard-list
+  clock cloud-download cloud-upload code copy cpu database device-desktop device-floppy dots download external-link
+  eye eye-check eye-off file-certificate file-code file-text file-zip filter fingerprint flag flask git-branch
+  git-compare hand-stop hash heart help-circle history info-circle key layout-grid license link link-off list
+  list-check list-details loader lock lock-open logout mail map-2 map-pin menu-2 message message-circle moon network
+  package packages pencil photo player-pause player-play player-stop plug plug-connected plug-connected-x plus printer
+  puzzle radar refresh report rocket route rss scale scan search send server server-2 settings shield shield-check
+  shield-exclamation shield-half shield-lock shield-off shield-x signature stack-2 star stethoscope sun
+  switch-horizontal tag tags terminal-2 test-pipe thumb-up trash trophy unlink upload urgent usb user user-check users
+  versions webhook world world-off world-share x
 `.trim().split(/\s+/);
 
 function write(name, content) {

@@ -33,11 +33,19 @@ class PackageQuerySet(models.QuerySet["Package"]):
         if not actor.authenticated:
             return self if actor.organisations("packages.read") else self.none()
         mine = Q(organisation_id__in=actor.organisations("packages.read"))
-        return self.filter(mine | Q(state=states.PUBLISHED))
+        return self.filter(mine | Q(state__in=states.LISTED, visibility="public"))
 
     def published(self) -> PackageQuerySet:
         """Releases that can be deployed by everybody."""
         return self.filter(state=states.PUBLISHED)
+
+    def listed(self) -> PackageQuerySet:
+        """Releases that the catalogue shows to those who may see them."""
+        return self.filter(state__in=states.LISTED)
+
+    def own(self) -> PackageQuerySet:
+        """What was uploaded here, not fetched from another store."""
+        return self.filter(origin="")
 
     def matching(self, words: str) -> PackageQuerySet:
         """Packages in whose name, provider, description or file name each of the words occurs."""
@@ -59,6 +67,14 @@ class Package(models.Model):
     `{"name", "sha256", "size"}` of the images that the package carries.
     """
 
+    class Visibility(models.TextChoices):
+        """Who may see a release, beside its own organisation."""
+
+        PUBLIC = "public"
+        ORGANISATION = "organisation"
+        #: Its own organisation, and the partner stores that it was granted to (`federation.ReleaseGrant`).
+        PARTNERS = "partners"
+
     class State(models.TextChoices):
         """Where a package is in its life."""
 
@@ -78,6 +94,11 @@ class Package(models.Model):
     size = models.PositiveBigIntegerField()
     format = models.CharField(max_length=40, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT)
+    visibility = models.CharField(max_length=12, choices=Visibility.choices, default=Visibility.PUBLIC)
+    #: The id of the store that a package was fetched from (SHA-256 of its public key); empty for our own.
+    origin = models.CharField(max_length=64, blank=True, default="")
+    #: The id that the package has there.
+    origin_ref = models.CharField(max_length=64, blank=True, default="")
     name = models.CharField(max_length=128, blank=True)
     provider = models.CharField(max_length=128, blank=True)
     version = models.CharField(max_length=64, blank=True)
@@ -106,13 +127,16 @@ class Package(models.Model):
             models.Index(fields=["state", "-published_at"], name="package_by_state"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["organisation", "sha256"], name="the_same_bytes_are_one_package"),
+            models.UniqueConstraint(fields=["organisation", "origin", "sha256"], name="the_same_bytes_are_one_package"),
             models.UniqueConstraint(
-                fields=["organisation", "provider", "name", "version"],
+                fields=["organisation", "origin", "provider", "name", "version"],
                 condition=Q(state__in=states.FINAL),
                 name="a_release_is_published_once",
             ),
             models.CheckConstraint(condition=Q(state__in=states.STATES), name="package_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(visibility__in=["public", "organisation", "partners"]), name="package_visibility_is_known"
+            ),
             models.CheckConstraint(
                 condition=Q(published_at__isnull=False) | ~Q(state__in=states.FINAL), name="a_release_knows_its_day"
             ),

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from appstore.packages import blobs, states
+from appstore.packages import blobs, followers, states
 from appstore.packages.checking import Verdict
 from appstore.packages.models import Blob, Package
 from core.accounts.access import Actor
@@ -60,7 +60,7 @@ def take_in(
     try:
         return _register(sha256, size, actor=actor, organisation=organisation, filename=clean_name(filename))
     except IntegrityError:
-        present = Package.objects.filter(organisation=organisation, sha256=sha256).first()
+        present = Package.objects.own().filter(organisation=organisation, sha256=sha256).first()
         if present is None:
             raise
         raise Conflict(
@@ -109,6 +109,7 @@ def record_check(package_id: Any, verdict: Verdict, *, actor: Actor) -> Package 
     Blob.objects.bulk_create([Blob(sha256=d, size=s) for d, s in present.items()], ignore_conflicts=True)
     package.blobs.set(Blob.objects.filter(pk__in=present))
     audit.record(actor, f"package.{'pass' if verdict.passed else 'reject'}", package, findings=len(package.findings))
+    followers.tell("checked", package)
     return package
 
 
@@ -123,6 +124,7 @@ def publish(package: Package, *, actor: Actor) -> Package:
     package.state, package.published_at = states.after(package.state, "publish"), timezone.now()
     same = Package.objects.filter(
         organisation=package.organisation_id,
+        origin=package.origin,
         provider=package.provider,
         name=package.name,
         version=package.version,
@@ -138,6 +140,7 @@ def publish(package: Package, *, actor: Actor) -> Package:
             f"{package.provider} {package} was published before; a version is given away once.", **known
         ) from None
     audit.record(actor, "package.publish", package, sha256=package.sha256)
+    followers.tell("changed", package)
     return package
 
 
@@ -152,6 +155,7 @@ def withdraw(package: Package, *, actor: Actor, reason: str) -> Package:
     package.withdrawn_reason = reason.strip()[:500]
     package.save(update_fields=["state", "withdrawn_at", "withdrawn_reason"])
     audit.record(actor, "package.withdraw", package, reason=package.withdrawn_reason)
+    followers.tell("changed", package)
     return package
 
 

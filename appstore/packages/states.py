@@ -8,6 +8,8 @@ DRAFT, CHECKED, REJECTED, PUBLISHED, WITHDRAWN = "draft", "checked", "rejected",
 STATES = (DRAFT, CHECKED, REJECTED, PUBLISHED, WITHDRAWN)
 #: From here on the content of a package never changes again.
 FINAL = (PUBLISHED, WITHDRAWN)
+#: The catalogue and the feeds show these, and they can be deployed.
+LISTED = (PUBLISHED,)
 
 TRANSITIONS: dict[tuple[str, str], str] = {
     (DRAFT, "pass"): CHECKED,

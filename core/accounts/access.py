@@ -20,6 +20,15 @@ _ALL = {
     *_READ,
     "packages.write",
     "packages.publish",
+    "packages.review",
+    "packages.recall",
+    "trust.manage",
+    "certification.run",
+    "certification.decide",
+    "certification.manage",
+    "federation.manage",
+    "feedback.write",
+    "feedback.moderate",
     "nodes.write",
     "deployments.write",
     "operations.write",
@@ -30,9 +39,17 @@ _ALL = {
 #: What each role may do inside its organisation. Token scopes use the same words.
 PERMISSIONS: dict[str, frozenset[str]] = {
     Role.ADMIN: frozenset(_ALL),
-    Role.OPERATOR: frozenset(_ALL - {"accounts.manage", "packages.write"}),
-    Role.DEVELOPER: frozenset(_READ | {"packages.write", "packages.publish", "deployments.write", "operations.write"}),
-    Role.CERTIFIER: frozenset(_READ | {"packages.publish", "audit.read"}),
+    Role.OPERATOR: frozenset(_ALL - {"accounts.manage", "packages.write", "certification.decide"}),
+    Role.DEVELOPER: frozenset(
+        _READ
+        | {"packages.write", "packages.publish", "deployments.write", "operations.write"}
+        | {"certification.run", "feedback.write"}
+    ),
+    Role.CERTIFIER: frozenset(
+        _READ
+        | {"packages.publish", "packages.review", "audit.read", "feedback.moderate"}
+        | {"certification.run", "certification.decide", "certification.manage"}
+    ),
     Role.VIEWER: frozenset(_READ),
 }
 ALL_PERMISSIONS = frozenset(_ALL)

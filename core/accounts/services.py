@@ -18,7 +18,7 @@ from django.utils import timezone
 from core.accounts.access import Actor, unknown_scopes
 from core.accounts.models import ApiToken, LoginAttempt, Membership, Organisation, Role, User
 from core.audit import services as audit
-from core.errors import Conflict, Denied, Invalid, Throttled, Unauthenticated
+from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthenticated
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
 
@@ -37,6 +37,23 @@ def found_organisation(*, slug: str, name: str, actor: Actor) -> Organisation:
         Membership.objects.create(user=actor.user, organisation=organisation, role=Role.ADMIN)
     audit.record(actor, "organisation.found", organisation, organisation=organisation, slug=slug)
     return organisation
+
+
+def operator() -> Organisation:
+    """Return the organisation that runs this store: it owns what concerns the store as a whole.
+
+    That is partner stores, the trust list of the store, certification profiles that everybody sees. `Missing` on an
+    installation without organisations, and when the setting `OPERATOR` names none.
+    """
+    named = settings.OPERATOR
+    found = (
+        Organisation.objects.filter(slug=named).first()
+        if named
+        else Organisation.objects.order_by("created_at", "slug").first()
+    )
+    if found is None:
+        raise Missing(f"There is no organisation {named!r}; set OPERATOR" if named else "There is no organisation yet")
+    return found
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ import yaml
 from django import template
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -190,3 +191,28 @@ def query(context: template.Context, **changes: Any) -> str:
         if value not in (None, ""):
             params[name] = str(value)
     return "?" + params.urlencode()
+
+
+#: The pages about one package, each by the topic that owns it.
+PACKAGE_TABS = (
+    ("overview", "package", "Overview"),
+    ("inside", "package-inside", "What is inside"),
+    ("trust", "package-trust", "Signature"),
+    ("certification", "package-certification", "Certification"),
+    ("life", "package-life", "Life"),
+    ("reviews", "package-reviews", "Reviews"),
+)
+
+
+@register.inclusion_tag("frontend/parts/package_tabs.html")
+def package_tabs(package: Any, active: str) -> dict[str, Any]:
+    """Show the pages about a package as tabs."""
+    tabs = []
+    for key, name, label in PACKAGE_TABS:
+        try:
+            tabs.append(
+                {"label": label, "url": reverse(f"frontend:{name}", args=[package.pk]), "active": key == active}
+            )
+        except NoReverseMatch:
+            continue
+    return {"tabs": tabs}

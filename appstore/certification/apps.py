@@ -1,0 +1,10 @@
+"""The Django app `appstore.certification`: checks, runs and certificates."""
+
+from django.apps import AppConfig
+
+
+class CertificationConfig(AppConfig):
+    """Makes the handlers of this topic known once all models are loaded."""
+
+    name = "appstore.certification"
+    label = "certification"

@@ -1,0 +1,5 @@
+"""Paths of this topic below /api/v1/."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

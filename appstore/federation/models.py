@@ -1,0 +1,163 @@
+"""Partner stores, what was agreed with them, how far we follow them, and what they offer."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from appstore.packages.models import Package
+
+
+class Peer(models.Model):
+    """Another store, known by its key. Both sides confirm each other's fingerprint before anything is exchanged.
+
+    `store_id` is the SHA-256 of its public key, which is also its id everywhere; a new key is a new meeting.
+    """
+
+    class State(models.TextChoices):
+        """How we stand with it."""
+
+        #: One of the two sides has not confirmed the fingerprint yet.
+        PENDING = "pending"
+        ACTIVE = "active"
+        #: Set aside by us: it gets nothing and we ask for nothing.
+        SUSPENDED = "suspended"
+        ENDED = "ended"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="peers")
+    store_id = models.CharField(max_length=64, unique=True)
+    public_pem = models.TextField()
+    name = models.CharField(max_length=120)
+    url = models.URLField(max_length=300)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    #: `breakwater`, or `edgegallery` for a store of the original, which is read only and never trusted.
+    kind = models.CharField(max_length=12, default="breakwater")
+    confirmed_at = models.DateTimeField(null=True, blank=True, help_text="when we confirmed its fingerprint")
+    they_confirmed_at = models.DateTimeField(null=True, blank=True, help_text="when it told us that it confirmed ours")
+    heard_at = models.DateTimeField(null=True, blank=True)
+    problem = models.JSONField(null=True, blank=True, help_text="the last thing that went wrong, as a problem document")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state="active")
+                | (Q(confirmed_at__isnull=False) & Q(they_confirmed_at__isnull=False))
+                | ~Q(kind="breakwater"),
+                name="an_active_peer_is_confirmed_by_both",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Agreement(models.Model):
+    """One version of what two stores agreed; it counts once both have signed the same terms.
+
+    `terms` (see `federation.terms`) is the canonical document, `digest` its SHA-256; signatures are DSSE envelopes over it.
+    """
+
+    class State(models.TextChoices):
+        """How far it got."""
+
+        PROPOSED = "proposed"
+        ACCEPTED = "accepted"
+        DECLINED = "declined"
+        #: A later version was accepted.
+        SUPERSEDED = "superseded"
+        ENDED = "ended"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    peer = models.ForeignKey(Peer, on_delete=models.CASCADE, related_name="agreements")
+    version = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PROPOSED)
+    proposed_by_us = models.BooleanField()
+    terms = models.JSONField()
+    digest = models.CharField(max_length=64)
+    our_signature = models.JSONField(null=True, blank=True)
+    their_signature = models.JSONField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True, help_text="why it was declined or ended")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["peer", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["peer", "version"], name="an_agreement_has_one_text_for_each_version"),
+            models.UniqueConstraint(
+                fields=["peer"], condition=Q(state="accepted"), name="one_agreement_with_a_peer_counts"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="accepted") | (Q(our_signature__isnull=False) & Q(their_signature__isnull=False)),
+                name="an_accepted_agreement_is_signed_by_both",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.peer} version {self.version}"
+
+
+class ReleaseGrant(models.Model):
+    """A release of visibility `partners` is offered to this peer."""
+
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="grants")
+    peer = models.ForeignKey(Peer, on_delete=models.CASCADE, related_name="grants")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["package", "peer"], name="a_release_is_granted_once_to_a_peer")]
+
+    def __str__(self) -> str:
+        return f"{self.package} for {self.peer}"
+
+
+class PeerSync(models.Model):
+    """How far we follow a peer's feed. The cursor is written last, in the transaction that switches to the new state."""
+
+    peer = models.OneToOneField(Peer, on_delete=models.CASCADE, primary_key=True, related_name="sync")
+    serial = models.BigIntegerField(default=0, help_text="of the peer's index that we hold")
+    etag = models.CharField(max_length=120, blank=True)
+    #: The metadata of The Update Framework that we trust of this peer, by role, as they were signed.
+    trusted = models.JSONField(default=dict)
+    full_at = models.DateTimeField(null=True, blank=True, help_text="when a full listing was taken over last")
+    synced_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    problem = models.JSONField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    bytes_in = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.peer} at {self.serial}"
+
+
+class RemoteRelease(models.Model):
+    """A release that a peer offers: its metadata as the signed index has them, and our copy once we fetched it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    peer = models.ForeignKey(Peer, on_delete=models.CASCADE, related_name="offers")
+    ref = models.CharField(max_length=64, help_text="the id that the peer gives it")
+    name = models.CharField(max_length=128)
+    provider = models.CharField(max_length=128)
+    version = models.CharField(max_length=64)
+    state = models.CharField(max_length=12, default="published")
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField()
+    metadata = models.JSONField(default=dict)
+    #: Our copy; it keeps `origin` and `origin_ref`.
+    package = models.ForeignKey(Package, on_delete=models.SET_NULL, null=True, blank=True, related_name="offers")
+    problem = models.JSONField(null=True, blank=True)
+    seen_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["peer", "name", "version"]
+        indexes = [models.Index(fields=["provider", "name", "version"], name="offer_by_name")]
+        constraints = [models.UniqueConstraint(fields=["peer", "ref"], name="a_peer_offers_a_release_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} of {self.peer}"
