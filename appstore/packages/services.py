@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from appstore.packages import blobs, followers, states
+from appstore.packages import blobs, followers, gates, states
 from appstore.packages.checking import Verdict
 from appstore.packages.models import Blob, Package
 from core.accounts.access import Actor
@@ -122,6 +122,7 @@ def publish(package: Package, *, actor: Actor) -> Package:
     package = _locked(package)
     actor.require("packages.publish", package.organisation_id)
     package.state, package.published_at = states.after(package.state, "publish"), timezone.now()
+    gates.require("publish", package, package.organisation_id)
     same = Package.objects.filter(
         organisation=package.organisation_id,
         origin=package.origin,

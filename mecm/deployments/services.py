@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from appstore.packages import gates, states
 from appstore.packages.models import Package
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
@@ -57,7 +58,7 @@ def request(
     actor.require("deployments.write", organisation)
     actor.require("deployments.write", node.organisation_id)
     wanted = _Wanted(package, given.check({} if values is None else values))
-    _deployable(package)
+    _deployable(package, organisation.pk)
     namespace = namespace_of(organisation)
     deployment = Deployment(
         organisation=organisation,
@@ -102,7 +103,7 @@ def upgrade(
     def choose(present: Deployment) -> _Wanted | None:
         wanted = _Wanted(package or present.package, checked if checked is not None else present.values)
         if wanted.package.pk != present.package_id:
-            _deployable(wanted.package)
+            _deployable(wanted.package, present.organisation_id)
             _same_application(present.package, wanted.package)
         same = wanted.package.pk == present.package_id and wanted.values == present.values
         return None if same and present.state != State.FAILED else wanted
@@ -116,7 +117,7 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
     def choose(present: Deployment) -> _Wanted:
         target = _earlier(present, to)
         if target.package_id != present.package_id:
-            _deployable(target.package)
+            _deployable(target.package, present.organisation_id)
         return _Wanted(target.package, target.values, restores=target.generation)
 
     return _revise(deployment, Action.ROLLBACK, choose, actor=actor, expected=expected)
@@ -191,7 +192,7 @@ def verdicts(
     """Return for each node whether the package would fit there and why not; touches nothing."""
     checked = given.check({} if values is None else values)
     namespace, name = namespace_of(organisation), _name(name)
-    _deployable(package)
+    _deployable(package, organisation.pk)
 
     def needed(node: Node) -> Requirement:
         return requirements.of(package, checked, engine=node.engine, name=name, namespace=namespace)
@@ -341,9 +342,10 @@ def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
     raise Conflict("There is no earlier generation that was ready and differs from the present one.")
 
 
-def _deployable(package: Package) -> None:
-    if package.state != Package.State.PUBLISHED:
+def _deployable(package: Package, organisation_id: UUID) -> None:
+    if package.state not in states.LISTED:
         raise Conflict(f"{package.name or package.filename} is {package.state}; only a published package is deployed.")
+    gates.require("deploy", package, organisation_id)
 
 
 def _same_application(present: Package, wanted: Package) -> None:
