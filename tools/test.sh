@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The suite of the centre, then that of the edge (one process holds one settings module), both in random order.
+# SUITES=centre or SUITES=edge runs one of them alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${VENV:-.venv}/bin
@@ -9,6 +10,7 @@ started=$SECONDS
 
 suite() {
   local name=$1; shift
+  [[ " ${SUITES:-centre edge} " == *" $name "* ]] || return 0
   printf '\033[1mtests of the %s\033[0m\n' "$name"
   "$@" || failed+=("$name")
 }
