@@ -1,4 +1,7 @@
-"""The link between a centre and a node, as real processes on loopback: cut, killed, restored, revoked, healed."""
+"""The link between a centre and a node, as real processes on loopback: cut, killed, restored, revoked, healed.
+
+The thin path is in the default suite; what takes its time to go wrong is run with the live tests.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,7 @@ def test_a_wish_becomes_an_app_an_upgrade_and_nothing(lab: Lab) -> None:
     assert applied(lab, "story") == []
 
 
+@pytest.mark.live
 def test_the_node_reports_itself_and_its_mep(lab: Lab) -> None:
     node = until(lambda: lab.reported("self", kind="node"), what="a report of the node")
     assert (node["status"]["engine"], node["status"]["simulated"]) == ("memory", True)
@@ -81,6 +85,7 @@ def test_the_node_reports_itself_and_its_mep(lab: Lab) -> None:
     }
 
 
+@pytest.mark.live
 def test_a_kind_of_a_newer_centre_is_kept_and_told_and_holds_up_nothing(lab: Lab) -> None:
     lab.ask("put", kind="teleporter", key="t", generation=1, spec={"to": "mars"})
     lab.app("beside")
@@ -90,6 +95,7 @@ def test_a_kind_of_a_newer_centre_is_kept_and_told_and_holds_up_nothing(lab: Lab
     until(lambda: lab.ask("sync")["acked_rev"] == lab.ask("sync")["last_rev"], what="all to be acknowledged")
 
 
+@pytest.mark.live
 def test_what_was_wished_while_the_link_was_cut_arrives_and_nothing_else_is_touched(lab: Lab) -> None:
     lab.app("untouched")
     lab.app("changed")
@@ -108,6 +114,7 @@ def test_what_was_wished_while_the_link_was_cut_arrives_and_nothing_else_is_touc
     assert times_applied(lab, "changed") == 2
 
 
+@pytest.mark.live
 def test_a_killed_agent_brings_its_apps_up_while_the_centre_is_away_and_heals_without_a_restart(lab: Lab) -> None:
     """The memory engine keeps its releases but its pods die with the process: a cold start in small."""
     lab.app("alone")
@@ -126,6 +133,7 @@ def test_a_killed_agent_brings_its_apps_up_while_the_centre_is_away_and_heals_wi
     assert times_applied(lab, "alone") == applied_before
 
 
+@pytest.mark.live
 def test_a_store_that_differs_is_noticed_and_made_right(lab: Lab) -> None:
     lab.app("survivor")
     lab.until_reported("survivor", "ready")
@@ -137,6 +145,7 @@ def test_a_store_that_differs_is_noticed_and_made_right(lab: Lab) -> None:
     assert lost == "survivor" or applied(lab, "survivor") == [(1, "applied")]
 
 
+@pytest.mark.live
 def test_a_restored_centre_is_followed_by_a_snapshot(lab: Lab) -> None:
     lab.app("kept")
     lab.until_reported("kept", "ready")
@@ -150,6 +159,7 @@ def test_a_restored_centre_is_followed_by_a_snapshot(lab: Lab) -> None:
     assert times_applied(lab, "kept") == 2
 
 
+@pytest.mark.live
 def test_a_revoked_node_is_hung_up_on_and_may_come_back_by_joining_again(lab: Lab) -> None:
     began = time.monotonic()
     lab.ask("revoke")
@@ -162,6 +172,7 @@ def test_a_revoked_node_is_hung_up_on_and_may_come_back_by_joining_again(lab: La
     lab.until_reported("later", "ready", timeout=15)
 
 
+@pytest.mark.live
 def test_a_certificate_near_its_end_is_renewed_with_a_new_key_and_the_old_one_falls(lab: Lab) -> None:
     file = lab.folder / "edge" / "identity" / "identity.json"
     identity = json.loads(file.read_text())
@@ -182,6 +193,7 @@ def test_a_certificate_near_its_end_is_renewed_with_a_new_key_and_the_old_one_fa
     lab.until_reported("after-renewal", "ready")
 
 
+@pytest.mark.live
 def test_the_nodes_key_stays_private_and_specs_are_sealed_on_its_disk(lab: Lab) -> None:
     lab.app("sealed", password="correct-horse")
     lab.until_reported("sealed", "ready")

@@ -27,6 +27,10 @@ def members(archive: Path) -> dict[str, bytes]:
         return {each.name: tar.extractfile(each).read() for each in tar if each.isfile()}  # type: ignore[union-attr]
 
 
+# Each builds a whole image.
+pytestmark = pytest.mark.live
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> images.Image:
     return build(tmp_path_factory.mktemp("image") / "echo.tar", ports=[8080], env={"COLOUR": "blue"})

@@ -20,18 +20,21 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return samples.build(tmp_path_factory.mktemp("samples"))
 
 
+@pytest.mark.live
 def test_three_packages_are_made(packages: list[Path]) -> None:
     assert [path.name for path in packages] == ["producer-1.0.0.csar", "producer-1.1.0.csar", "consumer-1.0.0.csar"]
     left = sorted(path.name for path in packages[0].parent.iterdir())
     assert left == sorted([*(path.name for path in packages), ".built-from.json"])
 
 
+@pytest.mark.live
 def test_work_that_is_up_to_date_is_skipped(packages: list[Path]) -> None:
     before = [path.stat().st_mtime_ns for path in packages]
     samples.build(packages[0].parent)
     assert [path.stat().st_mtime_ns for path in packages] == before
 
 
+@pytest.mark.live
 def test_a_package_that_was_taken_away_is_built_again(packages: list[Path], tmp_path: Path) -> None:
     content = packages[2].read_bytes()
     packages[2].unlink()
@@ -39,6 +42,7 @@ def test_a_package_that_was_taken_away_is_built_again(packages: list[Path], tmp_
     assert packages[2].read_bytes() == content
 
 
+@pytest.mark.live
 def test_each_package_carries_its_image(packages: list[Path]) -> None:
     for path, image in zip(packages, ("producer:1.0.0", "producer:1.1.0", "consumer:1.0.0"), strict=True):
         with zipfile.ZipFile(path) as package:
