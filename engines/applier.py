@@ -18,6 +18,8 @@ from core.errors import BreakwaterError, Invalid, Missing
 from engines.contract import Engine, Release, ReleaseStatus, Revision, State
 from engines.peek import Peek, peek
 
+#: The reason in the report of an app whose package is recalled.
+RECALLED = "recalled"
 #: How long an app may take to say goodbye when its descriptor does not say (seconds).
 GRACE = 10.0
 
@@ -281,6 +283,12 @@ def failure(error: BreakwaterError, *, revision: int = 0) -> dict[str, Any]:
 def absent() -> dict[str, Any]:
     """Return the report of an app that is gone."""
     return {"state": str(State.ABSENT), "reason": "", "message": "", "revision": 0, "workloads": [], "endpoints": []}
+
+
+def recalled(reason: str, advice: str = "") -> dict[str, Any]:
+    """Return the report of an app that was stopped, or is not started, because its package is recalled."""
+    message = f"Stopped, because the package is recalled: {reason} {advice}".strip()
+    return {**absent(), "state": str(State.FAILED), "reason": RECALLED, "message": message}
 
 
 def missing_blob(blob: Blob) -> Missing:

@@ -27,7 +27,6 @@ urlpatterns = [
     path("packages/<uuid:pk>/live", packages.package_live, name="package-live"),
     path("packages/<uuid:pk>/check", packages.check, name="check"),
     path("packages/<uuid:pk>/publish", packages.publish, name="publish"),
-    path("packages/<uuid:pk>/withdraw", packages.withdraw, name="withdraw"),
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
     path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
     path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),

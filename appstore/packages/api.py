@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -18,8 +19,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appstore.packages import blobs, formats, services, states, uploads
-from appstore.packages.models import Package
+from appstore.packages import blobs, formats, life, services, states, uploads
+from appstore.packages.models import Package, ReleaseEvent
 from core.accounts import access
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Invalid, Missing
@@ -29,6 +30,8 @@ from core.operations.api import OperationOut
 from core.operations.models import Operation
 
 _LEVELS = [str(level) for level in Level]
+#: What states were called before.
+_OLD_STATES = {"withdrawn": states.YANKED}
 
 
 class OrganisationRef(serializers.ModelSerializer[Organisation]):
@@ -62,12 +65,14 @@ class PackageRow(serializers.ModelSerializer[Package]):
 
     organisation = OrganisationRef()
     counts = serializers.SerializerMethodField()
+    withdrawn_at = serializers.SerializerMethodField()
 
     class Meta:
         model = Package
         fields = [
             "id", "organisation", "filename", "sha256", "size", "format", "state", "name", "provider", "version",
-            "app_d_id", "description", "compute", "counts", "created_at", "checked_at", "published_at", "withdrawn_at",
+            "app_d_id", "description", "compute", "counts", "visibility", "origin", "state_at", "state_reason",
+            "successor", "created_at", "checked_at", "published_at", "withdrawn_at",
         ]  # fmt: skip
 
     @extend_schema(responses=FindingCounts)
@@ -75,28 +80,45 @@ class PackageRow(serializers.ModelSerializer[Package]):
         """Count the findings by level."""
         return counts_of(package)
 
+    def get_withdrawn_at(self, package: Package) -> datetime | None:
+        """Deprecated: when it was yanked; `state_at` says it for every state."""
+        return package.state_at if package.state == states.YANKED else None
+
 
 class PackageOut(PackageRow):
     """A package with all that is known about it."""
 
     findings = FindingOut(many=True)
+    withdrawn_reason = serializers.SerializerMethodField()
     operation = serializers.SerializerMethodField()
 
     class Meta(PackageRow.Meta):
         fields = [
             *PackageRow.Meta.fields, "descriptor", "findings", "signature", "chart_sha256", "images",
-            "withdrawn_reason", "operation",
+            "notes", "withdrawn_reason", "operation",
         ]  # fmt: skip
 
     def get_operation(self, package: Package) -> UUID | None:
         """The check that is under way or was the last; only members of the organisation are told."""
         return self.context.get("operation")
 
+    def get_withdrawn_reason(self, package: Package) -> str:
+        """Deprecated: why it was yanked; `state_reason` says it for every state."""
+        return package.state_reason if package.state == states.YANKED else ""
 
-class WithdrawIn(serializers.Serializer[Any]):
-    """Why a release is withdrawn."""
 
-    reason = serializers.CharField(max_length=500)
+class PublishIn(serializers.Serializer[Any]):
+    """Who shall see the release."""
+
+    visibility = serializers.ChoiceField(Package.Visibility.choices, required=False)
+
+
+class EventOut(serializers.ModelSerializer[ReleaseEvent]):
+    """One deed in the life of a package."""
+
+    class Meta:
+        model = ReleaseEvent
+        fields = ["deed", "before", "after", "reason", "actor", "facts", "at"]
 
 
 def counts_of(package: Package) -> dict[str, int]:
@@ -118,8 +140,11 @@ def answer(package: Package, actor: access.Actor, status: int = 200) -> Response
 
 
 def visible(actor: access.Actor, pk: Any, queryset: QuerySet[Package] | None = None) -> Package:
-    """Return a package that the actor may see: an own one, or a published one."""
-    found = (rows() if queryset is None else queryset).visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+    """Return a package that the actor may see: an own one, or a published one; reviewers of the store see more."""
+    queryset = rows() if queryset is None else queryset
+    found = queryset.visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+    if found is None:
+        found = queryset.within_reach_of(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
     if found is None:
         raise Missing("There is no such object, or you may not see it.")
     return found  # type: ignore[no-any-return]
@@ -151,7 +176,7 @@ class PackagesView(ApiView):
         responses=PackageRow(many=True),
         parameters=[
             OpenApiParameter("q", description="words in name, provider, description or file name"),
-            OpenApiParameter("state", enum=list(states.STATES)),
+            OpenApiParameter("state", enum=[*states.STATES, *_OLD_STATES]),
             OpenApiParameter("format", description="short name of a package format"),
             OpenApiParameter("organisation", description="slug or id"),
             OpenApiParameter("page", OpenApiTypes.INT),
@@ -165,9 +190,10 @@ class PackagesView(ApiView):
         if wanted.get("q"):
             found = found.matching(wanted["q"][:200].replace("\x00", " "))
         if wanted.get("state"):
-            if wanted["state"] not in states.STATES:
+            state = _OLD_STATES.get(wanted["state"], wanted["state"])
+            if state not in states.STATES:
                 raise Invalid(f"state must be one of {', '.join(states.STATES)}")
-            found = found.filter(state=wanted["state"])
+            found = found.filter(state=state)
         if wanted.get("format"):
             if wanted["format"] not in formats.registry.names():
                 raise Invalid(f"format must be one of {', '.join(formats.registry.names())}")
@@ -253,25 +279,30 @@ class PublishView(ApiView):
 
     permission_required = "packages.publish"
 
-    @extend_schema(request=None, responses=PackageOut)
+    @extend_schema(request=PublishIn, responses=PackageOut)
     def post(self, request: Request, pk: UUID) -> Response:
-        """Publish a package that has passed its check; 409 when it has not, or when that version exists."""
-        package = services.publish(access.get(rows(), self.actor, self.permission, pk), actor=self.actor)
+        """Publish a package that has passed its check; 409 when it has not, or when that version exists.
+
+        Where somebody must look first, the state of the answer is `in-review`.
+        """
+        package = access.get(rows(), self.actor, self.permission, pk)
+        said = PublishIn(data=request.data)
+        said.is_valid(raise_exception=True)
+        package = services.publish(package, actor=self.actor, visibility=said.validated_data.get("visibility", ""))
         return answer(package, self.actor)
 
 
-class WithdrawView(ApiView):
-    """Take a release back."""
+class HistoryView(ApiView):
+    """What was done to a package."""
 
-    permission_required = "packages.publish"
+    permission_required = "packages.read"
 
-    @extend_schema(request=WithdrawIn, responses=PackageOut)
-    def post(self, request: Request, pk: UUID) -> Response:
-        """Withdraw a release, with a reason; what runs keeps running."""
-        package = access.get(rows(), self.actor, self.permission, pk)
-        said = WithdrawIn(data=request.data)
-        said.is_valid(raise_exception=True)
-        return answer(services.withdraw(package, actor=self.actor, reason=said.validated_data["reason"]), self.actor)
+    @extend_schema(responses=EventOut(many=True))
+    def get(self, request: Request, pk: UUID) -> Response:
+        """List the deeds, newest first; for members of its organisation, and of the one that runs the store."""
+        package = visible(self.actor, pk, Package.objects.all())
+        life.stands(self.actor, self.permission, package)
+        return paginated(self, package.events.all(), lambda page: EventOut(page, many=True).data)
 
 
 class ContentView(ApiView):

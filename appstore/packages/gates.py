@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from appstore.packages.models import Package
 
 #: `publish`: make it a release. `deploy`: run it on a node, also by an upgrade. `import`: take it in from another store.
-Deed = Literal["publish", "deploy", "import"]
+#: `amend`: change what may be changed of a release for a while after its publication (notes, icon, screenshots).
+Deed = Literal["publish", "deploy", "import", "amend"]
 
 
 class Gate(Protocol):
@@ -24,7 +25,7 @@ class Gate(Protocol):
         """Pass, or raise `Conflict` with the reason and what would help."""
 
 
-registry: Registry[Gate] = Registry("package-gates", {})
+registry: Registry[Gate] = Registry("package-gates", {"releases": "appstore.releases.gate:gate"})
 
 
 def require(deed: Deed, package: Package, organisation_id: UUID) -> None:

@@ -20,8 +20,8 @@ logger = logging.getLogger("breakwater.packages")
 def check_package(operation: Operation) -> None:
     """Read and verify one package, store its chart and images, write down the verdict. Twice is once."""
     package = Package.objects.filter(pk=operation.payload["package"]).first()
-    if package is None or package.released:
-        operation.progress(100, "nothing to do: the package is gone or released")
+    if package is None or package.fixed:
+        operation.progress(100, "nothing to do: the package is gone, released or in review")
         return
     operation.progress(5, "opening")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from appstore.packages import states
 
@@ -35,9 +36,19 @@ class PackageQuerySet(models.QuerySet["Package"]):
         mine = Q(organisation_id__in=actor.organisations("packages.read"))
         return self.filter(mine | Q(state__in=states.LISTED, visibility="public"))
 
+    def within_reach_of(self, actor: Actor) -> PackageQuerySet:
+        """What the actor may look at who knows where it is: beside the visible, for reviewers of the store every
+        release and everything in review, whoever's and whatever became of it."""
+        from appstore.packages.life import of_the_store  # it needs the models
+
+        if actor.authenticated and of_the_store(actor, "packages.review"):
+            mine = Q(organisation_id__in=actor.organisations("packages.read"))
+            return self.filter(mine | Q(state__in=(states.IN_REVIEW, *states.FINAL)))
+        return self.visible_to(actor)
+
     def published(self) -> PackageQuerySet:
-        """Releases that can be deployed by everybody."""
-        return self.filter(state=states.PUBLISHED)
+        """Releases that everybody may see and deploy."""
+        return self.filter(state__in=states.LISTED, visibility="public")
 
     def listed(self) -> PackageQuerySet:
         """Releases that the catalogue shows to those who may see them."""
@@ -81,8 +92,12 @@ class Package(models.Model):
         DRAFT = states.DRAFT
         CHECKED = states.CHECKED
         REJECTED = states.REJECTED
+        IN_REVIEW = states.IN_REVIEW
         PUBLISHED = states.PUBLISHED
-        WITHDRAWN = states.WITHDRAWN
+        DEPRECATED = states.DEPRECATED
+        YANKED = states.YANKED
+        QUARANTINED = states.QUARANTINED
+        RECALLED = states.RECALLED
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="packages")
@@ -93,7 +108,13 @@ class Package(models.Model):
     sha256 = models.CharField(max_length=64)
     size = models.PositiveBigIntegerField()
     format = models.CharField(max_length=40, blank=True)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.DRAFT)
+    state_at = models.DateTimeField(null=True, blank=True, help_text="when a deed of its life led to the present state")
+    state_reason = models.CharField(max_length=500, blank=True, help_text="why it is deprecated, yanked and so on")
+    #: What a release that is set aside (yanked, quarantined, recalled) goes back to when that is undone.
+    resumes = models.CharField(max_length=12, blank=True, default="")
+    #: What those who run it should change to.
+    successor = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     visibility = models.CharField(max_length=12, choices=Visibility.choices, default=Visibility.PUBLIC)
     #: The id of the store that a package was fetched from (SHA-256 of its public key); empty for our own.
     origin = models.CharField(max_length=64, blank=True, default="")
@@ -113,8 +134,7 @@ class Package(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     checked_at = models.DateTimeField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
-    withdrawn_reason = models.CharField(max_length=500, blank=True)
+    notes = models.TextField(blank=True, help_text="notes of the publisher; open for a while after publication")
     #: Every file of the store that this package needs: itself, its chart, its images.
     blobs = models.ManyToManyField(Blob, related_name="packages")
 
@@ -154,7 +174,33 @@ class Package(models.Model):
         """Whether the content is fixed for ever."""
         return self.state in states.FINAL
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the content stays as it is now: of a release for ever, in review until that is over."""
+        return self.released or self.state == states.IN_REVIEW
+
     def delete(self, *args: Any, **kwargs: Any) -> Any:
         """Delete a package that was never published; `Conflict` for a release."""
         states.after(self.state, "discard")
         return super().delete(*args, **kwargs)
+
+
+class ReleaseEvent(models.Model):
+    """One deed in the life of a package: what it changed, who did it, when and why. Rows are only ever added."""
+
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="events")
+    deed = models.CharField(max_length=20)
+    before = models.CharField(max_length=12, help_text="state, or visibility when that was changed")
+    after = models.CharField(max_length=12)
+    reason = models.CharField(max_length=500, blank=True)
+    actor = models.CharField(max_length=250)
+    by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    facts = models.JSONField(default=dict, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["package", "-at"], name="event_by_package")]
+
+    def __str__(self) -> str:
+        return f"{self.deed} of {self.package_id}"

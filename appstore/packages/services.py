@@ -1,4 +1,7 @@
-"""Verbs of packages: receive, check, publish, withdraw, discard. Every write goes through one of them."""
+"""Verbs of packages until they are releases: receive, check, publish, discard; and the one door for changes of state.
+
+What is done to a release afterwards is in `life`. Every write goes through one of the two.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from appstore.packages import blobs, followers, gates, states
+from appstore.packages import blobs, followers, gates, reviewing, states
 from appstore.packages.checking import Verdict
-from appstore.packages.models import Blob, Package
+from appstore.packages.models import Blob, Package, ReleaseEvent
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
@@ -90,9 +93,9 @@ def request_check(package: Package, *, actor: Actor | None = None) -> Operation:
 
 @transaction.atomic
 def record_check(package_id: Any, verdict: Verdict, *, actor: Actor) -> Package | None:
-    """Write down what a check found; None when the package is gone or released meanwhile, and nothing is written."""
-    package = Package.objects.select_for_update().filter(pk=package_id).exclude(state__in=states.FINAL).first()
-    if package is None:
+    """Write down what a check found; None when the package is gone or fixed meanwhile, and nothing is written."""
+    package = Package.objects.select_for_update().filter(pk=package_id).first()
+    if package is None or package.fixed:
         return None
     package.state = states.after(package.state, "pass" if verdict.passed else "fail")
     package.format, package.chart_sha256 = verdict.format, verdict.chart_sha256
@@ -114,56 +117,133 @@ def record_check(package_id: Any, verdict: Verdict, *, actor: Actor) -> Package 
 
 
 @transaction.atomic
-def publish(package: Package, *, actor: Actor) -> Package:
-    """Make the package a release, visible to everybody and fixed for ever.
+def publish(package: Package, *, actor: Actor, visibility: str = "") -> Package:
+    """Make the package a release that is fixed for ever; or, where somebody must look first, put it in review.
 
-    `Conflict` when it has not passed its check, or when the organisation has published this name and version before.
+    The state of what is returned says which. `Conflict` when it has not passed its check, when a rule of the store
+    says no, or when the organisation has published this name and version before.
     """
-    package = _locked(package)
+    package = locked(package)
     actor.require("packages.publish", package.organisation_id)
-    package.state, package.published_at = states.after(package.state, "publish"), timezone.now()
+    states.after(package.state, "publish")
+    if visibility:
+        package.visibility = known_visibility(visibility)
     gates.require("publish", package, package.organisation_id)
-    same = Package.objects.filter(
+    _insist_on_a_new_version(package)
+    deed = "submit" if reviewing.asked(package, actor) else "publish"
+    return turn(package, deed, actor=actor, published_at=None if deed == "submit" else timezone.now())
+
+
+@transaction.atomic
+def approve(package: Package, *, actor: Actor, reason: str = "") -> Package:
+    """Make a release of a package in review. The topic of reviews has decided that the actor may say so."""
+    package = locked(package)
+    states.after(package.state, "approve")
+    gates.require("publish", package, package.organisation_id)
+    _insist_on_a_new_version(package)
+    return turn(package, "approve", actor=actor, reason=reason, published_at=timezone.now())
+
+
+def turn(
+    package: Package,
+    deed: str,
+    *,
+    actor: Actor,
+    reason: str = "",
+    facts: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Package:
+    """Do one deed of the table to a package that the caller has locked and is allowed to change.
+
+    Writes state and history together, leaves an audit entry and tells the followers. `changes` are further columns.
+    """
+    before, resumes = package.state, package.resumes
+    package.state = states.after(before, deed, resumes)
+    package.resumes = states.resuming(before, deed, resumes)
+    package.state_at = timezone.now()
+    marked = package.state in states.MARKED
+    package.state_reason, successor = (reason, changes.pop("successor", None)) if marked else ("", None)
+    if marked and deed in states.RETURNS:
+        # It is again deprecated or yanked, for the reason that was given then.
+        then = package.events.filter(after=package.state).first()
+        package.state_reason = then.reason if then else ""
+        named = then.facts.get("successor") if then else None
+        successor = Package.objects.filter(pk=named).first() if named else None
+    package.successor = successor
+    for column, value in changes.items():
+        setattr(package, column, value)
+    columns = ["state", "resumes", "state_at", "state_reason", "successor", "visibility", *changes]
+    try:
+        with transaction.atomic():
+            package.save(update_fields=columns)
+    except IntegrityError:
+        _insist_on_a_new_version(package)
+        raise
+    told = dict(facts or {}) | ({"successor": str(successor.pk)} if successor else {})
+    note(package, deed, before, package.state, actor=actor, reason=reason, facts=told)
+    followers.tell("changed", package)
+    return package
+
+
+def note(
+    package: Package,
+    deed: str,
+    before: str,
+    after: str,
+    *,
+    actor: Actor,
+    reason: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> ReleaseEvent:
+    """Add a deed to the history of the package and to the audit trail."""
+    about = dict(facts or {})
+    audit.record(actor, f"package.{deed}", package, before=before, after=after, reason=reason, **about)
+    return ReleaseEvent.objects.create(
+        package=package,
+        deed=deed,
+        before=before,
+        after=after,
+        reason=reason,
+        actor=str(actor)[:250],
+        by=actor.user,
+        facts=about,
+    )
+
+
+def known_visibility(visibility: str) -> str:
+    """Return the visibility; `Invalid` names those that there are."""
+    if visibility not in Package.Visibility.values:
+        told = f"must be one of {', '.join(Package.Visibility.values)}"
+        raise Invalid(f"visibility {told}", errors=[{"field": "visibility", "detail": told}])
+    return visibility
+
+
+def _insist_on_a_new_version(package: Package) -> None:
+    other = Package.objects.filter(
         organisation=package.organisation_id,
         origin=package.origin,
         provider=package.provider,
         name=package.name,
         version=package.version,
         state__in=states.FINAL,
-    )
-    try:
-        with transaction.atomic():
-            package.save(update_fields=["state", "published_at"])
-    except IntegrityError:
-        other = same.first()
-        known = {"package": str(other.pk)} if other else {}
+    ).exclude(pk=package.pk)
+    if present := other.first():
         raise Conflict(
-            f"{package.provider} {package} was published before; a version is given away once.", **known
-        ) from None
-    audit.record(actor, "package.publish", package, sha256=package.sha256)
-    followers.tell("changed", package)
-    return package
+            f"{package.provider} {package} was published before; a version is given away once.", package=str(present.pk)
+        )
 
 
-@transaction.atomic
 def withdraw(package: Package, *, actor: Actor, reason: str) -> Package:
-    """Take a release out of the catalogue for good; what runs keeps running. A reason is mandatory."""
-    package = _locked(package)
-    actor.require("packages.publish", package.organisation_id)
-    if not reason.strip():
-        raise Invalid("Say why it is withdrawn", errors=[{"field": "reason", "detail": "must not be empty"}])
-    package.state, package.withdrawn_at = states.after(package.state, "withdraw"), timezone.now()
-    package.withdrawn_reason = reason.strip()[:500]
-    package.save(update_fields=["state", "withdrawn_at", "withdrawn_reason"])
-    audit.record(actor, "package.withdraw", package, reason=package.withdrawn_reason)
-    followers.tell("changed", package)
-    return package
+    """Yank a release: the older name of `life.yank`."""
+    from appstore.packages import life  # it stands on this module
+
+    return life.yank(package, actor=actor, reason=reason)
 
 
 @transaction.atomic
 def discard(package: Package, *, actor: Actor) -> None:
     """Forget a package that never was published; its files go with the next garbage collection."""
-    package = _locked(package)
+    package = locked(package)
     actor.require("packages.write", package.organisation_id)
     states.after(package.state, "discard")
     audit.record(actor, "package.discard", package, sha256=package.sha256)
@@ -199,7 +279,7 @@ def clean_name(filename: str) -> str:
     return name[-200:] or "package"
 
 
-def _locked(package: Package) -> Package:
+def locked(package: Package) -> Package:
     """Return the package as it is now, held until the end of the transaction."""
     found = Package.objects.select_for_update().filter(pk=package.pk).first()
     if found is None:

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from appstore.packages import states
 from appstore.packages.models import Package
 from core.accounts import access
 from core.accounts.access import Actor
@@ -145,11 +146,11 @@ def upgrade(request: HttpRequest, pk: Any) -> HttpResponse:
     package = deployment.package
     releases = (
         Package.objects.visible_to(actor)
-        .published()
+        .listed()
         .filter(organisation=package.organisation_id, provider=package.provider, name=package.name)
         .order_by("-published_at")
     )
-    if package.state != Package.State.PUBLISHED:
+    if package.state not in states.LISTED:
         releases = releases | Package.objects.filter(pk=package.pk)
     newest = releases.first()
     initial = {"package": newest.pk if newest else package.pk, "values": as_yaml(deployment.values)}

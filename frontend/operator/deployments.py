@@ -21,8 +21,11 @@ from mecm.deployments.models import Deployment, DeploymentRevision
 HEAVY = (
     "node__kubeconfig", "node__mep_token", "node__mep_ca", "node__facts",
     "package__descriptor", "package__findings", "package__signature", "package__description", "package__images",
+    "package__successor__descriptor", "package__successor__findings",
 )  # fmt: skip
-DEPLOYMENTS = Deployment.objects.select_related("node", "package", "organisation", "requested_by").defer(*HEAVY)
+DEPLOYMENTS = Deployment.objects.select_related("node", "package__successor", "organisation", "requested_by").defer(
+    *HEAVY
+)
 LINES = 300
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -18,15 +19,23 @@ from frontend import tenancy
 from frontend.page import page, told
 from mecm.deployments.models import Deployment
 
-PACKAGES = Package.objects.select_related("organisation", "uploaded_by")
+PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
+#: What the choices of visibility mean.
+SEEN_BY = {
+    "public": "Everybody who signs in here, and every partner store that we have an agreement with.",
+    "organisation": "Its own organisation only.",
+    "partners": "Its own organisation, and the partner stores that it is granted to.",
+}
 LEVELS = ("error", "warning", "info")
 MOST = 50
 
 
 def visible(request: HttpRequest, pk: Any) -> Package:
-    """Return the package if the person may see it: an own one, or a published one of anybody."""
+    """Return the package if the person may see it: an own one, or a published one; reviewers of the store see more."""
     actor = tenancy.actor_of(request)
     package: Package | None = PACKAGES.visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+    if package is None:
+        package = PACKAGES.within_reach_of(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
     if package is None:
         raise Missing("There is no such package, or you may not see it.")
     return package
@@ -65,19 +74,14 @@ def publish(request: HttpRequest, pk: Any) -> HttpResponse:
     """Make it a release that everybody sees."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, f"{package} is in the catalogue now."):
-        services.publish(package, actor=actor)
-    return redirect("frontend:package", pk)
-
-
-@require_POST
-@page
-def withdraw(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Take a release out of the catalogue, with a reason."""
-    actor = tenancy.actor_of(request)
-    package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, f"{package} is withdrawn; what runs already keeps running."):
-        services.withdraw(package, actor=actor, reason=request.POST.get("reason", "").strip())
+    with told(request):
+        package = services.publish(package, actor=actor, visibility=request.POST.get("visibility", ""))
+        if package.state == states.IN_REVIEW:
+            messages.info(request, f"{package} waits for a reviewer now; you hear on its page how it goes on.")
+        elif package.visibility == Package.Visibility.PUBLIC:
+            messages.success(request, f"{package} is in the catalogue now.")
+        else:
+            messages.success(request, f"{package} is a release now, for {package.get_visibility_display().lower()}.")
     return redirect("frontend:package", pk)
 
 
@@ -111,10 +115,11 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
         "counts": {level: sum(item.get("level") == level for item in findings) for level in LEVELS},
         "appd": package.descriptor,
         "may_publish": "publish" in deeds and actor.may("packages.publish", package.organisation_id),
-        "may_withdraw": "withdraw" in deeds and actor.may("packages.publish", package.organisation_id),
         "may_discard": "discard" in deeds and actor.may("packages.write", package.organisation_id),
         "may_check": "pass" in deeds and actor.may("packages.write", package.organisation_id),
-        "may_deploy": package.state == states.PUBLISHED and bool(actor.organisations("deployments.write")),
+        "may_deploy": package.state in states.LISTED and bool(actor.organisations("deployments.write")),
+        "review": package.reviews.first() if mine and package.state in (states.CHECKED, states.IN_REVIEW) else None,
+        "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
         "releases": list(
             Package.objects.visible_to(actor)
             .filter(organisation=package.organisation_id, provider=package.provider, name=package.name)

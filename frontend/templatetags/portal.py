@@ -26,7 +26,23 @@ STATES = {
     "checked": ("ok", "circle-check", "checked"),
     "rejected": ("bad", "circle-x", "rejected"),
     "published": ("ok", "world", "published"),
-    "withdrawn": ("quiet", "ban", "withdrawn"),
+    "in-review": ("busy", "eye-check", "in review"),
+    "deprecated": ("warn", "archive", "deprecated"),
+    "yanked": ("quiet", "ban", "yanked"),
+    "quarantined": ("warn", "lock", "quarantined"),
+    "recalled": ("bad", "urgent", "recalled"),
+    # reviews and recalls
+    "open": ("busy", "eye", "open"),
+    "approved": ("ok", "check", "approved"),
+    "declined": ("bad", "x", "declined"),
+    "retracted": ("quiet", "arrow-back-up", "retracted"),
+    "done": ("ok", "circle-check", "done"),
+    "under-way": ("busy", "loader", "under way"),
+    "dark": ("bad", "plug-connected-x", "dark"),
+    "lifted": ("quiet", "arrow-back-up", "lifted"),
+    "high": ("bad", "alert-triangle", "high"),
+    "medium": ("warn", "alert-triangle", "medium"),
+    "low": ("quiet", "info-circle", "low"),
     # nodes
     "new": ("quiet", "circle-dashed", "not enrolled"),
     "enrolled": ("warn", "clock", "enrolled"),
@@ -67,6 +83,8 @@ WORK = {
     "node.watch": "Look at a node",
     "deployment.apply": "Apply a deployment",
     "deployment.observe": "Look at a deployment",
+    "recalls.spread": "Give the nodes the recall list",
+    "recalls.renew": "Sign the recall list anew",
 }
 UNITS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 

@@ -6,17 +6,19 @@ Each handler reads the wish as it is now, may run twice with one effect, and ask
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 from django.utils import timezone
 
+from appstore.releases import services as recalls
+from appstore.releases.models import Recall
 from core.errors import BreakwaterError
 from core.operations import services as operations
 from core.operations.models import Operation
-from engines.applier import Applier, absent, as_status, failure
+from engines.applier import RECALLED, Applier, absent, as_status, failure, recalled
 from engines.contract import State as Seen
 from mecm.deployments import direct, logs, services, specs
 from mecm.deployments.mm5 import Mm5
@@ -41,6 +43,9 @@ def apply(operation: Operation) -> None:
     if deployment.wish == Deployment.Wish.ABSENT:
         _remove(operation, deployment)
         return
+    if recall := recalls.stops(deployment.package):
+        _stop(operation, deployment, recall)
+        return
     generation = deployment.generation
     try:
         with direct.applier_for(deployment.node) as applier:
@@ -59,7 +64,7 @@ def apply(operation: Operation) -> None:
 def observe(operation: Operation) -> None:
     """Look at a release that has not settled, and come back until it has."""
     deployment = _find(operation)
-    if deployment is None:
+    if deployment is None or recalls.stops(deployment.package):
         return
     with direct.applier_for(deployment.node) as applier:
         operation.renew()
@@ -119,7 +124,19 @@ def _remove(operation: Operation, deployment: Deployment) -> None:
         .values_list("created_at", flat=True)
         .first()
     )
-    waited = (timezone.now() - (began or deployment.updated_at)).total_seconds()
+    if _end(operation, deployment, began or deployment.updated_at):
+        services.observe(deployment.pk, generation, absent())
+
+
+def _stop(operation: Operation, deployment: Deployment, recall: Recall) -> None:
+    """End what is recalled; the wish stays, so that it starts again when the recall is lifted."""
+    if _end(operation, deployment, recall.issued_at):
+        services.observe(deployment.pk, deployment.generation, recalled(recall.reason, recall.advice))
+
+
+def _end(operation: Operation, deployment: Deployment, since: datetime) -> bool:
+    """Do one step of the end of a release and return whether it is gone; else the next step is asked for."""
+    waited = (timezone.now() - since).total_seconds()
     try:
         with direct.applier_for(deployment.node) as applier:
             operation.progress(10, "asking the application to end")
@@ -129,10 +146,9 @@ def _remove(operation: Operation, deployment: Deployment) -> None:
         raise
     operation.renew()
     nodes.seen(deployment.node_id)
-    if gone:
-        services.observe(deployment.pk, generation, absent())
-    else:
+    if not gone:
         services.ask_applier(deployment, run_after=timezone.now() + timedelta(seconds=1))
+    return gone
 
 
 def _look(applier: Applier, deployment: Deployment) -> None:
@@ -153,6 +169,10 @@ def _watch_one(applier: Applier, deployment: Deployment) -> None:
             services.ask_applier(deployment)
             return
         status = applier.engine.status(deployment.name, deployment.namespace)
+        if recalls.stops(deployment.package):
+            if status.state is not Seen.ABSENT or deployment.reason != RECALLED:
+                services.ask_applier(deployment)
+            return
         if status.state is Seen.ABSENT or status.generation != deployment.generation:
             # What was refused for good (no revision was made) is refused again; only a new wish helps.
             if deployment.state != Deployment.State.FAILED or deployment.revision:

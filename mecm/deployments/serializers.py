@@ -26,6 +26,11 @@ class PackageRef(serializers.Serializer[Any]):
     name = serializers.CharField()
     version = serializers.CharField()
     provider = serializers.CharField()
+    state = serializers.CharField(
+        help_text="of the release now: deprecated, yanked, quarantined and recalled are marks"
+    )
+    state_reason = serializers.CharField()
+    successor = serializers.UUIDField(source="successor_id", allow_null=True)
 
 
 class DeploymentIn(serializers.Serializer[Any]):

@@ -117,7 +117,7 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
     def choose(present: Deployment) -> _Wanted:
         target = _earlier(present, to)
         if target.package_id != present.package_id:
-            _deployable(target.package, present.organisation_id)
+            _again_deployable(target.package, present.organisation_id)
         return _Wanted(target.package, target.values, restores=target.generation)
 
     return _revise(deployment, Action.ROLLBACK, choose, actor=actor, expected=expected)
@@ -343,8 +343,25 @@ def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
 
 
 def _deployable(package: Package, organisation_id: UUID) -> None:
+    """Pass when the organisation may begin to run the package."""
     if package.state not in states.LISTED:
-        raise Conflict(f"{package.name or package.filename} is {package.state}; only a published package is deployed.")
+        why = f" {package.state_reason}" if package.state in states.MARKED and package.state_reason else ""
+        raise Conflict(
+            f"{package.name or package.filename} is {package.state}; only a published package is deployed.{why}",
+            state=package.state,
+        )
+    if package.visibility != Package.Visibility.PUBLIC and package.organisation_id != organisation_id:
+        raise Conflict(f"{package} is for its own organisation and partner stores; ask its publisher.")
+    gates.require("deploy", package, organisation_id)
+
+
+def _again_deployable(package: Package, organisation_id: UUID) -> None:
+    """Pass when a package that ran here may be gone back to: a yanked one, and one that is hidden by now, too."""
+    if package.state not in states.KEPT:
+        raise Conflict(
+            f"{package} is {package.state}, so there is no way back to it. {package.state_reason}".strip(),
+            state=package.state,
+        )
     gates.require("deploy", package, organisation_id)
 
 

@@ -22,6 +22,10 @@ def of(deployment: Deployment) -> dict[str, Any]:
         "appInstanceId": str(deployment.app_instance_id),
         "name": deployment.name,
         "namespace": deployment.namespace,
+        # By these two the node knows what a recall is about; the digest has a name of its own because what is
+        # called `sha256` in a spec is fetched.
+        "package": str(package.pk),
+        "packageSha256": package.sha256,
         "appDId": described.get("appDId") or package.app_d_id,
         "appName": described.get("appName") or package.name,
         "appProvider": described.get("appProvider") or package.provider,

@@ -18,11 +18,12 @@ from core.errors import BreakwaterError
 from core.frames import named_blobs
 from engines.applier import Applier
 from engines.contract import Engine, EngineSettings
-from mep.agent import identity, store
+from mep.agent import identity, recalls, store
 from mep.agent.blobs import Blobs, Fetcher
 from mep.agent.kinds import Apps, LogWatches, unsupported
 from mep.agent.link import Link
 from mep.agent.port import LocalMep
+from mep.agent.recalls import Recalls
 from mep.agent.reconciler import Reconciler
 from mep.agent.reports import Reporter, about_node
 from mep.mp1 import services as mp1
@@ -42,9 +43,17 @@ class Agent:
         self.blobs = Blobs(folder / "blobs")
         self.fetcher = Fetcher(self.blobs, lambda: identity.load(self.identity_folder))
         applier = Applier(engine, LocalMep(), self.blobs.path)
-        apps = Apps(applier, self.blobs, self.fetcher, self.reporter, lambda key: self.reconciler.wake(("app", key)))
+        self.recalls = Recalls(self.reporter, self._centre, self._wake_apps)
+        apps = Apps(
+            applier,
+            self.blobs,
+            self.fetcher,
+            self.reporter,
+            wake=lambda key: self.reconciler.wake(("app", key)),
+            stops=self.recalls.stops,
+        )
         watches = LogWatches(applier, self.reporter)
-        kinds = {"app": apps.step, "logWatch": watches.step}
+        kinds = {"app": apps.step, "logWatch": watches.step, recalls.KIND: self.recalls.step}
         self.reconciler = Reconciler(kinds, unsupported(self.reporter))
         self.link = Link(
             self.identity_folder,
@@ -81,6 +90,10 @@ class Agent:
         """Start what keeps apps running; needs nothing but this machine."""
         wished = store.keys()
         logger.info("starting with %d wishes from the store", len(wished))
+        # A list that came just before the process ended is in force before anything is started.
+        for kind, key in wished:
+            if kind == recalls.KIND:
+                self.recalls.step(key)
         self.reconciler.start(wished)
         for thread in self._threads:
             thread.start()
@@ -103,6 +116,16 @@ class Agent:
                 self.engine.halt()
         finally:
             self.engine.close()
+
+    def _centre(self) -> str:
+        """Return by what our centre is known; empty before we joined one."""
+        mine = identity.load(self.identity_folder)
+        return recalls.mark_of(mine.ca_pem) if mine else ""
+
+    def _wake_apps(self) -> None:
+        for wish in store.keys():  # noqa: SIM118 - a module's function, no mapping
+            if wish[0] == "app":
+                self.reconciler.wake(wish)
 
     def _join(self, join: str) -> None:
         """Enrol with a join string that was not used here before; it replaces the identity that the node has."""

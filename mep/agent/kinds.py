@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.errors import BreakwaterError, Invalid, Unavailable
-from engines.applier import Applier, AppSpec, Blob, absent
+from core.recalls import Entry
+from engines.applier import RECALLED, Applier, AppSpec, Blob, absent, recalled
 from engines.contract import Event, Reason, State
 from mep.agent import store
 from mep.agent.backoff import pause
@@ -55,12 +56,19 @@ def decide(wish: Wish, done: Applied | None) -> Next:
 
 
 class Apps:
-    """Steps for the kind `app`."""
+    """Steps for the kind `app`; `stops` tells by a wish's spec whether its package is recalled and must not run."""
 
     def __init__(
-        self, applier: Applier, blobs: Blobs, fetcher: Fetcher, reporter: Reporter, wake: Callable[[str], None]
+        self,
+        applier: Applier,
+        blobs: Blobs,
+        fetcher: Fetcher,
+        reporter: Reporter,
+        wake: Callable[[str], None],
+        stops: Callable[[Mapping[str, Any]], Entry | None] = lambda spec: None,
     ) -> None:
         self.applier, self.blobs, self.fetcher, self.reporter, self.wake = applier, blobs, fetcher, reporter, wake
+        self.stops = stops
         self._looks: dict[str, int] = {}
         self._images_at: dict[str, float] = {}
 
@@ -73,6 +81,8 @@ class Apps:
             spec = AppSpec.read(wish.spec)
         except Invalid as problem:
             return self._unreadable(wish, problem)
+        if not wish.deleted and (entry := self.stops(wish.spec)):
+            return self._recalled(wish, spec, entry)
         match decide(wish, store.outcome(KIND, key)):
             case Next.APPLY:
                 return self._apply(wish, spec)
@@ -201,6 +211,34 @@ class Apps:
             self._moving(wish, spec, problem.code, f"cannot be removed yet: {problem.detail}")
             return max(0.5, pause(done.attempts, base=0.5))
         return self._gone(wish) if gone else LEAVING
+
+    def _recalled(self, wish: Wish, spec: AppSpec, entry: Entry) -> float | None:
+        """End a recalled app as politely as any other, and keep it from running; the wish itself stays."""
+        done = store.outcome(KIND, wish.key)
+        told = recalled(entry.reason, entry.advice)
+        try:
+            ended = done is not None and done.state == Applied.State.RECALLED
+            if ended and self.applier.observe(spec)["state"] == State.ABSENT:
+                self.reporter.say(KIND, wish.key, wish.generation, told)
+                return SETTLED
+            if done is None or done.state != Applied.State.REMOVING:
+                logger.warning("%s: its package is recalled and must not run: %s", spec.name, entry.reason)
+                done = store.note(wish, Applied.State.REMOVING)
+                self._moving(wish, spec, RECALLED, f"The package is recalled, the app is being stopped: {entry.reason}")
+            gone = self.applier.remove(spec, waited=max(0.0, time.time() - done.since))
+        except BreakwaterError as problem:
+            done = store.note(wish, Applied.State.REMOVING, error=problem.problem())
+            self._moving(
+                wish, spec, problem.code, f"The package is recalled; it cannot be stopped yet: {problem.detail}"
+            )
+            return max(0.5, pause(done.attempts, base=0.5))
+        if not gone:
+            return LEAVING
+        logger.warning("%s is stopped, because its package is recalled", spec.name)
+        store.note(wish, Applied.State.RECALLED)
+        self._looks.pop(wish.key, None)
+        self.reporter.say(KIND, wish.key, wish.generation, told)
+        return SETTLED
 
     def _gone(self, wish: Wish) -> float | None:
         if not store.forget(wish):

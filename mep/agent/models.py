@@ -36,6 +36,8 @@ class Applied(models.Model):
         RETRYING = "retrying"
         FAILED = "failed"
         REMOVING = "removing"
+        #: Stopped, or never started, because the package is recalled.
+        RECALLED = "recalled"
 
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=120)

@@ -235,6 +235,16 @@ def link() -> dict[str, Any]:
     return dict(_value("link", {}))
 
 
+def recalls() -> dict[str, Any]:
+    """Return the recall list that is in force here, as it was kept; empty before the first."""
+    return dict(_value("recalls", {}))
+
+
+def keep_recalls(held: Mapping[str, Any]) -> None:
+    """Keep the recall list that is in force from now on."""
+    _write("recalls", dict(held))
+
+
 # --- inside -----------------------------------------------------------------------------------------------------------
 def _read(raw: Mapping[str, Any]) -> Wish:
     try:

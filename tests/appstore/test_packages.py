@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appstore.packages import blobs, checking, services, states
+from appstore.packages import blobs, checking, life, services, states
 from appstore.packages.models import Blob, Package
 from core.accounts.access import ANONYMOUS, SYSTEM, Actor
 from core.audit.models import Entry
@@ -45,7 +47,7 @@ class TestStates:
             ("fail", "rejected"),
             ("pass", "checked"),
             ("publish", "published"),
-            ("withdraw", "withdrawn"),
+            ("yank", "yanked"),
         ):
             state = states.after(state, deed)
             assert state == expected
@@ -63,7 +65,27 @@ class TestStates:
     def test_nothing_leads_back_from_a_release(self) -> None:
         for state in states.FINAL:
             for deed in states.deeds(state):
-                assert states.after(state, deed) in states.FINAL
+                for resumes in ("", *states.STATES):
+                    assert states.after(state, deed, resumes) in states.FINAL
+
+    @given(st.lists(st.sampled_from(sorted({deed for _, deed in states.TRANSITIONS})), max_size=12))
+    def test_whatever_was_done_undoing_it_leads_back(self, deeds: list[str]) -> None:
+        """A deed that sets a release aside, and its undoing at once, change nothing that can be deployed or not."""
+        state, resumes = states.PUBLISHED, ""
+        for deed in deeds:
+            if deed not in states.deeds(state):
+                continue
+            before, kept = state, resumes
+            state, resumes = states.after(before, deed, kept), states.resuming(before, deed, kept)
+            assert state in states.FINAL
+            assert resumes in ("", *states.KEPT)
+            undo = states.UNDO.get(deed)
+            if undo and before in states.KEPT:
+                assert states.after(state, undo, resumes) == before
+
+    def test_only_what_is_listed_can_be_deployed_and_only_what_is_kept_gone_back_to(self) -> None:
+        assert set(states.LISTED) < set(states.KEPT) < set(states.FINAL)
+        assert not {states.QUARANTINED, states.RECALLED} & set(states.KEPT)
 
 
 def test_an_upload_becomes_a_draft_with_a_check_under_way(receive: Any) -> None:
@@ -267,7 +289,7 @@ class TestPublishing:
         with pytest.raises(Conflict) as problem:
             services.publish(second, actor=actor)
         assert problem.value.context["package"] == str(first.pk)
-        services.withdraw(first, actor=actor, reason="broken")
+        life.yank(first, actor=actor, reason="broken")
         with pytest.raises(Conflict):
             services.publish(second, actor=actor)
         second.refresh_from_db()
@@ -283,21 +305,21 @@ class TestPublishing:
             with pytest.raises(Conflict):
                 deed()
 
-    def test_withdrawing_needs_a_reason_and_is_final(self, receive: Any, actor: Any) -> None:
+    def test_yanking_needs_a_reason(self, receive: Any, actor: Any) -> None:
         package = services.publish(receive(making.edgegallery()), actor=actor)
         with pytest.raises(Invalid):
-            services.withdraw(package, actor=actor, reason="  ")
-        package = services.withdraw(package, actor=actor, reason="leaks")
-        assert (package.state, package.withdrawn_reason) == ("withdrawn", "leaks")
+            life.yank(package, actor=actor, reason="  ")
+        package = life.yank(package, actor=actor, reason="leaks")
+        assert (package.state, package.state_reason) == ("yanked", "leaks")
         with pytest.raises(Conflict):
             services.publish(package, actor=actor)
 
     def test_every_deed_is_in_the_audit_trail(self, receive: Any, actor: Any) -> None:
         package = services.publish(receive(making.edgegallery()), actor=actor)
-        services.withdraw(package, actor=actor, reason="leaks")
+        life.yank(package, actor=actor, reason="leaks")
         services.discard(receive(making.chart_bytes()), actor=actor)
         actions = list(Entry.objects.order_by("at").values_list("action", flat=True))
-        for deed in ("upload", "pass", "publish", "withdraw", "discard"):
+        for deed in ("upload", "pass", "publish", "yank", "discard"):
             assert f"package.{deed}" in actions
 
     def test_who_may_publish(self, receive: Any, make_user: Any, organisation: Any, stranger: Any) -> None:
@@ -326,9 +348,20 @@ class TestImmutability:
             Package.objects.filter(pk=package.pk).update(**change)
         with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("UPDATE packages_package SET name = 'evil'")
-        services.withdraw(package, actor=actor, reason="leaks")
-        with pytest.raises(DatabaseError), transaction.atomic():
-            Package.objects.filter(pk=package.pk).update(state="published")
+        for state in states.FINAL:
+            Package.objects.filter(pk=package.pk).update(state=state, visibility="organisation", notes=state)
+            with pytest.raises(DatabaseError, match="never changes"), transaction.atomic():
+                Package.objects.filter(pk=package.pk).update(**change)
+
+    @pytest.mark.parametrize("change", [{"name": "other"}, {"sha256": "0" * 64}, {"descriptor": {"a": 1}}])
+    def test_what_is_reviewed_does_not_change_meanwhile(self, receive: Any, actor: Any, change: dict[str, Any]) -> None:
+        package = receive(making.edgegallery())
+        services.turn(package, "submit", actor=actor)
+        with pytest.raises(DatabaseError, match="never changes"), transaction.atomic():
+            Package.objects.filter(pk=package.pk).update(**change)
+        assert services.record_check(package.pk, checking.Verdict(), actor=SYSTEM) is None
+        services.turn(package, "decline", actor=actor)
+        Package.objects.filter(pk=package.pk).update(**change)
 
     def test_the_constraints_have_names(self, organisation: Any) -> None:
         base = {"organisation": organisation, "size": 1, "provider": "a", "name": "b", "version": "1"}
@@ -349,7 +382,7 @@ class TestImmutability:
                 add(**values)
         add(state="published", published_at=now)
         with pytest.raises(IntegrityError):
-            add(state="withdrawn", published_at=now)
+            add(state="yanked", published_at=now)
 
 
 def test_who_sees_what(receive: Any, actor: Any, stranger: Any) -> None:

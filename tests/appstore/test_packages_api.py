@@ -314,7 +314,7 @@ class TestReading:
         assert api.delete(path).status_code == 409
         assert api.post(f"{path}/withdraw", {}, format="json").status_code == 400
         withdrawn = api.post(f"{path}/withdraw", {"reason": "leaks"}, format="json").json()
-        assert (withdrawn["state"], withdrawn["withdrawn_reason"]) == ("withdrawn", "leaks")
+        assert (withdrawn["state"], withdrawn["withdrawn_reason"]) == ("yanked", "leaks")
         draft = checked(making.chart_bytes())
         assert api.delete(f"{URL}/{draft['id']}").status_code == 204
         assert api.get(f"{URL}/{draft['id']}").status_code == 404

@@ -112,7 +112,7 @@ def packages(organisation: Organisation, owner: User) -> dict[str, Package]:
 
     def make(name: str, provider: str, version: str, state: str, **facts: Any) -> Package:
         about = descriptor(name, provider, version, facts.pop("offers", "tide-levels"), facts.pop("needs", ""))
-        released = state in ("published", "withdrawn")
+        released = state in ("published", "yanked")
         defaults = {
             "filename": f"{name.lower().replace(' ', '-')}-{version}.csar", "size": 41_300_000 + 700_000 * len(name),
             "sha256": f"{name}{version}".encode().hex().rjust(64, "a")[-64:], "format": "edgegallery",
@@ -131,9 +131,7 @@ def packages(organisation: Organisation, owner: User) -> dict[str, Package]:
         name: make(name, provider, version, "published", description=text, offers=offers, needs=needs)
         for name, provider, version, text, offers, needs in APPS
     }
-    made["older"] = make(
-        "Crane View", "Harbour Telecom", "1.8.0", "withdrawn", withdrawn_reason="Loses frames under load"
-    )
+    made["older"] = make("Crane View", "Harbour Telecom", "1.8.0", "yanked", state_reason="Loses frames under load")
     made["rejected"] = make(
         "Quay Counter", "City Lab", "0.1", "rejected",
         signature={"state": "invalid", "problem": "the signature does not fit to the content and the signer's key"},

@@ -63,6 +63,12 @@ def chart() -> bytes:
     return packed.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def run_by_acme(settings: Any) -> None:
+    """Say who runs the store, whichever tenant a test makes first."""
+    settings.OPERATOR = "acme"
+
+
 @pytest.fixture
 def browser_of() -> Callable[[Any], Client]:
     """Return a client in which that person is signed in."""
@@ -84,7 +90,7 @@ def pages(browser_of: Any, admin: Any) -> Client:
 @pytest.fixture
 def make_package(organisation: Any, admin: Any) -> Callable[..., Any]:
     """Make a package row: `make_package("hello", "2.0", state="checked")`."""
-    from appstore.packages import blobs
+    from appstore.packages import blobs, states
     from appstore.packages.models import Package
 
     def make(name: str = "hello", version: str = "1.0.0", **facts: Any) -> Package:
@@ -103,7 +109,7 @@ def make_package(organisation: Any, admin: Any) -> Callable[..., Any]:
             "chart_sha256": digest,
             "compute": {"cpu_millis": 500, "memory_bytes": 64 * 2**20},
             "checked_at": now,
-            "published_at": now if state in ("published", "withdrawn") else None,
+            "published_at": now if state in states.FINAL else None,
         }
         return Package.objects.create(name=name, version=version, state=state, **{**defaults, **facts})
 
@@ -181,7 +187,30 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any) -> dict[str, Any]:
+def review(make_package: Any, organisation: Any) -> Any:
+    """A package that waits for a look."""
+    from appstore.releases.models import Review
+
+    waiting = make_package("waiting", "0.9", state="in-review")
+    reasons = [{"code": "provider-new", "words": "It is the first release under this name.", "store": False}]
+    return Review.objects.create(package=waiting, organisation=organisation, reasons=reasons)
+
+
+@pytest.fixture
+def recall(make_package: Any, actor: Any, organisation: Any, node: Any) -> Any:
+    """A recall of something that runs on the node."""
+    from appstore.releases import services
+    from mecm.deployments import services as deployments
+
+    leaky = make_package("leaky", "0.8")
+    deployments.request(actor=actor, organisation=organisation, node=node, package=leaky, name="leaky")
+    return services.recall([leaky], actor=actor, reason="It leaks memory", advice="Take another")
+
+
+@pytest.fixture
+def objects(
+    package: Any, node: Any, deployment: Any, operation: Any, token: Any, review: Any, recall: Any
+) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
     return {
         "packages": package,
@@ -189,4 +218,6 @@ def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any
         "deployments": deployment,
         "operations": operation,
         "profile": token,
+        "reviews": review,
+        "recalls": recall,
     }

@@ -132,8 +132,8 @@ def test_what_a_rule_forbids_is_told_on_the_page(pages: Any, make_package: Any) 
 
 
 def test_withdrawing_needs_a_reason_and_shows_it(pages: Any, package: Any) -> None:
-    assert "Say why" in text_of(pages.post(f"/packages/{package.pk}/withdraw", {"reason": " "}, follow=True))
-    text = text_of(pages.post(f"/packages/{package.pk}/withdraw", {"reason": "It leaks memory"}, follow=True))
+    assert "Say why" in text_of(pages.post(f"/packages/{package.pk}/yank", {"reason": " "}, follow=True))
+    text = text_of(pages.post(f"/packages/{package.pk}/yank", {"reason": "It leaks memory"}, follow=True))
     assert "It leaks memory" in text
     assert "The catalogue is empty" in text_of(pages.get("/"))
 

@@ -87,6 +87,7 @@ def make_package(organisation: Any, admin: Any) -> Callable[..., Any]:
             size=1,
             format="etsi",
             state=facts.get("state", Package.State.PUBLISHED),
+            visibility=facts.get("visibility", Package.Visibility.PUBLIC),
             name=facts.get("name", "hello"),
             provider="Acme",
             version=version,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from appstore.packages import life
 from core.accounts.access import Actor
 from core.audit.models import Entry
 from core.errors import Conflict, Denied, Invalid, Missing, Stale
@@ -92,7 +93,7 @@ def test_a_name_must_suit_helm(deploy: Any, name: str) -> None:
         deploy(name=name)
 
 
-@pytest.mark.parametrize("state", ["draft", "checked", "rejected", "withdrawn"])
+@pytest.mark.parametrize("state", ["draft", "checked", "rejected", "yanked", "quarantined", "recalled"])
 def test_only_published_packages_are_deployed(deploy: Any, make_package: Any, state: str) -> None:
     with pytest.raises(Conflict, match=state):
         deploy(package=make_package("9.0.0", state=state))
@@ -246,14 +247,37 @@ def test_there_must_be_something_to_go_back_to(deploy: Any, actor: Any) -> None:
         services.rollback(report(deploy(), 1, **READY), actor=actor)
 
 
-def test_a_rollback_does_not_bring_back_a_withdrawn_package(
+@pytest.mark.parametrize("state", ["quarantined", "recalled"])
+def test_a_rollback_does_not_bring_back_what_nobody_may_run(
+    deploy: Any, make_package: Any, actor: Any, package: Any, state: str
+) -> None:
+    deployment = report(deploy(), 1, **READY)
+    services.upgrade(deployment, actor=actor, package=make_package("2.0.0"))
+    type(package).objects.filter(pk=package.pk).update(state=state)
+    with pytest.raises(Conflict, match=state):
+        services.rollback(deployment, actor=actor)
+
+
+def test_who_ran_a_yanked_package_may_go_back_to_it_and_nobody_begins_with_it(
     deploy: Any, make_package: Any, actor: Any, package: Any
 ) -> None:
     deployment = report(deploy(), 1, **READY)
     services.upgrade(deployment, actor=actor, package=make_package("2.0.0"))
-    type(package).objects.filter(pk=package.pk).update(state="withdrawn")
-    with pytest.raises(Conflict, match="withdrawn"):
-        services.rollback(deployment, actor=actor)
+    life.yank(package, actor=actor, reason="It loses frames")
+    assert services.rollback(deployment, actor=actor).package == package
+    with pytest.raises(Conflict, match="It loses frames"):
+        deploy(name="another", package=type(package).objects.get(pk=package.pk))
+
+
+def test_a_release_that_is_for_its_own_organisation_is_deployed_by_nobody_else(
+    make_package: Any, make_node: Any, stranger: Any, stranger_organisation: Any
+) -> None:
+    hidden = make_package("3.0.0", visibility="organisation")
+    theirs = make_node("theirs", organisation=stranger_organisation)
+    with pytest.raises(Conflict, match="own organisation"):
+        services.request(
+            actor=Actor(stranger), organisation=stranger_organisation, node=theirs, package=hidden, name="x"
+        )
 
 
 def test_a_removal_is_over_when_the_node_says_gone(deploy: Any, actor: Any) -> None:

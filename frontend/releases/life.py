@@ -1,0 +1,217 @@
+"""The life of one release: where it is, what may be done with it, and who did what, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from appstore.packages import life, states
+from appstore.packages.models import Package, ReleaseEvent
+from appstore.releases import gate, services
+from appstore.releases.api import recallable
+from core.accounts import access
+from core.accounts.access import Actor
+from core.errors import Missing
+from core.recalls import ACTIONS, SEVERITIES
+from frontend import tenancy
+from frontend.page import View, page, paged, told
+from frontend.store.packages import PACKAGES, SEEN_BY, visible
+
+MOST = 50
+EVENTS = 20
+#: What the deeds of the history are called.
+WORDS = {
+    "publish": "published", "submit": "sent to review", "approve": "approved and published", "decline": "declined",
+    "retract": "taken back from review", "deprecate": "deprecated", "undeprecate": "recommended again",
+    "yank": "yanked", "unyank": "put back", "quarantine": "quarantined", "unquarantine": "set free",
+    "recall": "recalled", "unrecall": "recall lifted", "visibility": "shown to", "notes": "notes changed",
+}  # fmt: skip
+#: Deeds of the publisher, and of reviewers.
+PUBLISHERS = ("deprecate", "undeprecate", "yank", "unyank")
+REVIEWERS = ("quarantine", "unquarantine")
+
+
+@require_GET
+@page
+def package_life(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Show where a release is in its life, and how it came there."""
+    actor, package = tenancy.actor_of(request), visible(request, pk)
+    return render(request, "frontend/releases/life.html", life_facts(request, package, actor))
+
+
+def _deed(name: str, does: Callable[..., Package], done: str, *, reviewers: bool = False, advice: bool = False) -> View:
+    """Return the action that does one deed of the life, with the reason that was typed."""
+
+    @require_POST
+    @page
+    def act(request: HttpRequest, pk: Any) -> HttpResponseBase:
+        actor = tenancy.actor_of(request)
+        if reviewers:
+            package = PACKAGES.filter(pk=pk).first()
+            if package is None:
+                raise Missing("There is no such package, or you may not see it.")
+            life.stands(actor, "packages.review", package)
+        else:
+            package = access.get(PACKAGES, actor, "packages.publish", pk)
+        more = {"successor": _successor(request, actor)} if advice else {}
+        with told(request, done.format(package)):
+            does(package, actor=actor, reason=request.POST.get("reason", ""), **more)
+        return redirect("frontend:package-life", pk)
+
+    act.__name__ = name
+    return act
+
+
+deprecate = _deed("deprecate", life.deprecate, "{} is deprecated; it stays in the catalogue, with a note.", advice=True)
+undeprecate = _deed("undeprecate", life.undeprecate, "{} is recommended again.")
+yank = _deed("yank", life.yank, "{} is yanked; what runs already keeps running.", advice=True)
+unyank = _deed("unyank", life.unyank, "{} is back where it was.")
+quarantine = _deed("quarantine", life.quarantine, "{} is quarantined; nobody deploys it meanwhile.", reviewers=True)
+unquarantine = _deed("unquarantine", life.unquarantine, "{} is free again.", reviewers=True)
+
+
+@require_POST
+@page
+def show_to(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Change who sees a release."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.publish", pk)
+    with told(request, "Who sees it is changed."):
+        life.show_to(package, request.POST.get("visibility", ""), actor=actor, reason=request.POST.get("reason", ""))
+    return redirect("frontend:package-life", pk)
+
+
+@require_POST
+@page
+def annotate(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Change the publisher's notes."""
+    actor = tenancy.actor_of(request)
+    package = access.get(PACKAGES, actor, "packages.publish", pk)
+    with told(request, "The notes are changed."):
+        life.annotate(package, request.POST.get("notes", ""), actor=actor)
+    return redirect("frontend:package-life", pk)
+
+
+@require_POST
+@page
+def recall(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Recall this release, and show how far that gets."""
+    actor = tenancy.actor_of(request)
+    (package,) = recallable(actor, [pk])
+    given = {name: request.POST.get(name, "") for name in ("reason", "advice", "severity", "action")}
+    with told(request, f"{package} is recalled."):
+        made = services.recall(
+            [package],
+            actor=actor,
+            reason=given["reason"],
+            advice=given["advice"],
+            severity=given["severity"] or "high",
+            action=given["action"] or "stop",
+            successor=_successor(request, actor),
+        )
+        return redirect("frontend:recall", made.pk)
+    return redirect("frontend:package-life", pk)
+
+
+def life_facts(request: HttpRequest, package: Package, actor: Actor) -> dict[str, Any]:
+    """Return the template context; a fixed number of queries."""
+    deeds = set(states.deeds(package.state))
+    publisher = actor.may("packages.publish", package.organisation_id)
+    store = life.in_the_store(actor)
+    store_reviews, store_recalls = "packages.review" in store, "packages.recall" in store
+    reviewer = store_reviews or actor.may("packages.review", package.organisation_id)
+    recaller = store_recalls or actor.may("packages.recall", package.organisation_id)
+    member = actor.may("packages.read", package.organisation_id) or store_reviews
+    events = paged(request, package.events.select_related("by") if member else ReleaseEvent.objects.none(), EVENTS)
+    may = {deed for deed in PUBLISHERS if publisher and deed in deeds}
+    may |= {deed for deed in REVIEWERS if reviewer and deed in deeds}
+    may |= {"recall"} if recaller and "recall" in deeds else set()
+    until = gate.open_until(package)
+    return {
+        "section": "packages" if member and not package.released else "catalogue",
+        "package": package,
+        "member": member,
+        "publisher": publisher,
+        "may_do": may,
+        "events": [_told(event, package, may, first=number == 0) for number, event in enumerate(events)],
+        "rows": events,
+        "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
+        "open_until": until,
+        "may_annotate": publisher and package.state != states.IN_REVIEW and (until is None or timezone.now() < until),
+        "recalls": list(services.of_package(package)) if member else [],
+        "review": package.reviews.first() if member else None,
+        "successors": _successors(package) if may & {"deprecate", "yank", "recall"} else [],
+        "severities": SEVERITIES,
+        "actions": ACTIONS,
+        "dialogs": [dialog for dialog in DIALOGS if dialog["deed"] in may],
+    }
+
+
+DIALOGS: tuple[dict[str, Any], ...] = (
+    {
+        "deed": "deprecate", "label": "Deprecate", "mark": "archive", "advice": True, "needs_reason": True,
+        "title": "Deprecate this release?", "danger": False,
+        "text": "It stays in the catalogue and deployable, with a note that advises against it.",
+    },
+    {
+        "deed": "undeprecate", "label": "Recommend again", "mark": "arrow-back-up", "advice": False,
+        "needs_reason": False, "title": "Recommend this release again?", "danger": False,
+        "text": "The note that advises against it goes.",
+    },
+    {
+        "deed": "yank", "label": "Yank", "mark": "ban", "advice": True, "needs_reason": True,
+        "title": "Yank this release?", "danger": True,
+        "text": "It leaves the catalogue and is deployed nowhere anew. Who runs it keeps it, and may go back to it.",
+    },
+    {
+        "deed": "unyank", "label": "Put back", "mark": "arrow-back-up", "advice": False, "needs_reason": False,
+        "title": "Put this release back?", "danger": False, "text": "It is again what it was before it was yanked.",
+    },
+    {
+        "deed": "quarantine", "label": "Quarantine", "mark": "lock", "advice": False, "needs_reason": True,
+        "title": "Quarantine this release?", "danger": True,
+        "text": "Nobody deploys it until it is set free or recalled. What runs goes on, and those who run it are told.",
+    },
+    {
+        "deed": "unquarantine", "label": "Set free", "mark": "lock-open", "advice": False, "needs_reason": True,
+        "title": "Set this release free?", "danger": False, "text": "It is again what it was before.",
+    },
+)  # fmt: skip
+
+
+def _told(event: ReleaseEvent, package: Package, may: set[str], *, first: bool) -> dict[str, Any]:
+    undo = states.UNDO.get(event.deed, "")
+    here = event.after == package.state and package.state_at is not None and event.at >= package.state_at
+    return {
+        "event": event,
+        "words": WORDS.get(event.deed, event.deed),
+        "undo": undo if undo in may and here else "",
+        "show_again": event.before
+        if first and event.deed == "visibility" and package.visibility == event.after
+        else "",
+        "recall": event.facts.get("recall", ""),
+    }
+
+
+def _successors(package: Package) -> list[Package]:
+    rows = Package.objects.listed().filter(organisation=package.organisation_id, name=package.name)
+    return list(rows.exclude(pk=package.pk).order_by("-published_at").only("id", "name", "version", "state")[:MOST])
+
+
+def _successor(request: HttpRequest, actor: Actor) -> Package | None:
+    named = request.POST.get("successor", "")
+    if not named:
+        return None
+    try:
+        found = Package.objects.within_reach_of(actor).filter(pk=named).first()
+    except (ValueError, ValidationError):
+        found = None
+    if found is None:
+        raise Missing("There is no such successor, or you may not see it.")
+    return found

@@ -1,0 +1,74 @@
+"""Recalls: each with how far it got, and one with every place that ran the package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from appstore.packages.life import of_the_store
+from appstore.releases import services as releases
+from appstore.releases.models import Recall
+from core.accounts.access import Actor
+from core.errors import Denied
+from frontend import tenancy
+from frontend.page import page, paged, told
+from mecm.recalls import services
+
+
+@require_GET
+@page
+def recalls(request: HttpRequest) -> HttpResponse:
+    """List the recalls that concern the person, newest first, each with how far it got."""
+    actor = tenancy.actor_of(request)
+    if not actor.organisations("packages.read"):
+        raise Denied("Your roles do not show you recalls.")
+    rows = paged(request, services.visible(actor))
+    context = {"section": "recalls", "rows": rows, "reports": services.reports(rows, actor)}
+    return render(request, "frontend/releases/recalls.html", context)
+
+
+@require_GET
+@page
+def recall(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Show one recall: what, why, and where it still runs."""
+    return render(request, "frontend/releases/recall.html", _facts(request, pk))
+
+
+@require_GET
+@page
+def recall_live(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Return the part of the page that follows the nodes."""
+    return render(request, "frontend/releases/recall_live.html", _facts(request, pk))
+
+
+@require_POST
+@page
+def lift(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Say that a recall holds no more."""
+    actor = tenancy.actor_of(request)
+    found = releases.get(pk, actor)
+    with told(request, "The recall is lifted; nodes start again what they stopped."):
+        releases.lift(found, actor=actor, reason=request.POST.get("reason", ""))
+    return redirect("frontend:recall", pk)
+
+
+def _facts(request: HttpRequest, pk: Any) -> dict[str, Any]:
+    actor = tenancy.actor_of(request)
+    found = services.get(pk, actor)
+    (report,) = services.reports([found], actor)
+    return {
+        "section": "recalls",
+        "recall": found,
+        "report": report,
+        "counts": report.counts,
+        "nodes": report.nodes(),
+        "packages": list(found.packages.select_related("package").defer("package__descriptor", "package__findings")),
+        "may_lift": found.lifted_at is None and not found.origin and _may(actor, found),
+    }
+
+
+def _may(actor: Actor, found: Recall) -> bool:
+    return of_the_store(actor, "packages.recall") or actor.may("packages.recall", found.organisation_id)

@@ -1,0 +1,95 @@
+"""How far a recall got at one place, and on the whole. Decisions only: no database, no network."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+from core.recalls import STOP
+
+
+class Standing(enum.StrEnum):
+    """How far it got; a place is dark when nobody can tell what runs there now."""
+
+    DONE = "done"
+    UNDER_WAY = "under-way"
+    DARK = "dark"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one deployment that ran a recalled package."""
+
+    action: str
+    #: Whether the wish of now still is a recalled package.
+    recalled_still: bool
+    state: str
+    reason: str
+    #: Whether the reported state is about the wish of now.
+    current: bool
+    #: Whether its node is linked and was heard of lately.
+    linked: bool
+    #: Whether its node holds a list that tells the recall; on a direct node the centre itself does.
+    told: bool
+
+
+def standing(facts: Facts) -> tuple[Standing, str]:
+    """Return how far the recall got there, and in words what happened.
+
+    What a node said before it went dark stays true as far as it was final: stopped, removed, changed to another
+    release. Anything else on a dark node may still run.
+    """
+    settled = facts.current and facts.state in ("ready", "failed", "removed")
+    if facts.state == "removed":
+        return Standing.DONE, "removed"
+    if settled and not facts.recalled_still:
+        return Standing.DONE, "runs another release"
+    if facts.action == STOP and settled and facts.reason == "recalled":
+        return Standing.DONE, "stopped"
+    if facts.action != STOP and facts.told:
+        return Standing.DONE, "told"
+    if not facts.linked:
+        return Standing.DARK, "may still run"
+    return Standing.UNDER_WAY, "is being stopped" if facts.action == STOP else "is being told"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many nodes of a recall are how far; a node is as far as the last of its deployments."""
+
+    total: int = 0
+    done: int = 0
+    under_way: int = 0
+    dark: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done anywhere."""
+        return self.done == self.total
+
+    @property
+    def percent(self) -> int:
+        """How much of it is done."""
+        return 100 * self.done // self.total if self.total else 100
+
+    def __str__(self) -> str:
+        if not self.total:
+            return "runs nowhere"
+        parts = [f"{self.done} of {self.total} done"]
+        parts += [f"{self.under_way} under way"] if self.under_way else []
+        parts += [f"{self.dark} dark"] if self.dark else []
+        return ", ".join(parts)
+
+
+def counts(places: Iterable[tuple[Hashable, Standing]]) -> Counts:
+    """Sum up by node."""
+    by_node: dict[Hashable, set[Standing]] = defaultdict(set)
+    for node, how in places:
+        by_node[node].add(how)
+    found = Counter(
+        Standing.DARK if Standing.DARK in seen else Standing.UNDER_WAY if Standing.UNDER_WAY in seen else Standing.DONE
+        for seen in by_node.values()
+    )
+    return Counts(len(by_node), found[Standing.DONE], found[Standing.UNDER_WAY], found[Standing.DARK])
