@@ -332,8 +332,9 @@ def looseness(block: Block) -> list[str]:
         found.append("the CMS block carries certificates of another kind")
     by_key = any(signer.info["sid"].name != "issuer_and_serial_number" for signer in block.signers)
     wanted = "v3" if by_key or block.content_type != "data" else "v1"  # RFC 5652, 5.1
-    versions = [s.info["version"].native == ("v3" if s.info["sid"].name == "subject_key_identifier" else "v1") for s in block.signers]  # fmt: skip
-    if not others and block.data["version"].native != wanted or not all(versions):
+    versions = {"issuer_and_serial_number": "v1", "subject_key_identifier": "v3"}
+    right = all(s.info["version"].native == versions[s.info["sid"].name] for s in block.signers)
+    if not right or (not others and block.data["version"].native != wanted):
         found.append("the CMS block has another version than it should have")
     for signer in block.signers:
         unsigned = [a["type"].native for a in signer.info["unsigned_attrs"] or []]

@@ -104,7 +104,7 @@ def judge(enclosure: Enclosure, reading: Reading) -> None:
                 "signature-twice",
                 enclosure.signature,
                 "The package is signed inside, too; the signature around it counts, because it covers every byte",
-            )  # fmt: skip
+            )
         )
     if enclosure.archive.findings:
         found += [f for f in enclosure.archive.findings if f not in found]

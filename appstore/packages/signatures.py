@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -238,6 +238,7 @@ def _about(block: Block) -> Signature:
     key = certificate.public_key
     validity = certificate["tbs_certificate"]["validity"]
     told = [_told(signer) for signer in block.signers]
+    certificates, crls = _kept(block)
     return Signature(
         state="invalid",
         signer=told[0]["signer"],
@@ -250,7 +251,8 @@ def _about(block: Block) -> Signature:
         not_after=validity["not_after"].native.isoformat(),
         weak=told[0]["weak"],
         signers=tuple(told),
-        **_kept(block),
+        certificates=certificates,
+        crls=crls,
     )
 
 
@@ -279,17 +281,13 @@ def _told(signer: Signer) -> dict[str, Any]:
     }
 
 
-def _kept(block: Block) -> dict[str, tuple[str, ...]]:
-    """Return what the block carries for later decisions, as far as it is not too much."""
-    left, kept = _MOST_KEPT, {"certificates": [], "crls": []}  # type: ignore[var-annotated]
-    for name, found in (("certificates", block.certificates), ("crls", block.crls)):
-        for each in found:
-            der = each.dump()
-            left -= len(der)
-            if left < 0:
-                raise Refused(f"it carries more than {_MOST_KEPT} bytes of certificates and revocation lists")
-            kept[name].append(base64.b64encode(der).decode())
-    return {name: tuple(values) for name, values in kept.items()}
+def _kept(block: Block) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the certificates and revocation lists that the block carries, for later decisions."""
+    kept = [[each.dump() for each in found] for found in (block.certificates, block.crls)]
+    if sum(len(der) for found in kept for der in found) > _MOST_KEPT:
+        raise Refused(f"it carries more than {_MOST_KEPT} bytes of certificates and revocation lists")
+    certificates, crls = (tuple(base64.b64encode(der).decode() for der in found) for found in kept)
+    return certificates, crls
 
 
 def fingerprint(der: bytes) -> str:
