@@ -315,7 +315,7 @@ def usage_problem(certificate: x509.Certificate) -> list[str]:
 def looseness(block: Block) -> list[str]:
     """Return where the block has room for bytes that nobody signed; empty for what ordinary tools write."""
     found = []
-    if cms.ContentInfo.load(block.der).dump(force=True) != block.der:
+    if not is_der(block.der):
         found.append("the CMS block is not in DER")
     used = {signer.digest for signer in block.signers}
     named = [each["algorithm"].native for each in block.data["digest_algorithms"]]
@@ -341,6 +341,47 @@ def looseness(block: Block) -> list[str]:
         if unsigned not in ([], ["signature_time_stamp_token"]):
             found.append("there are attributes that nobody signed")
     return found
+
+
+def is_der(data: bytes) -> bool:
+    """Return whether the encoding is DER as far as one value can be written in several ways (X.690, 10 and 11)."""
+    spans = [(0, len(data))]
+    while spans:
+        at, end = spans.pop()
+        while at < end:
+            tag = data[at]
+            at += 1
+            if tag & 0x1F == 0x1F or at >= end:
+                return False  # long tags occur in none of our structures
+            length = data[at]
+            at += 1
+            if length >= 0x80:
+                count = length & 0x7F
+                more = data[at : at + count]
+                at += count
+                length = int.from_bytes(more, "big")
+                if not 0 < count <= 4 or len(more) != count or more[0] == 0 or length < 0x80:
+                    return False
+            stop = at + length
+            if stop > end:
+                return False
+            if tag & 0x20:
+                if tag < 0x40 and tag not in (0x30, 0x31):
+                    return False  # a string in pieces
+                spans.append((at, stop))
+            elif not _shortest(tag, data[at:stop]):
+                return False
+            at = stop
+    return True
+
+
+def _shortest(tag: int, value: bytes) -> bool:
+    """Whether a boolean, an integer or an enumeration is written in the one way that DER has for it."""
+    if tag == 1:
+        return value in (b"\x00", b"\xff")
+    if tag not in (2, 10) or len(value) == 1:
+        return True
+    return bool(value) and not ((value[0] == 0 and value[1] < 0x80) or (value[0] == 0xFF and value[1] >= 0x80))
 
 
 def _without_parameters(algorithm: Any) -> bool:

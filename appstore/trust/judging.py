@@ -91,7 +91,12 @@ def assess(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> Jud
     if why is not None:
         return _plain(State.UNKNOWN, why[0], signature, now, why[1])
     signers = [each for each in signature.get("signers", ()) if isinstance(each, Mapping)]
-    judged = [_judge(signer, signature, trust, now) for signer in signers]
+    try:
+        judged = [_judge(signer, signature, trust, now) for signer in signers]
+    except (*cms.UNREADABLE, NotImplementedError):
+        # asn1crypto reads late: bytes inside a certificate that nobody looked at before may be garbage.
+        reason = "A certificate that it carries cannot be read."
+        return _plain(State.UNKNOWN, reason, signature, now, "Sign it again with another certificate.")
     best = next((each for each in judged if each.standing.state is State.TRUSTED), judged[0])
     return replace(best, until=_until(signature, trust, now))
 
@@ -267,10 +272,11 @@ def _is_signer(der: bytes, signature: Mapping[str, Any]) -> bool:
 
 
 def _belongs(der: bytes, carried: list[bytes], trust: TrustList) -> bool:
-    """Whether a certificate that is not on the way is at least whole: an anchor, or certified by another at hand."""
-    if any(a.der == der for a in trust.anchors):
-        return True
-    return any(paths.certified_by(der, above) for above in [*carried, *(a.der for a in trust.anchors)])
+    """Whether a certificate that is not on the way has to do with it: an anchor, or tied to another one at hand."""
+    known = [*carried, *(a.der for a in trust.anchors)]
+    return any(other == der for other in known[len(carried) :]) or any(
+        paths.certified_by(der, other) or (other != der and paths.certified_by(other, der)) for other in known
+    )
 
 
 def _step(der: bytes) -> Step:
