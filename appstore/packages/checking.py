@@ -13,11 +13,11 @@ from typing import Any
 
 from django.conf import settings
 
-from appstore.packages import blobs, formats
+from appstore.packages import blobs, enclosing, formats
 from appstore.packages.formats import ImageMember, Reading
 from appstore.packages.images import image_names
 from core.appd import AppDescriptor
-from core.archives import Archive, Limits, finding_of, open_archive
+from core.archives import Archive, Limits, finding_of
 from core.errors import Invalid
 from core.findings import Finding, Level, blocking
 
@@ -53,15 +53,15 @@ def examine(path: Path, progress: Progress = lambda percent, note: None) -> Verd
     verdict = Verdict()
     limits = Limits(total_bytes=settings.MAX_UNPACKED_BYTES, member_bytes=settings.MAX_UNPACKED_BYTES)
     try:
-        with open_archive(path, limits) as archive:
-            _examine(archive, path, verdict, progress)
+        with enclosing.open_package(path, limits) as opened:
+            _examine(opened.archive, path, verdict, progress, opened)
     except Invalid as problem:
         verdict.findings.append(finding_of(problem))
     verdict.findings = _bounded(verdict.findings)
     return verdict
 
 
-def _examine(archive: Archive, path: Path, verdict: Verdict, progress: Progress) -> None:
+def _examine(archive: Archive, path: Path, verdict: Verdict, progress: Progress, opened: enclosing.Opened) -> None:
     verdict.findings += archive.findings
     try:
         format_ = formats.detect(archive)
@@ -71,6 +71,8 @@ def _examine(archive: Archive, path: Path, verdict: Verdict, progress: Progress)
     verdict.format = format_.name
     progress(10, f"reading as {format_.name}")
     reading = format_.read(archive)
+    if opened.enclosure is not None:
+        enclosing.judge(opened.enclosure, reading)
     verdict.findings = reading.findings  # it has the archive's own among them
     verdict.descriptor = reading.descriptor
     verdict.signature = reading.signature.as_dict()

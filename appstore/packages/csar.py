@@ -13,7 +13,7 @@ from typing import Any
 from appstore.packages import charts, signatures, tosca
 from appstore.packages.documents import read_blocks, read_json, read_yaml
 from appstore.packages.formats.contract import ImageMember
-from appstore.packages.manifest import Manifest, check_digests, read_manifest
+from appstore.packages.manifest import Coverage, Manifest, check_digests, read_manifest
 from core.appd import Image
 from core.appd.reading import Members
 from core.archives import Archive, Damaged, finding_of
@@ -123,22 +123,53 @@ def manifest_of(csar: Csar, place: str) -> Manifest:
 
 
 def check_manifest(csar: Csar, manifest: Manifest, unlisted: Callable[[str], Level]) -> signatures.Signature:
-    """Check every digest and the signature of the manifest."""
+    """Check every digest and the signature of the manifest.
+
+    `unlisted` says how bad a file without a digest is where no signature forbids it: what is signed as a whole has
+    no file beside what its signer listed, but those that carry signatures themselves (SOL 004, 5.2).
+    """
     if not manifest.entries:
         csar.note(
             Level.ERROR, "manifest-no-digests", manifest.place, "It lists no file with a digest", "List all files"
         )
-    if csar.archive.sound:
-        # A listing that lies may cost any amount of reading, and it is refused anyway.
-        exempt = {csar.root + manifest.place}
-        csar.findings += check_digests(manifest, csar.archive, csar.root, exempt=exempt, unlisted=unlisted)
     if not manifest.cms:
         signature, remarks = signatures.absent(manifest.place)
     else:
-        contents = {"manifest": manifest.signed_text.encode(), "sources": manifest.sources_text.encode()}
-        signature, remarks = signatures.verify(manifest.cms, contents, manifest.place)
+        contents = {"manifest": manifest.signed, "sources": manifest.sources_text.encode()}
+        signature, remarks = signatures.verify(manifest.cms, contents, manifest.place, loose=manifest.loose)
     csar.findings += remarks
-    return signature
+    coverage = Coverage()
+
+    def level(name: str) -> Level:
+        if carries_signature(csar, manifest, name):
+            return Level.INFO
+        return Level.ERROR if signature.covers == "manifest" or signature.state == "invalid" else unlisted(name)
+
+    if csar.archive.sound:
+        # A listing that lies may cost any amount of reading, and it is refused anyway.
+        exempt = {csar.root + manifest.place}
+        csar.findings += check_digests(
+            manifest, csar.archive, csar.root, exempt=exempt, unlisted=level, coverage=coverage
+        )
+    open_ = [name for name in coverage.uncovered if not carries_signature(csar, manifest, name)]
+    return signatures.covering(signature, len(coverage.listed), open_)
+
+
+_SIGNATURE_FILE = (".cert", ".crt", ".pem", ".cms", ".sig", ".p7s")
+
+
+def carries_signature(csar: Csar, manifest: Manifest, name: str) -> bool:
+    """Whether a file is the signature or certificate of a file or of the package, by the names that SOL 004 gives them.
+
+    The manifest or TOSCA.meta names it, or it stands beside the listed file whose name it has, `a.yaml.cms`.
+    """
+    if not name.lower().endswith(_SIGNATURE_FILE):
+        return False
+    if name in manifest.beside or name == csar.meta.get("etsi-entry-certificate"):
+        return True
+    stem = name.rpartition(".")[0]
+    listed = {entry.source.removeprefix("./") for entry in manifest.entries}
+    return stem in listed or any(each.rpartition(".")[0] == stem for each in listed)
 
 
 def template_of(csar: Csar) -> tosca.Template | None:

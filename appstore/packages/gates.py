@@ -25,7 +25,13 @@ class Gate(Protocol):
         """Pass, or raise `Conflict` with the reason and what would help."""
 
 
-registry: Registry[Gate] = Registry("package-gates", {"releases": "appstore.releases.gate:gate"})
+registry: Registry[Gate] = Registry(
+    "package-gates",
+    {
+        "releases": "appstore.releases.gate:gate",
+        "trust": "appstore.trust.gates:gate",
+    },
+)
 
 
 def require(deed: Deed, package: Package, organisation_id: UUID) -> None:

@@ -34,9 +34,14 @@ class Manifest:
     entries: list[Entry] = field(default_factory=list)
     #: The signature without its first and last line; empty when there is none.
     cms: str = ""
-    #: What EdgeGallery signs, and what SOL 004 signs.
+    #: What EdgeGallery signs, and what SOL 004 signs: as text, and the very bytes before the signature.
     sources_text: str = ""
     signed_text: str = ""
+    signed: bytes = b""
+    #: What is not as it should be about the lines around the signature; empty when all is.
+    loose: str = ""
+    #: Files beside that carry the signature or certificate of one file (SOL 004, 4.3.6).
+    beside: set[str] = field(default_factory=set)
 
     def get(self, *names: str) -> str:
         """Return the first of these metadata that has a value."""
@@ -47,8 +52,11 @@ def read_manifest(content: bytes, place: str, findings: list[Finding]) -> Manife
     """Read a manifest; every odd line is a finding, and reading goes on."""
     manifest = Manifest(place)
     text = read_text(content, place)
-    body, manifest.cms = _split(text, place, findings)
+    body, manifest.cms, manifest.loose = _split(text, place, findings)
     manifest.signed_text = body
+    manifest.signed = content[
+        : len(content) - len(text.encode()) + len(body.encode())
+    ]  # a byte order mark is signed, too
     at = re.search(r"(?mi)^[ \t]*Source\s*:", body)
     manifest.sources_text = body[at.start() :] if at else ""
     section, entry = "", None
@@ -72,7 +80,7 @@ def read_manifest(content: bytes, place: str, findings: list[Finding]) -> Manife
             else:
                 entry.algorithm = entry.algorithm or value
         elif section == "source" and key.lower() in ("signature", "certificate"):
-            continue  # SOL 004, 5.2: single files may be signed beside; the manifest's own signature counts here
+            manifest.beside.add(value)  # single files may be signed beside; the manifest's own signature counts here
         elif raw[:1] in " \t" or key.lower() in ("non_mano_artifact_sets", "onap_ansible_playbooks"):
             section = "metadata" if section == "metadata" and raw[:1] in " \t" else "other"
             if section == "metadata":
@@ -97,18 +105,18 @@ def _odd(place: str, message: str) -> Finding:
     return Finding(Level.WARNING, "manifest-odd-line", place, message, "Remove the line")
 
 
-def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str]:
-    """Return the text before the CMS block, and the block."""
+def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str, str]:
+    """Return the text before the CMS block, the block, and what is loose about the lines around it."""
     lines = text.splitlines(keepends=True)
     begin = next((n for n, line in enumerate(lines) if _BEGIN.match(line.strip())), None)
     if begin is None:
-        return text, ""
+        return text, "", ""
     end = next((n for n, line in enumerate(lines) if n > begin and _END.match(line.strip())), None)
     if end is None:
         findings.append(
             Finding(Level.ERROR, "signature-invalid", place, "The signature has no end line", "Sign the package again")
         )
-        return "".join(lines[:begin]), "".join(lines[begin + 1 :])
+        return "".join(lines[:begin]), "".join(lines[begin + 1 :]) or "\n", ""
     if any(line.strip() for line in lines[end + 1 :]):
         findings.append(
             Finding(
@@ -119,7 +127,24 @@ def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str]:
                 "Put it before the signature and sign again",
             )
         )
-    return "".join(lines[:begin]), "".join(lines[begin + 1 : end])
+    around = [lines[begin], lines[end], *lines[end + 1 :]]
+    kind = lines[begin].strip().removeprefix("-----BEGIN ")
+    plain = [f"-----BEGIN {kind}", f"-----END {kind}", *("" for _ in lines[end + 1 :])]
+    tidy = all(
+        line.removesuffix("\n").removesuffix("\r") == wanted and line.endswith(("\n", wanted or "\n"))
+        for line, wanted in zip(around, plain, strict=True)
+    )
+    loose = "" if tidy else "the lines around the signature are not as they should be"
+    # An empty block is a broken signature, not none.
+    return "".join(lines[:begin]), "".join(lines[begin + 1 : end]) or "\n", loose
+
+
+@dataclass(slots=True)
+class Coverage:
+    """Which members the manifest covers: `listed` have a digest that is right, `uncovered` have none."""
+
+    listed: list[str] = field(default_factory=list)
+    uncovered: list[str] = field(default_factory=list)
 
 
 def check_digests(
@@ -129,13 +154,15 @@ def check_digests(
     *,
     exempt: set[str],
     unlisted: Callable[[str], Level],
+    coverage: Coverage | None = None,
 ) -> Iterator[Finding]:
     """Compare every digest with the file it is about, both ways.
 
     `root` is the folder of the package in the archive, `exempt` the members that need no digest (the manifest
-    itself), `unlisted` says how bad a file without one is.
+    itself), `unlisted` says how bad a file without one is. `coverage` is filled in passing.
     """
     place, listed = manifest.place, set()
+    coverage = coverage or Coverage()
     for entry in manifest.entries:
         name = entry.source.removeprefix("./")
         if re.match(r"^[a-z][a-z0-9+.-]*://", name):
@@ -154,10 +181,14 @@ def check_digests(
                 "Add the file or drop its entry",
             )  # fmt: skip
             continue
-        yield from _check_one(entry, archive, member, name)
+        wrong = list(_check_one(entry, archive, member, name))
+        yield from wrong
+        if not wrong:
+            coverage.listed.append(name)
     for member in archive.names():
         name = member.removeprefix(root)
         if name not in listed and member not in exempt:
+            coverage.uncovered.append(name)
             yield Finding(
                 unlisted(name), "manifest-unlisted", name, "The manifest has no digest for it",
                 "List every file with its SHA-256",

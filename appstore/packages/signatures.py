@@ -1,44 +1,39 @@
-"""Verifying CMS signatures (RFC 5652) of manifests: NFV-SOL 004 option 1, and EdgeGallery's form of it.
+"""Verifying the signatures of packages: NFV-SOL 004 option 1 (in the manifest), option 2 (around it), EdgeGallery's form.
 
-SOL 004 signs the manifest text before the CMS block, detached. EdgeGallery signs its `Source` blocks
-and carries a copy of them inside the signature; the copy must then equal what the manifest says.
-Who signed is told; whom to trust is the operator's choice and not decided here.
+Option 1 signs the manifest text before the CMS block, detached. EdgeGallery signs its `Source` blocks and carries a
+copy of them inside the signature; the copy must then equal what the manifest says. Who signed is told; whom to trust
+is decided by `appstore.trust` and not here.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from asn1crypto import cms, x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-
+from appstore.packages import cms
+from appstore.packages.cms import Block, Content, Refused, Signer
 from core.findings import Finding, Level
 
-_LONGEST = 1 << 20
-_DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
-    "sha256": hashes.SHA256,
-    "sha384": hashes.SHA384,
-    "sha512": hashes.SHA512,
-    "sha1": hashes.SHA1,
-}
-_SMALLEST_RSA = 2048
-_UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, AttributeError, IndexError, RecursionError)
+#: So much of certificates and revocation lists is kept with a package, to decide about trust later.
+_MOST_KEPT = 64 << 10
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What is known about the signature of a package.
 
-    `state` is `absent`, `valid` or `invalid`. `weak` says why nobody may ever trust it. `trusted` stays
-    false here: a trust list of the operator decides that.
+    `state` is `absent`, `valid` or `invalid`. `weak` says why nobody may ever trust it. `trusted` stays false here: a
+    trust list decides that. `covers` is `manifest`, `package` (every byte, option 2) or `sources` (EdgeGallery's form).
+
+    `signers` has an entry for each signer, the first of which is told above, too: the certificate's fingerprint,
+    `weak`, `signing_time` (the signer's own claim) and `timestamp` (`at`, `authority`, `fingerprint` or `problem`).
+    `certificates` and `crls` are what the signature carries, DER in base64. `listed` counts the members with a right
+    digest, `uncovered` names those that no digest covers. `loose` says where bytes could be changed unnoticed.
     """
 
     state: str = "absent"
@@ -54,41 +49,78 @@ class Signature:
     weak: str = ""
     trusted: bool = False
     problem: str = ""
+    signers: tuple[dict[str, Any], ...] = ()
+    certificates: tuple[str, ...] = ()
+    crls: tuple[str, ...] = ()
+    loose: str = ""
+    listed: int = 0
+    uncovered: tuple[str, ...] = ()
+    uncovered_count: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
-        return asdict(self)
+        told = asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
 
-class _Refused(Exception):
-    """The signature does not hold; the text says why."""
-
-
-def verify(block: str, contents: dict[str, bytes], place: str) -> tuple[Signature, list[Finding]]:
+def verify(block: str, contents: dict[str, bytes], place: str, *, loose: str = "") -> tuple[Signature, list[Finding]]:
     """Return what the CMS `block` (base64 or PEM) proves about one of `contents` (name to bytes), with findings.
 
-    Signed attributes, the digest of the content, the signature itself and the fit of the certificate are checked.
+    Signed attributes, the digest of the content, the signature itself and the fit of the certificate are checked, for
+    each signer: one that does not hold makes the whole signature invalid.
     """
-    signature = Signature(state="invalid")
-    try:
-        data = _signed_data(block)
-        certificate, signer = _signer(data)
-        signature = _about(certificate, signer)
-        covers = _proved(certificate, signer, data, contents)
-        signature = replace(signature, state="valid", covers=covers)
-    except _Refused as why:
-        return _refused(signature, str(why), place)
-    except (InvalidSignature, UnsupportedAlgorithm):
-        return _refused(signature, "the signature does not fit to the content and the signer's key", place)
-    except _UNREADABLE:
-        return _refused(signature, "the CMS block cannot be read", place)
-    return signature, list(_remarks(signature, place))
+
+    def candidates(read: Block, signer: Signer) -> list[Content]:
+        carried = read.carried
+        return _detached(signer, contents) if carried is None else _carried(carried, contents)
+
+    def opened() -> tuple[bytes, str]:
+        der, told = cms.unarmoured(block)
+        return der, told or loose
+
+    return _verify(opened, candidates, place)
+
+
+def verify_whole(
+    der: bytes, digest: Callable[[str], bytes], place: str, *, name: str = "package", loose: str = ""
+) -> tuple[Signature, list[Finding]]:
+    """Return what the detached CMS `der` proves about a file that is known by its digests only (SOL 004, option 2)."""
+
+    def candidates(read: Block, signer: Signer) -> list[Content]:
+        if read.carried is not None:
+            raise Refused("it carries a content of its own instead of being about the file beside it")
+        return [Content(name, digest)]
+
+    return _verify(lambda: (der, loose), candidates, place)
 
 
 def absent(place: str) -> tuple[Signature, list[Finding]]:
     """Return what is to be said about a package without any signature."""
     message = "The package is not signed, so anybody could have made it"
     return Signature(), [Finding(Level.WARNING, "signature-missing", place, message, "Sign the manifest")]
+
+
+def broken(why: str, place: str) -> tuple[Signature, list[Finding]]:
+    """Return what is to be said about a package whose signature cannot even be looked at."""
+    return _refused(Signature(state="invalid"), why, place)
+
+
+def _verify(
+    opened: Callable[[], tuple[bytes, str]], candidates: Callable[[Block, Signer], list[Content]], place: str
+) -> tuple[Signature, list[Finding]]:
+    signature = Signature(state="invalid")
+    try:
+        der, loose = opened()
+        block = cms.read(der)
+        signature = _about(block)
+        proved = _proved(block, candidates)
+        reasons = [*cms.looseness(block), *([loose] if loose else []), *([proved.loose] if proved.loose else [])]
+        signature = replace(signature, state="valid", covers=proved.name, loose="; ".join(dict.fromkeys(reasons)))
+    except Refused as why:
+        return _refused(signature, str(why), place)
+    except cms.UNREADABLE:
+        return _refused(signature, "the CMS block cannot be read", place)
+    return signature, list(_remarks(signature, place))
 
 
 def _refused(signature: Signature, why: str, place: str) -> tuple[Signature, list[Finding]]:
@@ -103,6 +135,11 @@ def _remarks(signature: Signature, place: str) -> Iterable[Finding]:
         yield Finding(
             Level.WARNING, "signature-weak", place, f"The signature can never be trusted: {signature.weak}",
             "Sign with ECDSA P-256 or RSA of 3072 bits, and SHA-256",
+        )  # fmt: skip
+    if signature.loose and signature.covers != "sources":
+        yield Finding(
+            Level.WARNING, "signature-loose", place, f"The signature is not written strictly: {signature.loose}",
+            "Sign with an ordinary tool, in DER",
         )  # fmt: skip
     if signature.covers == "sources":
         yield Finding(
@@ -121,114 +158,51 @@ def _remarks(signature: Signature, place: str) -> Iterable[Finding]:
         )  # fmt: skip
 
 
-def _signed_data(block: str) -> Any:
-    lines = [line.strip() for line in block.strip().splitlines()]
-    text = "".join(line for line in lines if line and not line.startswith("-----"))
-    if len(text) > _LONGEST:
-        raise _Refused("the CMS block is far too long")
-    try:
-        der = base64.b64decode(text, validate=True)
-    except binascii.Error as problem:
-        raise _Refused("the CMS block is not base64") from problem
-    info = cms.ContentInfo.load(der)
-    if info["content_type"].native != "signed_data":
-        raise _Refused("the CMS block holds no signed data")
-    return info["content"]
+# Which content it is.
 
 
-def _signer(data: Any) -> tuple[Any, Any]:
-    signers = data["signer_infos"]
-    if len(signers) != 1:
-        raise _Refused(f"there must be one signer, not {len(signers)}")
-    signer = signers[0]
-    sid = signer["sid"]
-    chosen = []
-    for choice in data["certificates"] or []:
-        if choice.name != "certificate":
-            continue
-        certificate = choice.chosen
-        if sid.name == "issuer_and_serial_number":
-            fits = (
-                certificate.issuer == sid.chosen["issuer"]
-                and certificate.serial_number == sid.chosen["serial_number"].native
-            )
-        else:
-            fits = certificate.key_identifier == sid.chosen.native
-        if fits:
-            chosen.append(certificate)
-    if len(chosen) != 1:
-        raise _Refused("the certificate of the signer is not in the CMS block")
-    return chosen[0], signer
+def _proved(block: Block, candidates: Callable[[Block, Signer], list[Content]]) -> Content:
+    """Return the content that every signer signed; `Refused` when there is none."""
+    first, *others = block.signers
+    proved = _first_that_fits(first, block, candidates(block, first))
+    for other in others:
+        cms.check(other, block, proved)
+    return proved
 
 
-def _about(certificate: x509.Certificate, signer: Any) -> Signature:
-    digest = signer["digest_algorithm"]["algorithm"].native
-    key = certificate.public_key
-    size = key.bit_size
-    kind = key.algorithm
-    weak = []
-    if digest not in ("sha256", "sha384", "sha512"):
-        weak.append(f"{digest} is broken")
-    if certificate.hash_algo == "sha1":
-        weak.append("the certificate is signed with SHA-1")
-    if kind in ("rsa", "rsassa_pss") and size < _SMALLEST_RSA:
-        weak.append(f"an RSA key of {size} bits is too short")
-    validity = certificate["tbs_certificate"]["validity"]
-    return Signature(
-        state="invalid",
-        signer=_name(certificate.subject),
-        issuer=_name(certificate.issuer),
-        serial=f"{certificate.serial_number:x}",
-        fingerprint=hashlib.sha256(certificate.dump()).hexdigest(),
-        self_signed=certificate.subject == certificate.issuer,
-        algorithm=f"{kind}-{size} with {digest}",
-        not_before=validity["not_before"].native.isoformat(),
-        not_after=validity["not_after"].native.isoformat(),
-        weak="; ".join(weak),
-    )
-
-
-def _name(name: x509.Name) -> str:
-    text = name.human_friendly
-    return "".join(c for c in text if c.isprintable())[:200]
-
-
-def _proved(certificate: x509.Certificate, signer: Any, data: Any, contents: dict[str, bytes]) -> str:
-    """Return which content the signature proves; `InvalidSignature` or `_Refused` when none."""
-    candidates = _candidates(data, signer, contents)
-    for covers, content in candidates[:-1]:
+def _first_that_fits(signer: Signer, block: Block, found: list[Content]) -> Content:
+    for content in found[:-1]:
         try:
-            _check(certificate, signer, data, content)
-        except InvalidSignature:
+            cms.check(signer, block, content)
+        except Refused:
             continue
-        return covers
-    covers, content = candidates[-1]
-    _check(certificate, signer, data, content)
-    return covers
+        return content
+    cms.check(signer, block, found[-1])
+    return found[-1]
 
 
-def _candidates(data: Any, signer: Any, contents: dict[str, bytes]) -> list[tuple[str, bytes]]:
-    """Return what may have been signed: the carried copy, or the text whose digest the signer gave."""
-    inside = data["encap_content_info"]["content"]
-    if inside.native is not None:
-        carried: bytes = inside.native if isinstance(inside.native, bytes) else inside.contents
-        for name, content in contents.items():
-            if _words(content) == _words(carried):
-                return [(name, carried)]
-        raise _Refused("what was signed is not what the manifest says")
-    digest = signer["digest_algorithm"]["algorithm"].native
-    if digest not in _DIGESTS:
-        raise _Refused(f"the digest {digest} is not known")
-    told = _attribute(signer, "message_digest") if signer["signed_attrs"].native else None
+def _detached(signer: Signer, contents: dict[str, bytes]) -> list[Content]:
+    """Return the texts whose digest the signer gave; all of them when it gave none."""
+    told = signer.attribute("message_digest") if signer.has_attributes else None
     found = [
-        (name, variant)
-        for name, content in contents.items()
-        for variant in _variants(content)
-        if told is None or hashlib.new(digest, variant).digest() == told
+        content
+        for name, text in contents.items()
+        for content in _variants(name, text)
+        if told is None or content.digest(signer.digest) == told
     ]
     if not found:
-        raise _Refused("the manifest was changed after it was signed")
+        raise Refused("the manifest was changed after it was signed")
     return found
+
+
+def _carried(carried: bytes, contents: dict[str, bytes]) -> list[Content]:
+    for name, text in contents.items():
+        if any(variant.whole == carried and not variant.loose for variant in _variants(name, text)):
+            return [Content.of(name, carried)]
+    for name, text in contents.items():
+        if _words(text) == _words(carried):
+            return [Content.of(name, carried, "the manifest differs from the signed copy in its white space")]
+    raise Refused("what was signed is not what the manifest says")
 
 
 def _words(content: bytes) -> list[bytes]:
@@ -236,56 +210,92 @@ def _words(content: bytes) -> list[bytes]:
     return [line.strip() for line in content.splitlines() if line.strip()]
 
 
-def _variants(content: bytes) -> Sequence[bytes]:
-    """The same text as signers saw it: line ends of either kind, with and without the last one."""
-    lines = content.replace(b"\r\n", b"\n")
+def _variants(name: str, text: bytes) -> Iterator[Content]:
+    """The same text as signers saw it: as it is, with line ends of the other kind, and with other ends of the whole."""
+    seen = {text}
+    yield Content.of(name, text)
+    lines = text.replace(b"\r\n", b"\n")
+    # Tools that take it for text sign it with CRLF (RFC 8551, 3.1.1): that is the same text only when all lines are alike.
+    for other in (lines, lines.replace(b"\n", b"\r\n")):
+        alike = b"\r" not in text or lines.replace(b"\n", b"\r\n") == text
+        if other not in seen and alike:
+            seen.add(other)
+            yield Content.of(name, other)
     bare = lines.rstrip(b"\n")
-    plain = dict.fromkeys([content, lines, bare, bare + b"\n", bare + b"\n\n"])
-    return list(dict.fromkeys([*plain, *(text.replace(b"\n", b"\r\n") for text in plain if b"\r" not in text)]))
+    for end in (b"", b"\n", b"\n\n"):
+        for other in (bare + end, (bare + end).replace(b"\n", b"\r\n")):
+            if other not in seen and b"\r" not in lines:
+                seen.add(other)
+                yield Content.of(name, other, "empty lines before the signature are not as they were signed")
 
 
-def _attribute(signer: Any, name: str) -> Any:
-    found = [a for a in signer["signed_attrs"] if a["type"].native == name]
-    if len(found) != 1 or len(found[0]["values"]) != 1:
-        raise _Refused(f"the signed attributes have no single {name.replace('_', ' ')}")
-    return found[0]["values"][0].native
+# What is told.
 
 
-def _check(certificate: x509.Certificate, signer: Any, data: Any, content: bytes) -> None:
-    name = signer["digest_algorithm"]["algorithm"].native
-    if name not in _DIGESTS:
-        raise _Refused(f"the digest {name} is not known")
-    digest = _DIGESTS[name]()
-    signed = content
-    if signer["signed_attrs"].native:
-        # RFC 5652, 5.4 and 11: both attributes must be there, and the signature is over the attributes as a SET.
-        if _attribute(signer, "content_type") != data["encap_content_info"]["content_type"].native:
-            raise _Refused("the signed content type is another")
-        if _attribute(signer, "message_digest") != hashlib.new(name, content).digest():
-            raise _Refused("the signed digest is not that of the content")
-        signed = signer["signed_attrs"].untag().dump()
-    elif data["encap_content_info"]["content_type"].native != "data":
-        raise _Refused("signed attributes are missing")  # RFC 5652, 5.3
-    _verify_with_key(certificate, signer, signer["signature"].native, signed, digest)
+def _about(block: Block) -> Signature:
+    first = block.signers[0]
+    certificate = first.certificate
+    key = certificate.public_key
+    validity = certificate["tbs_certificate"]["validity"]
+    told = [_told(signer) for signer in block.signers]
+    certificates, crls = _kept(block)
+    return Signature(
+        state="invalid",
+        signer=told[0]["signer"],
+        issuer=cms.printable_name(certificate.issuer),
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=told[0]["fingerprint"],
+        self_signed=certificate.subject == certificate.issuer,
+        algorithm=f"{key.algorithm}-{key.bit_size} with {first.digest}",
+        not_before=validity["not_before"].native.isoformat(),
+        not_after=validity["not_after"].native.isoformat(),
+        weak=told[0]["weak"],
+        signers=tuple(told),
+        certificates=certificates,
+        crls=crls,
+    )
 
 
-def _verify_with_key(
-    certificate: x509.Certificate, signer: Any, signature: bytes, signed: bytes, digest: hashes.HashAlgorithm
-) -> None:
-    key = serialization.load_der_public_key(certificate.public_key.dump())
-    algorithm = signer["signature_algorithm"]
-    kind = algorithm.signature_algo
-    if isinstance(key, rsa.RSAPublicKey) and kind == "rsassa_pkcs1v15":
-        key.verify(signature, signed, padding.PKCS1v15(), digest)
-    elif isinstance(key, rsa.RSAPublicKey) and kind == "rsassa_pss":
-        length = algorithm["parameters"]["salt_length"].native
-        chosen = _DIGESTS[algorithm["parameters"]["hash_algorithm"]["algorithm"].native]()
-        if chosen.name != digest.name:
-            raise _Refused("two different digests are named")
-        key.verify(signature, signed, padding.PSS(padding.MGF1(chosen), length), chosen)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and kind == "ecdsa":
-        key.verify(signature, signed, ec.ECDSA(digest))
-    elif isinstance(key, ed25519.Ed25519PublicKey) and kind == "ed25519":
-        key.verify(signature, signed)
-    else:
-        raise _Refused("the signer's key and the signature algorithm do not fit together")
+def _told(signer: Signer) -> dict[str, Any]:
+    stamp = cms.timestamp_of(signer)
+    told: dict[str, Any] = {}
+    if stamp is not None and (stamp.at is None or stamp.certificate is None):
+        told = {"problem": stamp.problem}
+    elif stamp is not None and stamp.at is not None and stamp.certificate is not None:
+        told = {
+            "at": stamp.at.isoformat(),
+            "authority": cms.printable_name(stamp.certificate.subject),
+            "fingerprint": fingerprint(stamp.certificate.dump()),
+            "certificates": [base64.b64encode(c.dump()).decode() for c in stamp.certificates],
+        }
+    claimed = ""
+    if signer.has("signing_time"):
+        at = signer.attribute("signing_time")
+        claimed = at.isoformat() if isinstance(at, datetime) else ""
+    return {
+        "signer": cms.printable_name(signer.certificate.subject),
+        "fingerprint": fingerprint(signer.certificate.dump()),
+        "weak": "; ".join(cms.weaknesses(signer)),
+        "signing_time": claimed,
+        "timestamp": told,
+    }
+
+
+def _kept(block: Block) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the certificates and revocation lists that the block carries, for later decisions."""
+    kept = [[each.dump() for each in found] for found in (block.certificates, block.crls)]
+    if sum(len(der) for found in kept for der in found) > _MOST_KEPT:
+        raise Refused(f"it carries more than {_MOST_KEPT} bytes of certificates and revocation lists")
+    certificates, crls = (tuple(base64.b64encode(der).decode() for der in found) for found in kept)
+    return certificates, crls
+
+
+def fingerprint(der: bytes) -> str:
+    """Return the SHA-256 of a certificate in lower-case hex."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def covering(signature: Signature, listed: int, uncovered: Iterable[str]) -> Signature:
+    """Return the signature with the members that it covers and those that it does not."""
+    names = list(uncovered)
+    return replace(signature, listed=listed, uncovered=tuple(names[:_MOST_NAMED]), uncovered_count=len(names))

@@ -8,3 +8,7 @@ class TrustConfig(AppConfig):
 
     name = "appstore.trust"
     label = "trust"
+
+    def ready(self) -> None:
+        """Make the handlers of long work known."""
+        from appstore.trust import publishers, signings  # noqa: F401  (models are loaded only now)

@@ -97,13 +97,10 @@ class EtsiCsar(Format):
         if released and not _is_rfc3339(released):
             message = f"vnf_release_date_time is {released[:60]!r}, which is no time as in RFC 3339"
             csar.note(Level.WARNING, "manifest-date", place, message, "Write 2026-01-31T12:00:00Z")
-        signed = bool(manifest.cms)
 
         def unlisted(name: str) -> Level:
             # SOL 004, 5.1: every file has a digest in the manifest, but for what carries the signature.
-            if name.lower().endswith((".cert", ".crt", ".pem", ".cms", ".sig", ".p7s")):
-                return Level.INFO
-            return Level.WARNING if name == common.META and not signed else Level.ERROR
+            return Level.WARNING if name == common.META else Level.ERROR
 
         return manifest, common.check_manifest(csar, manifest, unlisted)
 
