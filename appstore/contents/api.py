@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.http import FileResponse, HttpResponse, HttpResponseBase
-from django.urls import reverse
 from django.utils.http import quote_etag
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -15,8 +14,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appstore.contents import comparing, markdown, media, sbom, services
+from appstore.contents import comparing, media, sbom, services
 from appstore.contents.models import Contents
+from appstore.contents.showing import picture_url, readme_html
 from appstore.packages import blobs
 from appstore.packages.api import visible
 from appstore.packages.models import Package
@@ -139,19 +139,6 @@ def contents_for(view: ApiView, pk: UUID) -> Contents:
         raise Missing("Nobody has looked into this package yet; a worker does so after its check.")
     contents.package = package
     return contents
-
-
-def picture_url(package_id: Any, name: str) -> str:
-    """Return where a picture of a package is served."""
-    return reverse("api-package-media", args=[package_id, name])
-
-
-def readme_html(contents: Contents) -> str:
-    """Return the README as harmless HTML, with the pictures that the package brings; empty when it is plain text."""
-    if contents.readme_plain:
-        return ""
-    pictures = {p["source"]: picture_url(contents.package_id, p["name"]) for p in contents.pictures_of("readme")}
-    return markdown.rendered(contents.readme, pictures)
 
 
 class ContentsView(ApiView):

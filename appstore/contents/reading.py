@@ -29,7 +29,7 @@ VERSION = 1
 #: The name under which charts are rendered here, the same for each release so that two can be compared.
 RELEASE = "app"
 _MOST_OBJECTS, _MOST_PROBLEMS, _MOST_FILES = 1000, 60, 4096
-_LONGEST_README = 128 << 10
+_LONGEST_README, _STUB = 128 << 10, 120
 _CHART_LIMITS = Limits(total_bytes=256 << 20, member_bytes=64 << 20)
 
 Tell = Callable[[int, str], None]
@@ -155,9 +155,9 @@ def _package(source: Source, limits: Limits, found: Inside, chart: ChartInside, 
         documents.sort(key=lambda name: (not name.lower().endswith("readme.md"), name))
         own = [n for n in documents if n in archive]
         if own:
-            # What the author wrote for the store comes before what lies in the chart.
+            # What the author wrote for the store comes before what lies in the chart, unless it is a stub of a template.
             text = charts.text_of(archive, own[0], facts.problems)
-            if text.strip():
+            if len(text.strip()) >= (_STUB if found.readme else 1):
                 found.readme, found.pictures = "", [p for p in found.pictures if p.kind != "readme"]
                 _readme(found, archive, text, own[0].rpartition("/")[0])
         _package_pictures(archive, root, found)
