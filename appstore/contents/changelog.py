@@ -73,30 +73,25 @@ def _sections(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _changes(lines: list[str]) -> Iterator[Change]:
+    """Yield a change for each bullet with its further lines, and for each other line; headings tell the kind."""
     kind, text = "", ""
-    inside = ""
+    #: Whether a line that follows belongs to the change before it.
+    goes_on = False
     for line in lines:
-        heading, bullet = _HEADING.match(line), _BULLET.match(line)
-        plain = line.strip()
+        heading, bullet, plain = _HEADING.match(line), _BULLET.match(line), line.strip()
         title = heading.group(1) if heading else (plain.rstrip(":") if plain.endswith(":") and len(plain) < 20 else "")
-        if heading or (title and kind_of(title)):
-            if text:
-                yield _change(inside, text)
-            kind, text = kind_of(title), ""
-        elif bullet or (plain and not text):
-            if text:
-                yield _change(inside, text)
-            if plain.startswith(("#", "[", "---", "===")):
-                text = ""
-                continue
-            inside, text = kind, (bullet.group(1) if bullet else plain)
-        elif plain and text:
+        if plain and goes_on and not (heading or bullet or kind_of(title)):
             text = f"{text} {plain}"[: LONGEST * 2]
-        elif text:
-            yield _change(inside, text)
-            text = ""
+            continue
+        if text:
+            yield _change(kind, text)
+        text, goes_on = "", bullet is not None
+        if heading or kind_of(title):
+            kind = kind_of(title)
+        elif plain and not plain.startswith(("#", "[", "---", "===")):
+            text = bullet.group(1) if bullet else plain
     if text:
-        yield _change(inside, text)
+        yield _change(kind, text)
 
 
 def _change(kind: str, text: str) -> Change:

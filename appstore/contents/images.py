@@ -31,6 +31,8 @@ _MOST_LAYERS, _MOST_IMAGES, MOST_COMPONENTS = 200, 8, 10_000
 #: All layers of one archive together may take this long; what is left is named as not read.
 SECONDS = 240.0
 _DOCUMENT = 4 << 20
+#: Findings of a listing that ended before its end. Links, devices and the like are usual in an image.
+_CUT_SHORT = {"broken-tar", "broken-gzip", "compression-bomb", "too-many-members", "archive-too-large", "trailing-data"}
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -99,6 +101,11 @@ class _Reader:
             try:
                 with self._opened(layer) as opened:
                     files += _interesting(opened, hidden)
+                    found.problems += [
+                        f"{name}: a layer cannot be read whole ({each.message[:160]})"
+                        for each in opened.findings
+                        if each.code in _CUT_SHORT
+                    ][:1]
             except Damaged as problem:
                 found.problems.append(f"{name}: a layer cannot be read ({problem.detail[:160]})")
         release = next((software.release_of(body) for path in software.RELEASES for kind, at, body in files
