@@ -19,12 +19,12 @@ from markdown_it.token import Token
 
 #: Longer texts are cut before they are read.
 LONGEST = 128 << 10
-_SECONDS = 1.0
 _TAGS = {
     "a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "img", "li", "ol", "p", "pre",
     "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt", "title", "loading"}, "ol": {"start"}}
+_REL = "noopener nofollow ugc"
 _SCHEMES = {"http", "https", "mailto"}
 
 
@@ -78,13 +78,17 @@ def clean(html: str, *, allowed_pictures: frozenset[str] = frozenset()) -> str:
         attributes=_ATTRIBUTES,
         attribute_filter=_only(allowed_pictures),
         strip_comments=True,
-        link_rel="noopener nofollow ugc",
+        link_rel=_REL,
         url_schemes=_SCHEMES,
     )
 
 
 def _only(pictures: frozenset[str]) -> Callable[[str, str, str], str | None]:
     def keep(element: str, attribute: str, value: str) -> str | None:
+        if attribute == "rel":
+            return _REL
+        if attribute not in _ATTRIBUTES.get(element, set()):
+            return None  # the library lets `lang` and `title` through everywhere
         if attribute == "src":
             return value if value in pictures else None
         if attribute == "loading":
@@ -131,18 +135,22 @@ def _safe_address(address: str) -> bool:
     return parts.scheme.lower() in ("http", "https") and bool(parts.netloc)
 
 
-def bearable(text: str) -> bool:
-    """Return whether the text can be laid out while somebody waits: some are written to make a parser work for long.
+def bearable(text: str, seconds: float = 1.0) -> bool:
+    """Return whether the text can be laid out in so many seconds of a processor: some are written to take long.
 
     Asked once, by a worker; a text that fails is shown as it is.
     """
     started = time.thread_time()
     try:
-        _parser().render(text[:LONGEST])
+        # The time for a bad text grows faster than the text, so a part of it is told sooner.
+        for share in (8, 4, 2, 1):
+            _parser().render(text[: LONGEST // share])
+            if time.thread_time() - started > seconds:
+                return False
     except Exception:
         # A mistake of the parser that only a strange text finds: shown unformatted, nothing is lost.
         return False
-    return time.thread_time() - started < _SECONDS
+    return True
 
 
 def plain(text: str) -> str:
