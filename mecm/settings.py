@@ -55,6 +55,9 @@ MAX_UNPACKED_BYTES = env(
     "MAX_UNPACKED_BYTES", 10 * 1024**3, cast=int, help="largest sum of a package's unpacked members"
 )
 OPERATOR = env("OPERATOR", "", help="slug of the organisation that runs this store; the oldest one when empty")
+OCI_ANONYMOUS = env(
+    "OCI_ANONYMOUS", True, cast=boolean, help="let everybody pull charts of public releases by `helm pull oci://`"
+)
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")

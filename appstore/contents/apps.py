@@ -8,3 +8,7 @@ class ContentsConfig(AppConfig):
 
     name = "appstore.contents"
     label = "contents"
+
+    def ready(self) -> None:
+        """Make the handlers of long work known."""
+        from appstore.contents import handlers  # noqa: F401  (models are loaded only now)

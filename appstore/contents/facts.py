@@ -35,6 +35,8 @@ class ImageFact:
     architecture: str = ""
     #: Object and container that run it.
     used_by: tuple[str, ...] = ()
+    #: The id of a carried image: the digest of its configuration, as the container runtime shows it.
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,12 @@ class Facts:
     objects: list[dict[str, str]] = field(default_factory=list)
     ports: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    maintainers: list[str] = field(default_factory=list)
+    #: SHA-256 of the signer's certificate, and its subject; empty when the package is not signed.
+    signer: str = ""
+    signer_name: str = ""
+    #: A digest for each part of the release (the words of `certification.contract.Part`); equal means unchanged.
+    parts: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""

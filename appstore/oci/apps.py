@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class OciConfig(AppConfig):
-    """Makes the handlers of this topic known once all models are loaded."""
+    """Charts by `helm pull oci://`."""
 
     name = "appstore.oci"
     label = "oci"

@@ -24,7 +24,9 @@ class Follower(Protocol):
         """Note what follows from the event."""
 
 
-registry: Registry[Follower] = Registry("package-followers", {})
+registry: Registry[Follower] = Registry(
+    "package-followers", {"contents": "appstore.contents.following:follow"}
+)
 
 
 def tell(event: Event, package: Package) -> None:

@@ -1,5 +1,10 @@
 """Pages of this topic."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from frontend.contents import views
+
+urlpatterns = [
+    path("packages/<uuid:pk>/inside", views.inside, name="package-inside"),
+    path("packages/<uuid:pk>/inspect", views.inspect, name="inspect-package"),
+]

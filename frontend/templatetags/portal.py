@@ -79,6 +79,7 @@ STATES = {
 #: kind of operation -> words
 WORK = {
     "package.check": "Check a package",
+    "contents.inspect": "Look into a package",
     "node.probe": "Test the connection",
     "node.watch": "Look at a node",
     "deployment.apply": "Apply a deployment",

@@ -31,7 +31,7 @@ def receive(actor: Any, organisation: Any) -> Any:
         options = {"actor": actor, "organisation": organisation, "filename": "a.csar", **more}
         package = services.receive([content], **options)
         if check:
-            operations.run_due()
+            operations.run_due(kinds=[services.CHECK])
             package.refresh_from_db()
         return package
 
@@ -162,7 +162,7 @@ def test_a_check_may_run_twice_with_one_effect(receive: Any) -> None:
     package = receive(making.edgegallery())
     before = Package.objects.values().get()
     services.request_check(package)
-    assert operations.run_due() == 1
+    assert operations.run_due(kinds=[services.CHECK]) == 1
     after = Package.objects.values().get()
     assert {k: v for k, v in before.items() if k != "checked_at"} == {
         k: v for k, v in after.items() if k != "checked_at"

@@ -44,6 +44,7 @@ ACTIONS = {
     "remove-deployment",
     "cancel-operation",
     "retry-operation",
+    "inspect-package",
 }
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
