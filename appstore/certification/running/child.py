@@ -109,7 +109,7 @@ def _warden(
             why = "asked"
         elif left <= 0:
             why = "time"
-        elif _tree_memory(pid) > (job["memory_mib"] << 20) * 1.25:
+        elif walls.kind == jail.NAMESPACES and _tree_memory(pid) > (job["memory_mib"] << 20) * 1.25:
             why = "memory"
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)  # first of its process namespace: all that it made goes with it
@@ -129,20 +129,23 @@ def _warden(
 def _tree_memory(pid: int) -> int:
     """Return the memory of a check that has made processes, shared pages by share; 0 for one that is alone.
 
-    A check that is alone is bound by the limit of its address space.
+    One that is alone is bound by the limit of its address space, and without namespaces it cannot make any.
     """
+    parents: dict[int, list[int]] = {}
+    # Behind walls of namespaces these are the processes of this run only.
+    for each in os.listdir("/proc"):  # noqa: PTH208
+        if each.isdigit():
+            with suppress(OSError, ValueError, IndexError):
+                stat = Path(f"/proc/{each}/stat").read_text()
+                parents.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(each))
     tree, total = [pid], 0
-    for each in tree:
-        with suppress(OSError, ValueError):
-            for task in os.listdir(f"/proc/{each}/task"):  # noqa: PTH208
-                tree += [int(child) for child in Path(f"/proc/{each}/task/{task}/children").read_text().split()]
-        if len(tree) > 4096:
-            break
+    for process in tree:
+        tree += parents.get(process, [])
     if len(tree) == 1:
         return 0
-    for each in tree:
+    for process in tree:
         with suppress(OSError, ValueError, IndexError):
-            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) << 10
     return total
@@ -229,16 +232,16 @@ def _check(
     os.closerange(4, max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] if walls.kind == jail.FILTER else 256))
     channel = Channel(3)
     code = [Path(job["file"]).parent] if job["file"] else []
-    jail.descend(
-        walls,
-        slot=slot,
-        seconds=job["seconds"],
-        memory_mib=job["memory_mib"],
-        network=job["network"],
-        folder=Path(job["folder"] or "/"),
-        readable=[root, *code],
-    )
     try:
+        jail.descend(
+            walls,
+            slot=slot,
+            seconds=job["seconds"],
+            memory_mib=job["memory_mib"],
+            network=job["network"],
+            folder=Path(job["folder"] or "/"),
+            readable=[root, *code],
+        )
         with ExitStack() as stack:
             if job["what"] == "describe":
                 channel.tell(described=describe(job))

@@ -31,7 +31,8 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 )  # fmt: skip
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH = 2
-_PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS, _CAPBSET_DROP = 1, 4, 38, 24
+_PDEATHSIG, _DUMPABLE, _KEEPCAPS, _NO_NEW_PRIVS, _CAPBSET_DROP = 1, 4, 8, 38, 24
+_DAC_READ_SEARCH = 1 << 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 #: Users of nobody: each check that runs at a time is another one, so that none can touch another.
 _FIRST_UID, _UIDS = 57_000, 2_000
@@ -70,16 +71,13 @@ def enter(
     _prctl(_PDEATHSIG, signal.SIGKILL)
     if kind == NAMESPACES or (kind == "auto" and _would_hold(scratch, files, shown, network)):
         _apart(scratch, files, shown, network)
-        _prctl(_DUMPABLE, 0)
         user = "a user of its own for each check" if os.getuid() == 0 and not _mapped() else "no privileges"
         return Walls(NAMESPACES, "network namespace", "only code and the package", "process namespace", user)
     if not seccomp.supported():
         raise OSError(errno.ENOSYS, "neither namespaces nor a system call filter can be had here")
     _prctl(_DUMPABLE, 0)
     seen = "Landlock: only code and the package" if landlock.version() else "file modes alone"
-    user = (
-        "a user of its own for each check" if os.getuid() == 0 and _readable_by_others(shown) else "the server's user"
-    )
+    user = "a user of its own for each check" if os.getuid() == 0 else "the server's user"
     return Walls(FILTER, "system call filter", seen, "no process but its own", user)
 
 
@@ -87,7 +85,7 @@ def apart_for_one(walls: Walls, *, network: bool, shared: bool) -> None:
     """Prepare the next fork of this process to be one check's; `shared` says that the network is still the server's."""
     if walls.kind == NAMESPACES:
         lonely = 0 if network or not shared else _NEWNET
-        _unshare(_NEWNS | _NEWPID | _NEWIPC | lonely)
+        _unshare(_NEWPID | _NEWIPC | lonely)
 
 
 def descend(
@@ -95,6 +93,7 @@ def descend(
 ) -> None:
     """Give up everything that a check must not have; called in the process of the check before its code is read."""
     if walls.kind == NAMESPACES:
+        _unshare(_NEWNS)  # not before the fork: the warden goes on looking at its own /proc
         # What cannot be mounted again (a masked /proc in a container) is covered instead.
         try:
             _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
@@ -107,13 +106,16 @@ def descend(
     _limit(seconds, memory_mib)
     own_user = walls.user.startswith("a user of its own")
     uid = _FIRST_UID + (os.getppid() * 64 + slot) % _UIDS if walls.kind == FILTER else _FIRST_UID + slot % _UIDS
+    # Our code may lie in the home of root. Landlock lets a check read that and nothing else, so it may pass the modes.
+    peeks = walls.kind == FILTER and landlock.version() and not _readable_by_others(_code())
     if own_user:
         if walls.kind == FILTER:
             os.chown(folder, uid, uid)
         os.setgroups([])
+        _prctl(_KEEPCAPS, 1)
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    _drop_capabilities()
+    _drop_capabilities(keep=_DAC_READ_SEARCH if own_user and peeks else 0)
     _prctl(_NO_NEW_PRIVS, 1)
     _prctl(_PDEATHSIG, signal.SIGKILL)  # a change of user forgets it
     if walls.kind == FILTER and landlock.version():
@@ -241,11 +243,11 @@ def _mapped() -> bool:
     return False
 
 
-def _drop_capabilities() -> None:
+def _drop_capabilities(keep: int) -> None:
     for number in range(64):
-        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)  # says no where there is no such capability
+        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)  # says no where there is no such capability, and to strangers
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    data = (ctypes.c_uint32 * 6)()
+    data = (ctypes.c_uint32 * 6)(keep, keep, 0)
     if _libc.capset(header, data):
         _fail()
 
