@@ -28,6 +28,7 @@ class Gate(Protocol):
 registry: Registry[Gate] = Registry(
     "package-gates",
     {
+        "certification": "appstore.certification.gates:gate",
         "releases": "appstore.releases.gate:gate",
         "trust": "appstore.trust.gates:gate",
     },

@@ -80,6 +80,7 @@ STATES = {
 WORK = {
     "package.check": "Check a package",
     "contents.inspect": "Look into a package",
+    "certification.run": "Certify a package",
     "node.probe": "Test the connection",
     "node.watch": "Look at a node",
     "deployment.apply": "Apply a deployment",
