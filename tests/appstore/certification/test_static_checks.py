@@ -320,3 +320,8 @@ def test_a_chart_of_nonsense_breaks_no_check(bench: Bench, name: str, hostile: A
     bench.objects[1]["spec"] = hostile
     bench.objects.append({"apiVersion": "v1", "kind": "Role", "metadata": {"name": "r"}, "rules": hostile})
     bench.fails(name)
+
+
+def test_the_page_of_the_docs_names_every_check(repository: Path) -> None:
+    page = (repository / "docs" / "certification-checks.md").read_text()
+    assert [name for name in checks() if f"`{name}`" not in page] == []
