@@ -1,0 +1,25 @@
+"""Check `liveness-probe`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from appstore.certification.checks import _support as support
+from appstore.certification.contract import Check, Part, Progress, Subject, Tools
+from core.findings import Finding
+
+
+class LivenessProbe(Check):
+    """Every container that serves a port has a liveness or a startup probe."""
+
+    name = "liveness-probe"
+    title = "It is restarted when it hangs"
+    reason = "Nobody is at the edge site to restart it."
+    group = "quality"
+    parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
+
+    def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
+        for each in support.all_containers(tools, init=False):
+            if each.body.get("ports") and not (each.body.get("livenessProbe") or each.body.get("startupProbe")):
+                yield support.warning("liveness-missing", each.place, "It has no liveness probe", "Add livenessProbe")

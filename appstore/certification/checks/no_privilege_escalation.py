@@ -1,0 +1,33 @@
+"""Check `no-privilege-escalation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from appstore.certification.checks import _support as support
+from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
+from core.findings import Finding
+
+
+class NoPrivilegeEscalation(Check):
+    """No process gains more rights than its parent has (pod security standard, restricted)."""
+
+    name = "no-privilege-escalation"
+    title = "No privilege escalation"
+    reason = "A setuid file in the image then gives nobody root."
+    group = "security"
+    parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
+    options = (Option("strict", False, "fail when it is not forbidden, not only when it is allowed"),)
+
+    def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
+        say = support.error if options["strict"] else support.warning
+        for each in support.all_containers(tools):
+            allowed = each.security.get("allowPrivilegeEscalation")
+            if allowed is True:
+                yield support.error(
+                    "privilege-escalation", each.place, "It allows privilege escalation", "Set it to false"
+                )
+            elif allowed is not False:
+                remedy = "Set allowPrivilegeEscalation: false"
+                yield say("privilege-escalation", each.place, "It does not forbid privilege escalation", remedy)

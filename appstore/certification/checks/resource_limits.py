@@ -1,0 +1,38 @@
+"""Check `resource-limits`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from appstore.certification.checks import _support as support
+from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
+from core.findings import Finding
+from engines.planning import mapping, quantity
+
+
+class ResourceLimits(Check):
+    """Every container has limits of memory and CPU, and requests."""
+
+    name = "resource-limits"
+    title = "Resource limits are set"
+    reason = "One greedy container takes the node from all others."
+    group = "quality"
+    parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
+    options = (Option("cpu", False, "fail without a CPU limit, too"),)
+
+    def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
+        for each in support.all_containers(tools):
+            resources = mapping(each.body.get("resources"))
+            limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
+            for name in ("memory", "cpu"):
+                if not limits.get(name):
+                    say = support.error if name == "memory" or options["cpu"] else support.warning
+                    yield say("limit-missing", each.place, f"It has no limit of {name}", f"Set resources.limits.{name}")
+                if not requests.get(name) and not limits.get(name):
+                    yield support.warning(
+                        "request-missing", each.place, f"It requests no {name}", f"Set resources.requests.{name}"
+                    )
+                if requests.get(name) and limits.get(name) and quantity(requests[name]) > quantity(limits[name]):
+                    message = f"It requests more {name} than its limit"
+                    yield support.error("request-above-limit", each.place, message, "Correct one of them")
