@@ -129,6 +129,7 @@ INSTALLED_APPS = [
     "mecm.nodes",
     "mecm.edge",
     "mecm.deployments",
+    "mecm.trials",
     "mecm",
     "frontend",
 ]

@@ -202,6 +202,8 @@ class Check(ABC):
     form: ClassVar[tuple[Field, ...]] = ()
     seconds: ClassVar[float] = 20.0
     memory_mib: ClassVar[int] = 512
+    #: Live checks run one after the other on one sandbox, by this number and then by name.
+    order: ClassVar[int] = 100
 
     @abstractmethod
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
