@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from appstore.packages.models import Package
 from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation, User
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, TimedOut
+from engines.trials import Request
 from mecm.deployments import services as deployments
 from mecm.deployments import specs
 from mecm.deployments.models import Deployment
@@ -33,7 +35,7 @@ logger = logging.getLogger("breakwater.trials")
 #: Seconds: for a plain question to the node; for a removal beyond the grace of the application; between looks.
 ANSWER, REMOVAL, LOOK = 20.0, 45.0, 0.2
 #: Longest times that a caller may ask for.
-LONGEST_WAIT, LONGEST_CUT = 600.0, 120.0
+LONGEST_WAIT, LONGEST_CUT, MOST_LINES = 600.0, 120.0, 500
 #: What a caller waits at the end for the removal before it leaves that to a worker.
 PATIENCE = 30.0
 ABSENT: dict[str, Any] = {
@@ -69,6 +71,8 @@ class MecmSandbox:
 
     def deploy(self, values: Mapping[str, Any] | None = None, timeout: float = 120.0) -> Mapping[str, Any]:
         """Have one instance with these values running; one that is there with the same values is taken as it is."""
+        if values is not None and not isinstance(values, Mapping):
+            raise Invalid("values must be an object")
         wanted = dict(values or {})
         present = self._present()
         if present is not None and present.values != wanted:
@@ -102,9 +106,8 @@ class MecmSandbox:
 
     def request(self, port: int, path: str = "/", timeout: float = 5.0, scheme: str = "http") -> Mapping[str, Any]:
         """Send a GET to a port of the application's Service, from the node."""
-        within = ANSWER + _bounded(timeout, 30.0)
-        asked = {"port": port, "path": path, "timeout": timeout, "scheme": scheme}
-        return self.hand.do(self._instance(), "request", within=within, **asked)
+        asked = asdict(Request.read({"port": port, "path": path, "timeout": timeout, "scheme": scheme}))
+        return self.hand.do(self._instance(), "request", within=ANSWER + asked["timeout"], **asked)
 
     def restart(self, timeout: float = 60.0) -> Mapping[str, Any]:
         """Kill all containers and wait until the application is ready again; `killed` says which."""
@@ -155,6 +158,8 @@ class MecmSandbox:
 
     def logs(self, lines: int = 200) -> Sequence[str]:
         """Return the last lines that the application wrote."""
+        if not isinstance(lines, int) or isinstance(lines, bool) or not 0 < lines <= MOST_LINES:
+            raise Invalid(f"lines must be 1 to {MOST_LINES}")
         return list(self.hand.do(self._instance(), "logs", within=ANSWER, lines=lines)["lines"])
 
     # --- inside

@@ -66,7 +66,7 @@ def mark_sandbox(node: Node, *, on: bool, actor: Actor) -> bool:
 
 # --- the life of a trial
 def begin(*, actor: Actor, organisation: Organisation, node: Node, package: Package, operation: str = "") -> Trial:
-    """Take a sandbox for a package; `Unavailable` while somebody else tries there, `Conflict` when it is none.
+    """Take a sandbox for a package; `Unavailable` while somebody else tries there, `Missing` when it is none.
 
     The package may be one that is checked and not published. It is the organisation's own, or the organisation runs
     this store and looks at what others bring.
@@ -77,7 +77,7 @@ def begin(*, actor: Actor, organisation: Organisation, node: Node, package: Pack
     if package.organisation_id != organisation.pk and organisation != accounts.operator():
         raise Denied("Only the operator of this store tries packages of others.")
     if not Sandbox.objects.filter(node=node).exists():
-        raise Conflict(f"{node.name} is no sandbox; switch that on at the page of the node.")
+        raise Missing(f"{node.name} is no sandbox; switch that on at the page of the node.")
     if node.state != Node.State.ONLINE:
         raise Unavailable(f"{node.name} is {node.state}; a trial needs a node that answers.")
     try:

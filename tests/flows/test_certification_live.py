@@ -51,7 +51,9 @@ class TrialLab(Lab):
             self.worker.kill()
             self.worker.wait()
         if self.agent is not None:
-            self.agent.end()
+            began = time.monotonic()
+            self.agent.end(timeout=60)
+            print(f"the node ended in {time.monotonic() - began:.1f} s")
         labels = {"label": f"io.breakwater.node={self.edge_environment['MEP_NODE_NAME']}"}
         for container in self.client.containers(all=True, filters=labels):
             self.client.remove_container(container["Id"], force=True)
@@ -117,7 +119,7 @@ def certify(lab: TrialLab, tmp_path: Path) -> Iterator[Any]:
         told: dict[str, Any] = lab.tell("certify", package_id=made, only=only)
         print(f"\n{flaw or 'sample'} in {time.monotonic() - began:.1f} s")
         for name, each in told["checks"].items():
-            found = "; ".join(f"{one['code']}: {one['message']}" for one in each["findings"])
+            found = "; ".join(f"{one['code']}: {one['message']}" for one in each["findings"]) or each["note"]
             print(f"  {name:<26}{each['outcome']:<10}{each['seconds']:>6} s  {found}")
         return told
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -52,19 +51,3 @@ def run(check: Check, sandbox: Sandbox, subject: Subject, **options: Any) -> tup
         return f"skipped: {reason}", findings
     levels = {each.level for each in findings}
     return "failed" if Level.ERROR in levels else "warned" if Level.WARNING in levels else "passed", findings
-
-
-def certify(sandbox: Sandbox, descriptor: Mapping[str, Any], chart: Path, *, only: str = "") -> dict[str, Any]:
-    """Run all live checks, or one of them, on one sandbox."""
-    told = {}
-    for check in live_checks():
-        if only and check.name != only:
-            continue
-        began = time.monotonic()
-        outcome, findings = run(check, sandbox, subject_of(descriptor, chart))
-        told[check.name] = {
-            "outcome": outcome,
-            "findings": [each.as_dict() for each in findings],
-            "seconds": round(time.monotonic() - began, 1),
-        }
-    return {"about": dict(sandbox.about()), "checks": told}
