@@ -91,6 +91,8 @@ def verify(envelope: Mapping[str, Any], payload_type: str, keys: Iterable[Public
 
     `Invalid` says what is wrong: not an envelope, another type, signed by an unknown key, or changed.
     """
+    if not isinstance(envelope, Mapping):
+        raise Invalid("That is no DSSE envelope")
     kind, encoded_payload, signatures = (envelope.get(name) for name in ("payloadType", "payload", "signatures"))
     if not isinstance(encoded_payload, str) or not isinstance(signatures, list) or len(encoded_payload) > LONGEST:
         raise Invalid("That is no DSSE envelope")
@@ -105,6 +107,8 @@ def verify(envelope: Mapping[str, Any], payload_type: str, keys: Iterable[Public
             raise Invalid("A signature of the envelope cannot be read")
         # The key id is a hint that nobody signed: without one every key is tried.
         named = each.get("keyid")
+        if named is not None and not isinstance(named, str):
+            raise Invalid("A signature of the envelope cannot be read")
         chosen = {named: known[named]} if named in known else ({} if named else known)
         for name, key in chosen.items():
             tried = True
@@ -113,6 +117,14 @@ def verify(envelope: Mapping[str, Any], payload_type: str, keys: Iterable[Public
     if tried:
         raise Invalid("The signature does not fit: the statement was changed, or signed with another key")
     raise Invalid("The envelope is signed by a key that is not trusted here")
+
+
+def payload_of(envelope: Mapping[str, Any]) -> bytes:
+    """Return the payload of an envelope that `verify` or `sign` gave; `Invalid` when it is none."""
+    payload = envelope.get("payload")
+    if not isinstance(payload, str) or len(payload) > LONGEST:
+        raise Invalid("That is no DSSE envelope")
+    return _decoded(payload)
 
 
 def statement(

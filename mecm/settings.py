@@ -56,6 +56,8 @@ MAX_UNPACKED_BYTES = env(
 )
 OPERATOR = env("OPERATOR", "", help="slug of the organisation that runs this store; the oldest one when empty")
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
+CHECKS = env("CHECKS", [], cast=words, help="folders with further certification checks, one check in a file")
+ADVISORIES = env("ADVISORIES", "", help="file of known vulnerabilities (OSV as JSON lines) that checks may read")
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")

@@ -8,3 +8,7 @@ class CertificationConfig(AppConfig):
 
     name = "appstore.certification"
     label = "certification"
+
+    def ready(self) -> None:
+        """Register the long work of this topic."""
+        from appstore.certification import handlers  # noqa: F401  (registers itself)

@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from appstore.keys.models import SigningKey
 from core import dsse
-from core.accounts.access import Actor
+from core.accounts import services as accounts
+from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
+from core.errors import Conflict
 from core.vault import Vault
 
 #: Who this store is to other stores: agreements, feeds and requests are signed with it.
@@ -26,7 +28,12 @@ PURPOSES = (STORE, LAB, RECALL)
 
 
 def current(purpose: str) -> SigningKey:
-    """Return the key with which is signed now; it is made when it is first needed."""
+    """Return the key with which is signed now; it is made when it is first needed.
+
+    `ValueError` for a purpose that nobody knows: a slip must not make a key.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"there is no signing key for {purpose!r}")
     known = SigningKey.objects.filter(purpose=purpose, retired_at=None).first()
     if known is not None:
         return known
@@ -59,9 +66,20 @@ def known(purpose: str) -> list[dsse.PublicKey]:
 
 @transaction.atomic
 def rotate(purpose: str, *, actor: Actor) -> SigningKey:
-    """Retire the present key and sign with a new one from now on."""
+    """Retire the present key and sign with a new one from now on; for those who manage trust at the store's operator.
+
+    `Conflict` when somebody else does the same at this moment.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"there is no signing key for {purpose!r}")
+    if actor is not SYSTEM:
+        actor.require("trust.manage", accounts.operator())
     SigningKey.objects.filter(purpose=purpose, retired_at=None).update(retired_at=timezone.now())
-    made = _make(purpose)
+    try:
+        with transaction.atomic():
+            made = _make(purpose)
+    except IntegrityError:
+        raise Conflict("The key is being changed by somebody else; look again before another try.") from None
     audit.record(actor, "key.rotate", made, purpose=purpose)
     return made
 

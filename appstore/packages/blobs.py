@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from core.errors import Invalid, TooLarge, Unavailable
 
@@ -134,22 +135,24 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def collect_garbage(grace: float = GRACE) -> int:
-    """Remove files that no package names and that nobody touched for `grace` seconds; return how many."""
+    """Remove files that nothing names and that nobody touched for `grace` seconds; return how many."""
     from appstore.packages.models import Blob  # this module is also used where models are not loaded yet
 
     old = time.time() - grace
     removed = 0
+    # Whatever points to a file of the store needs it: packages, and rows of topics above.
+    named = Q()
+    for relation in Blob._meta.related_objects:
+        named |= Q(**{f"{relation.field.related_query_name()}__isnull": False})
     for part in (Path(settings.BLOB_DIR) / "incoming").glob("*.part"):
         removed += _remove_if_old(part, old)
     for folder in (Path(settings.BLOB_DIR) / "sha256").glob("??"):
         names = {path.name: path for path in folder.iterdir() if _DIGEST.match(path.name)}
-        used: set[str] = set(
-            Blob.objects.filter(sha256__in=names, packages__isnull=False).values_list("sha256", flat=True)
-        )
+        used: set[str] = set(Blob.objects.filter(named, sha256__in=names).values_list("sha256", flat=True))
         for name in names.keys() - used:
             if _remove_if_old(names[name], old):
                 removed += 1
-                Blob.objects.filter(sha256=name, packages__isnull=True).delete()
+                Blob.objects.filter(~named, sha256=name).delete()
     return removed
 
 

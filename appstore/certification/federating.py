@@ -1,0 +1,32 @@
+"""What partner stores are told of certification, and what becomes of the certificates that they send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appstore.certification import issuing
+from appstore.certification.models import LEVELS, Certificate
+from appstore.packages.models import Package
+
+
+def describe(package: Package) -> Mapping[str, Any]:
+    """Return the member `certification` of a feed release; nothing without a valid certificate."""
+    level = issuing.levels_of([package.pk]).get(package.pk, "")
+    return {"certification": level} if level else {}
+
+
+def evidence(package: Package) -> list[Mapping[str, Any]]:
+    """Return the envelopes of the valid certificates of a package, the highest level first."""
+    rows = list(Certificate.objects.valid().filter(sha256=package.sha256))
+    rows.sort(key=lambda row: (-LEVELS.index(row.level), -row.not_after.timestamp()))
+    return [row.envelope for row in rows]
+
+
+def accept(package: Package, envelope: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
+    """Judge a partner's certificate by the labs that are trusted here, and keep it; `Invalid` says why it counts for nothing.
+
+    Which partner it came from does not matter: only who signed it.
+    """
+    kept = issuing.accept(package, envelope)
+    return {"level": kept.level, "lab": kept.lab}
