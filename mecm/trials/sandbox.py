@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
+
+from django.core.exceptions import ValidationError
 
 from appstore.packages.models import Package
 from core.accounts.access import SYSTEM, Actor
@@ -46,8 +48,10 @@ ABSENT: dict[str, Any] = {
 class MecmSandbox:
     """One trial. Every method takes and gives JSON values; errors are those of `core.errors`, with a sentence each."""
 
-    def __init__(self, trial: Trial, actor: Actor, hand: Hand | None = None) -> None:
-        self.trial, self.actor = trial, actor
+    def __init__(
+        self, trial: Trial, actor: Actor, hand: Hand | None = None, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.trial, self.actor, self.sleep = trial, actor, sleep
         self.hand = hand or hand_of(trial)
         #: Instances that were ready once: they may fall and rise again.
         self._once_ready: set[UUID] = set()
@@ -111,9 +115,9 @@ class MecmSandbox:
 
     def restart(self, timeout: float = 60.0) -> Mapping[str, Any]:
         """Kill all containers and wait until the application is ready again; `killed` says which."""
-        present = self._instance()
+        within, present = _bounded(timeout, LONGEST_WAIT), self._instance()
         told = self.hand.do(present, "kill", within=ANSWER)
-        deadline = time.monotonic() + _bounded(timeout, LONGEST_WAIT)
+        deadline = time.monotonic() + within
         before = int(told["before"].get("restarts", 0))
         while True:
             seen = self.hand.do(present, "state", within=ANSWER)
@@ -121,14 +125,13 @@ class MecmSandbox:
             again = int(seen.get("restarts", 0)) > before or not told["killed"]
             if (seen["state"] == "ready" and again) or time.monotonic() > deadline:
                 return {**seen, "killed": told["killed"], "came_back": seen["state"] == "ready" and again}
-            time.sleep(LOOK)
+            self.sleep(LOOK)
 
     def cut_link(self, seconds: float) -> Mapping[str, Any]:
         """Cut the node off from us for a while; the node tells afterwards how the application fared."""
-        present = self._instance()
+        length, present = _bounded(seconds, LONGEST_CUT), self._instance()
         if not isinstance(self.hand, Agent):
             raise Conflict("The centre drives this cluster itself: there is no link that could be cut.")
-        length = _bounded(seconds, LONGEST_CUT)
         ports = [each["cluster_port"] for each in present.endpoints if each.get("protocol") == "TCP"]
         asked: dict[str, Any] = {"seconds": length}
         if ports:
@@ -213,7 +216,7 @@ class MecmSandbox:
                     return seen
             elif time.monotonic() > deadline:
                 return self.state()
-            time.sleep(EVERY if present.state == "pending" else LOOK)
+            self.sleep(EVERY if present.state == "pending" else LOOK)
 
     def _remove(self, present: Deployment, within: float) -> None:
         """Remove an instance and wait until its node says that it is gone; `TimedOut` when it does not in time."""
@@ -222,7 +225,7 @@ class MecmSandbox:
         while Deployment.objects.filter(pk=present.pk).exclude(state=Deployment.State.REMOVED).exists():
             if time.monotonic() > deadline:
                 raise TimedOut(f"{self.trial.node.name} did not remove the application in time")
-            time.sleep(LOOK)
+            self.sleep(LOOK)
 
 
 class Provider:
@@ -292,7 +295,7 @@ def _actor(user_id: Any) -> Actor:
 def _one(rows: Any, pk: Any, noun: str) -> Any:
     try:
         found = rows.filter(pk=pk).first()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, ValidationError):
         found = None
     if found is None:
         raise Missing(f"There is no such {noun}.")

@@ -175,9 +175,8 @@ class Trials:
         self._ongoing.pop(wish.key, None)
         store.forget(wish)
         store.withdraw(f"{REPORT}/{wish.key}")
+        # Nothing is told of the end: the centre has forgotten the trial, and the report would stay there for ever.
         self.reporter.forget(REPORT, wish.key)
-        self.reporter.say(KIND, wish.key, wish.generation, {"state": "absent", "reason": "", "message": ""})
-        self.reporter.forget(KIND, wish.key)
 
     @property
     def runtime(self) -> trials.Trials[Any]:

@@ -223,6 +223,7 @@ def test_what_is_over_is_forgotten(bench: Bench) -> None:
     assert bench.trials.step("t") is None
     assert store.wish("trial", "t") is None
     assert bench.edge.told(REPORT, "t") is None
+    assert bench.edge.told("trial", "t") is None
     assert not Applied.objects.filter(kind="trial").exists()
 
 
