@@ -135,6 +135,7 @@ INSTALLED_APPS = [
     "mecm.edge",
     "mecm.deployments",
     "mecm.recalls",
+    "mecm.trials",
     "mecm",
     "frontend",
 ]

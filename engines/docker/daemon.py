@@ -96,6 +96,16 @@ class Daemon:
         with talking(), contextlib.suppress(docker.errors.NotFound):
             self.api.stop(container, timeout=grace)
 
+    def kill(self, container: str) -> None:
+        """Kill a container at once; `Conflict` or `Missing` when it does not run."""
+        with talking():
+            self.api.kill(container)
+
+    def stats(self, container: str) -> dict[str, Any]:
+        """Return what a container takes at this moment; the daemon waits for no second look."""
+        with talking():
+            return dict(self.api.stats(container, stream=False, one_shot=True))
+
     def remove(self, container: str) -> None:
         """Kill and remove a container; gone already is fine, and so is being on its way."""
         with talking():

@@ -110,3 +110,9 @@ class MepForm(PortalForm):
         widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
         help_text="The certificate that its own must come from.",
     )
+
+
+class SandboxForm(PortalForm):
+    """Whether certification may try applications on a node."""
+
+    on = forms.BooleanField(required=False)

@@ -15,11 +15,13 @@ from core.accounts import access
 from core.errors import BreakwaterError, Denied
 from frontend import tenancy
 from frontend.operator.node_facts import node_facts
-from frontend.operator.node_forms import KubeconfigForm, MepForm, NodeForm, PlaceForm
+from frontend.operator.node_forms import KubeconfigForm, MepForm, NodeForm, PlaceForm, SandboxForm
 from frontend.page import page, paged, told, words_of
 from mecm.edge import services as edge
 from mecm.nodes import services
 from mecm.nodes.models import Node
+from mecm.trials import services as trials
+from mecm.trials.models import Sandbox
 
 NODES = Node.objects.select_related("organisation")
 
@@ -171,6 +173,20 @@ def revoke_node(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
+def set_sandbox(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Say whether certification may try applications on a node."""
+    actor = tenancy.actor_of(request)
+    node = access.get(NODES, actor, "nodes.write", pk)
+    form = SandboxForm(request.POST)
+    on = form.is_valid() and form.cleaned_data["on"]
+    said = "may be used for trials now" if on else "is used for trials no more"
+    with told(request, f"The node {node.name} {said}."):
+        trials.mark_sandbox(node, on=on, actor=actor)
+    return redirect("frontend:node", node.pk)
+
+
+@require_POST
+@page
 def remove_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a node that holds nothing."""
     actor = tenancy.actor_of(request)
@@ -188,6 +204,7 @@ def _node(request: HttpRequest, node: Node, *, status: int = 200, **more: Any) -
         "may_write": actor.may("nodes.write", node.organisation_id),
         "kubeconfig_form": KubeconfigForm(),
         "mep_form": MepForm(initial={"url": node.mep_url, "ca": node.mep_ca}),
+        "is_sandbox": Sandbox.objects.filter(node=node).exists(),
         **node_facts(node, actor),
         **more,
     }

@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from core.accounts.access import Actor
 
 
+#: Namespaces of trials begin like this; those of tenants begin with `t-`.
+TRIAL_NAMESPACE = "trial-"
+
+
 class DeploymentQuerySet(models.QuerySet["Deployment"]):
     """Questions about deployments; they chain."""
 
     def visible_to(self, actor: Actor) -> DeploymentQuerySet:
-        """Deployments of the organisations in which the actor may read deployments."""
-        return cast("DeploymentQuerySet", access.scoped(self, actor, "deployments.read"))
+        """Deployments of the organisations in which the actor may read deployments; those on trial are nobody's."""
+        return cast("DeploymentQuerySet", access.scoped(self.ordinary(), actor, "deployments.read"))
+
+    def ordinary(self) -> DeploymentQuerySet:
+        """Deployments that somebody wants, and not a trial: certification makes and removes those by itself."""
+        return self.exclude(namespace__startswith=TRIAL_NAMESPACE)
 
     def present(self) -> DeploymentQuerySet:
         """Deployments that hold a place on their node: everything that is not gone yet."""

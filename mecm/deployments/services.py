@@ -20,7 +20,7 @@ from core.errors import Conflict, Invalid, Missing, Stale
 from core.operations import services as operations
 from mecm.deployments import observation, plan, requirements, specs
 from mecm.deployments import values as given
-from mecm.deployments.models import Deployment, DeploymentRevision
+from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
 from mecm.nodes.models import DNS_LABEL, Node
 
@@ -31,6 +31,8 @@ Action, Outcome = DeploymentRevision.Action, DeploymentRevision.Outcome
 State, Wish = Deployment.State, Deployment.Wish
 
 _TRIES = 5
+#: What was never checked, was refused, or is recalled from everywhere is run nowhere, not even on trial.
+_UNFIT_FOR_TRIAL = frozenset({states.DRAFT, states.REJECTED, "recalled"})
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,60 @@ def request(
     """
     actor.require("deployments.write", organisation)
     actor.require("deployments.write", node.organisation_id)
-    wanted = _Wanted(package, given.check({} if values is None else values))
     _deployable(package, organisation.pk)
-    namespace = namespace_of(organisation)
+    return _install(
+        actor=actor,
+        organisation=organisation,
+        node=node,
+        package=package,
+        name=name,
+        namespace=namespace_of(organisation),
+        values=values,
+    )
+
+
+def request_trial(
+    *,
+    actor: Actor,
+    organisation: Organisation,
+    node: Node,
+    package: Package,
+    name: str,
+    namespace: str,
+    values: Mapping[str, Any] | None = None,
+) -> Deployment:
+    """Write down that `package` should run on a sandbox for a trial, published or not; no gate is asked.
+
+    Only `mecm.trials` calls this: there is decided which node is a sandbox and who removes the deployment again.
+    """
+    actor.require("certification.run", organisation)
+    actor.require("certification.run", node.organisation_id)
+    if package.state in _UNFIT_FOR_TRIAL:
+        raise Conflict(f"{package.name or package.filename} is {package.state}; only a checked package can be tried.")
+    if not namespace.startswith(TRIAL_NAMESPACE):
+        raise Conflict(f"A trial runs in a namespace of its own that begins with {TRIAL_NAMESPACE}.")
+    return _install(
+        actor=actor,
+        organisation=organisation,
+        node=node,
+        package=package,
+        name=name,
+        namespace=namespace,
+        values=values,
+    )
+
+
+def _install(
+    *,
+    actor: Actor,
+    organisation: Organisation,
+    node: Node,
+    package: Package,
+    name: str,
+    namespace: str,
+    values: Mapping[str, Any] | None,
+) -> Deployment:
+    wanted = _Wanted(package, given.check({} if values is None else values))
     deployment = Deployment(
         organisation=organisation,
         node=node,
@@ -126,7 +179,8 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
 @transaction.atomic
 def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
     """Wish that the deployment goes; twice is once. Its row stays as history and its name becomes free at the end."""
-    actor.require("deployments.write", deployment.organisation_id)
+    on_trial = deployment.namespace.startswith(TRIAL_NAMESPACE)
+    actor.require("certification.run" if on_trial else "deployments.write", deployment.organisation_id)
     _lock(deployment.node)
     deployment = _locked(deployment.pk)
     if deployment.wish == Wish.ABSENT:

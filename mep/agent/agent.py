@@ -26,6 +26,7 @@ from mep.agent.port import LocalMep
 from mep.agent.recalls import Recalls
 from mep.agent.reconciler import Reconciler
 from mep.agent.reports import Reporter, about_node
+from mep.agent.trials import Sandboxes, Trials
 from mep.mp1 import services as mp1
 
 logger = logging.getLogger("breakwater.agent")
@@ -53,15 +54,22 @@ class Agent:
             stops=self.recalls.stops,
         )
         watches = LogWatches(applier, self.reporter)
-        kinds = {"app": apps.step, "logWatch": watches.step, recalls.KIND: self.recalls.step}
-        self.reconciler = Reconciler(kinds, unsupported(self.reporter))
+        kinds = {
+            "app": apps.step,
+            "logWatch": watches.step,
+            recalls.KIND: self.recalls.step,
+            "sandbox": Sandboxes(self.reporter).step,
+        }
+        # The kind `trial` needs the link, and the link tells the centre which kinds there are.
         self.link = Link(
             self.identity_folder,
-            wake=self.reconciler.wake,
-            caps=sorted(kinds),
+            wake=lambda key: self.reconciler.wake(key),
+            caps=sorted([*kinds, "trial"]),
             digest_every=settings.DIGEST_EVERY,
             longest_pause=settings.LINK_PAUSE,
         )
+        kinds["trial"] = Trials(engine, self.reporter, self.link).step
+        self.reconciler = Reconciler(kinds, unsupported(self.reporter))
         self.reporter.poke = self.link.poke
         self._stopped = threading.Event()
         self._threads = [

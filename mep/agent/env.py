@@ -38,6 +38,12 @@ def declare(env: Env) -> dict[str, Any]:
         "HALT_ON_EXIT": env(
             "HALT_ON_EXIT", False, cast=boolean, help="stop the apps when the agent is stopped; they come back with it"
         ),
+        "TRIALS": env(
+            "TRIALS",
+            True,
+            cast=boolean,
+            help="let the centre try applications here, once it has marked this node as a sandbox for certification",
+        ),
         "JOIN": env("JOIN", "", help="join string to enrol with when this node has no identity yet", secret=True),
         "LINK_PAUSE": env(
             "LINK_PAUSE", 30.0, cast=float, help="longest pause between two tries to reach the centre, in seconds"

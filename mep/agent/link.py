@@ -34,6 +34,8 @@ logger = logging.getLogger("breakwater.agent")
 #: A link that held this long starts the back-off anew.
 STEADY = 20.0
 RENEW_CHECK = 3600.0
+#: A link is cut on purpose for this long at most, in seconds.
+LONGEST_CUT = 120.0
 #: A node without an identity looks for one this often.
 LOOK_FOR_IDENTITY = 0.5
 
@@ -62,6 +64,16 @@ class Link:
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
         self._stopping = False
+        self._hang_up = asyncio.Event()
+        self._silent_until = 0.0
+
+    def cut(self, seconds: float) -> None:
+        """Hang up and dial nobody for `seconds`, from any thread: what the node does without its centre is tried so.
+
+        The apps feel nothing of it. It ends by itself, also when nobody says anything more; a restart ends it too.
+        """
+        self._silent_until = time.monotonic() + min(max(seconds, 0.0), LONGEST_CUT)
+        self._tell(self._hang_up)
 
     def poke(self) -> None:
         """Say, from any thread, that a report waits."""
@@ -84,6 +96,8 @@ class Link:
             return
         tries = 0
         while not self._stop.is_set():
+            if await self._silent():
+                tries = 0
             began = time.monotonic()
             identity = await self._identity()
             if identity is None:
@@ -102,7 +116,17 @@ class Link:
             self.connected = False
             await self._note("cut-off", why)
             tries = 0 if time.monotonic() - began > STEADY else tries + 1
-            await self._back_off(pause(tries, most=self.longest_pause), identity)
+            if time.monotonic() >= self._silent_until:
+                await self._back_off(pause(tries, most=self.longest_pause), identity)
+
+    async def _silent(self) -> bool:
+        """Wait until a cut is over; False when there was none."""
+        self._hang_up.clear()
+        waited = False
+        while (left := self._silent_until - time.monotonic()) > 0 and not self._stop.is_set():
+            waited = True
+            await self._rest(left)
+        return waited
 
     async def _identity(self) -> Identity | None:
         """Return the node's identity, waiting until it has one."""
@@ -213,8 +237,9 @@ class Session:
         await self.link._note("connected")
         logger.info("linked to the centre (%s from revision %s)", welcome.get("mode"), where["last_rev"])
         await self._caught_up(int(where["last_rev"]))
-        parts = (self._listen, self._report, self._beat, self._compare, self._renew, self.link._stop.wait)
-        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part()) for part in parts]
+        parts = (self._listen, self._report, self._beat, self._compare, self._renew)
+        ends = (self.link._stop.wait, self.link._hang_up.wait)
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(part()) for part in (*parts, *ends)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

@@ -71,7 +71,7 @@ def _edns(data: bytes, at: int, before: int, additional: int) -> tuple[int, int]
     found: tuple[int, int] | None = None
     for index in range(before + additional):
         owner = at
-        at = _skip_name(data, at)
+        at = skip_name(data, at)
         if at + 10 > len(data):
             raise Malformed
         kind, klass, ttl, length = _FIXED.unpack_from(data, at)
@@ -85,7 +85,8 @@ def _edns(data: bytes, at: int, before: int, additional: int) -> tuple[int, int]
     return found or (0, 0)
 
 
-def _skip_name(data: bytes, at: int) -> int:
+def skip_name(data: bytes, at: int) -> int:
+    """Return where what follows a name begins, be the name compressed or not; `Malformed` when the message ends in it."""
     while True:
         if at >= len(data):
             raise Malformed
@@ -147,9 +148,9 @@ def count(data: bytes, kind: int) -> int:
     _, _, questions, answers, _, _ = _HEADER.unpack_from(data)
     at, found = 12, 0
     for _ in range(questions):
-        at = _skip_name(data, at) + 4
+        at = skip_name(data, at) + 4
     for _ in range(answers):
-        at = _skip_name(data, at)
+        at = skip_name(data, at)
         if at + 10 > len(data):
             raise Malformed
         this, _, _, length = _FIXED.unpack_from(data, at)

@@ -41,6 +41,7 @@ ACTIONS = {
     "set-mep",
     "probe-node",
     "remove-node",
+    "set-sandbox",
     "remove-deployment",
     "cancel-operation",
     "retry-operation",
