@@ -106,7 +106,8 @@ def _offered(packages: Iterable[Package]) -> dict[str, tuple[str, str]]:
 
 def _entry(package: Package, told: Iterable[Mapping[str, Any]], offer: tuple[str, str] | None) -> Entry:
     appd = package.descriptor if isinstance(package.descriptor, dict) else {}
-    compute = appd.get("compute") if isinstance(appd.get("compute"), dict) else {}
+    compute: Any = appd.get("compute")
+    compute = compute if isinstance(compute, dict) else {}
     members: dict[str, Any] = {
         "name": package.name,
         "provider": package.provider,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appstore.catalog import notices, services
+from appstore.catalog import notices, services, webhooks
 from core.operations.models import Operation
 from core.operations.services import handles
 
@@ -11,9 +11,16 @@ REBUILD = "catalog.rebuild"
 
 @handles(notices.TELL)
 def tell(operation: Operation) -> None:
-    """Tell followers what has happened to releases."""
-    events = [(key, event) for key, event in operation.payload["events"]]
+    """Tell followers and webhooks what has happened to releases."""
+    events = {str(key): str(event) for key, event in operation.payload["events"]}
     notices.tell(events, operation.payload["serial"])
+    webhooks.announce(events, operation.payload["serial"])
+
+
+@handles(webhooks.DELIVER)
+def deliver(operation: Operation) -> None:
+    """Send one event to one webhook; further attempts are requests of their own."""
+    webhooks.deliver(operation.payload["delivery"])
 
 
 @handles(REBUILD, lease=600)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -59,9 +59,8 @@ def announce(news: Mapping[Release, str], serial: int) -> None:
         operations.request(TELL, f"catalogue:{serial}", events=events, serial=serial)
 
 
-def tell(events: Iterable[tuple[str, str]], serial: int) -> int:
-    """Write the notices of these events; done twice it is done once. Return how many were written."""
-    wanted = dict(events)
+def tell(wanted: Mapping[str, str], serial: int) -> int:
+    """Write the notices of these events (release key -> event); done twice it is done once. Return how many."""
     rows = Release.objects.filter(key__in=wanted).select_related("app").defer("text")
     made: list[Notice] = []
     for release in rows:
@@ -98,6 +97,8 @@ def followers_of(release: Release) -> QuerySet[Follow]:
     found = Follow.objects.filter(about, user__is_active=True)
     if release.visibility == "public":
         return found
+    if release.organisation_id is None:
+        return found.none()
     return found.filter(user__memberships__organisation_id=release.organisation_id)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -130,16 +130,16 @@ def search(query: Query, actor: Actor, *, values: int = 12) -> Result:
     index = snapshot.current()
     visible = index.visible(actor.organisations("packages.read"))
     asked = words.of_query(query.text)
-    worth: dict[int, float] = {}
+    parts: list[tuple[float, int]] = []
     hits, used, suggestion, some = visible, "", "", False
     if query.text and not asked:
         hits = 0
     elif asked:
-        worth = fulltext.backend().match(asked)
-        hits = index.bits_of(worth) & visible
+        parts = index.matching(asked)
+        hits = _any(parts) & visible
         if not hits:
-            asked, worth, some = _widened(asked)
-            hits = index.bits_of(worth) & visible
+            asked, parts, some = _widened(index, asked)
+            hits = _any(parts) & visible
             used = " ".join(asked) if hits and not some else ""
             some = some and bool(hits)
         elif hits.bit_count() < 3:
@@ -148,8 +148,8 @@ def search(query: Query, actor: Actor, *, values: int = 12) -> Result:
     found = _all(hits, chosen.values())
     result = Result(query, [], found.bit_count(), _facets(index, query, hits, chosen, values), used, suggestion, some)
     result.unfiltered = hits.bit_count()
-    slots = _in_order(index, query, found, worth, asked)
     start = (result.page - 1) * query.size
+    slots = _in_order(index, query, found, parts, asked, start + query.size)
     result.rows = _rows([index.rows[slot].listing_id for slot in slots[start : start + query.size]])
     return result
 
@@ -160,18 +160,22 @@ def _all(hits: int, filters: Iterable[int]) -> int:
     return hits
 
 
-def _widened(asked: tuple[str, ...]) -> tuple[tuple[str, ...], dict[int, float], bool]:
+def _any(parts: Iterable[tuple[float, int]]) -> int:
+    found = 0
+    for _, bits in parts:
+        found |= bits
+    return found
+
+
+def _widened(index: Snapshot, asked: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[float, int]], bool]:
     """Look for what was meant: first with the slips put right, then for any of the words."""
-    full = fulltext.backend()
-    known = full.known(asked)
+    known = fulltext.backend().known(asked)
     lexicon = snapshot.vocabulary() if len(known) < len(asked) else None
     mended = tuple(dict.fromkeys(word if word in known or lexicon is None else lexicon.nearest(word) for word in asked))
-    if lexicon is not None and all(mended):
-        worth = full.match(mended)
-        if worth:
-            return mended, worth, False
+    if lexicon is not None and all(mended) and (parts := index.matching(mended)):
+        return mended, parts, False
     kept = tuple(word for word in mended if word)
-    return kept, full.match(kept, some=True) if len(asked) > 1 else {}, True
+    return kept, index.matching(kept, some=True) if len(asked) > 1 else [], True
 
 
 def _meant(asked: tuple[str, ...], index: Snapshot, visible: int, found: int) -> str:
@@ -180,7 +184,7 @@ def _meant(asked: tuple[str, ...], index: Snapshot, visible: int, found: int) ->
     other = tuple(lexicon.nearest(word) or word for word in asked)
     if other == asked:
         return ""
-    better = (index.bits_of(fulltext.backend().match(other)) & visible).bit_count()
+    better = (_any(index.matching(other)) & visible).bit_count()
     return " ".join(other) if better > 2 * found else ""
 
 
@@ -207,27 +211,31 @@ def _facets(index: Snapshot, query: Query, hits: int, chosen: Mapping[str, int],
 
 
 def _in_order(
-    index: Snapshot, query: Query, found: int, worth: Mapping[int, float], asked: Sequence[str]
-) -> Sequence[int]:
-    if query.sort != "relevance" or not worth:
-        packed = found.to_bytes(len(index.rows) // 8 + 1, "little")
-        return [
-            slot for slot in index.order(query.sort if query.sort != "relevance" else "newest")
-            if packed[slot >> 3] >> (slot & 7) & 1
-        ]  # fmt: skip
+    index: Snapshot, query: Query, found: int, parts: list[tuple[float, int]], asked: Sequence[str], most: int
+) -> list[int]:
+    """Return the first `most` slots of what was found, in the order that is asked for."""
+    if query.sort != "relevance" or not parts:
+        return _picked(index, query.sort if query.sort != "relevance" else "newest", found, most)
     rows, phrase, exact = index.rows, " ".join(asked), set(asked)
-
-    def key(slot: int) -> tuple[float, str, int]:
-        row = rows[slot]
-        value = worth[row.listing_id]
-        if value > fulltext.KEYWORDS:
+    ordered: list[int] = []
+    for worth, bits in parts:
+        slots = _picked(index, "liked", bits & found, len(rows) if worth > fulltext.KEYWORDS else most - len(ordered))
+        if worth > fulltext.KEYWORDS:
             # A name that is the query, or has its very words, comes before one in which they only begin.
-            value += 6 if row.name == phrase else 2 if exact.issubset(row.name.split()) else 0
-        # Mild: at most 0.9, which is less than the step between two places of the text.
-        value += min(0.6, 0.12 * math.log10(1 + row.downloads)) + 0.06 * row.rating
-        return (-value, row.name, slot)
+            slots.sort(
+                key=lambda slot: 0 if rows[slot].name == phrase else 1 if exact <= set(rows[slot].name.split()) else 2
+            )
+        ordered += slots
+        if len(ordered) >= most:
+            break
+    return ordered[:most]
 
-    return sorted(snapshot.slots_of(found), key=key)
+
+def _picked(index: Snapshot, order: str, bits: int, most: int) -> list[int]:
+    packed = bits.to_bytes(len(index.rows) // 8 + 1, "little")
+    return (
+        list(islice((slot for slot in index.order(order) if packed[slot >> 3] >> (slot & 7) & 1), most)) if bits else []
+    )
 
 
 def _rows(listing_ids: Sequence[int]) -> list[Listing]:

@@ -8,14 +8,15 @@ each facet value at 10,000 applications.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from appstore.catalog import words
+from appstore.catalog import fulltext, words
 from appstore.catalog.models import FacetValue, Listing, Step, Word
 
 
@@ -48,6 +49,8 @@ class Snapshot:
     ids: dict[tuple[str, str], int] = field(default_factory=dict)
     facets_of: list[tuple[int, ...]] = field(default_factory=list)
     orders: dict[str, list[int]] = field(default_factory=dict)
+    #: What words matched in this state, so that ticking facets and turning pages ask the full text once.
+    matches: dict[Any, list[tuple[float, int]]] = field(default_factory=dict)
 
     def visible(self, organisation_ids: Iterable[UUID]) -> int:
         """Return the listings for somebody who reads the packages of these organisations; each application once."""
@@ -69,30 +72,35 @@ class Snapshot:
         return found
 
     def order(self, sort: str) -> list[int]:
-        """Return all slots in an order, made once: `newest`, `name`, `downloads` or `rating`."""
+        """Return all slots in an order, made once: `newest`, `name`, `downloads`, `rating` or `liked`."""
         found = self.orders.get(sort)
         if found is None:
             rows, keys = self.rows, _KEYS[sort]
             found = self.orders[sort] = sorted(range(len(rows)), key=lambda slot: keys(rows[slot]))
         return found
 
+    def matching(self, asked: tuple[str, ...], *, some: bool = False) -> list[tuple[float, int]]:
+        """Return the listings that have these words, by what the match is worth, the best first; one query or none."""
+        found = self.matches.get((asked, some))
+        if found is None:
+            parts = fulltext.backend().match(asked, some=some)
+            found = [(worth, self.bits_of(parts[worth])) for worth in sorted(parts, reverse=True)]
+            if len(self.matches) >= MATCHES_KEPT:
+                self.matches.clear()
+            self.matches[asked, some] = found
+        return found
 
+
+MATCHES_KEPT = 200
 #: Ties are broken down to the id, so that pages neither repeat nor miss a row.
 _KEYS: dict[str, Any] = {
     "newest": lambda row: (-row.published, row.listing_id),
     "name": lambda row: (row.name, -row.downloads, row.listing_id),
     "downloads": lambda row: (-row.downloads, -row.rating, row.name, row.listing_id),
     "rating": lambda row: (-row.rating, -row.downloads, row.name, row.listing_id),
+    # What decides between equal matches: use by its order of magnitude, and rating.
+    "liked": lambda row: (-0.12 * math.log10(1 + row.downloads) - 0.06 * row.rating, row.name, row.listing_id),
 }
-
-
-def slots_of(bits: int) -> Iterator[int]:
-    """Yield the slots of a set, in their order."""
-    for place, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
-        while byte:
-            low = byte & -byte
-            yield place * 8 + low.bit_length() - 1
-            byte ^= low
 
 
 def confident(rating_sum: int, rating_count: int) -> float:
@@ -134,14 +142,16 @@ def vocabulary() -> words.Vocabulary:
 
 _lock = threading.Lock()
 _latest = Snapshot()
-_vocabulary, _last_word, _words_token = words.Vocabulary(), 0, None
+_vocabulary = words.Vocabulary()
+_last_word = 0
+_words_token: UUID | None = None
 
 
 def _after(old: Snapshot, serial: int, token: Any) -> Snapshot:
     """Return the snapshot that follows from `old` by reading what was written since."""
     new = replace(
         old, serial=serial, token=token, rows=list(old.rows), slots=dict(old.slots), bits=dict(old.bits), orders={},
-        organisations=dict(old.organisations), facets_of=list(old.facets_of),
+        organisations=dict(old.organisations), facets_of=list(old.facets_of), matches={},
     )  # fmt: skip
     changed = Listing.objects.filter(serial__gt=old.serial) if old.serial else Listing.objects.all()
     columns = (
@@ -200,9 +210,9 @@ def _after(old: Snapshot, serial: int, token: Any) -> Snapshot:
             pk: (f, v, label) for pk, f, v, label in FacetValue.objects.values_list("pk", "facet", "value", "label")
         }
         new.by_facet, new.ids = defaultdict(list), {}
-        for pk, (facet, value, _) in new.values.items():
+        for pk, (facet, name, _) in new.values.items():
             new.by_facet[facet].append(pk)
-            new.ids[facet, value] = pk
+            new.ids[facet, name] = pk
     return new
 
 

@@ -7,6 +7,7 @@ digits only: nothing of a query language can pass.
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 
 #: A query with more words asks for the first ones.
@@ -72,30 +73,32 @@ class Vocabulary:
     """The words that the catalogue knows, to look for the one that was meant."""
 
     def __init__(self) -> None:
-        self._words: list[tuple[str, int, int]] = []
+        self._by_length: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
 
     def add(self, words: Iterable[tuple[str, int]]) -> None:
         """Take words with how often they occur."""
-        self._words += [(word, mask(word), count) for word, count in words]
+        for word, count in words:
+            self._by_length[len(word)].append((word, mask(word), count))
 
     def nearest(self, word: str) -> str:
         """Return the known word that is nearest to `word`, the more frequent of equals; empty when none is near.
 
         A word that is only begun is compared with beginnings, when no whole word is near.
         """
-        most = tolerance(word)
+        most, length = tolerance(word), len(word)
         if not most:
             return ""
-        bits, best = mask(word), (most + 1, 0, "")
-        for known, letters, count in self._words:
-            if (bits & ~letters).bit_count() > most or abs(len(known) - len(word)) > most:
-                continue
-            best = min(best, (distance(word, known, most), -count, known))
-        if best[0] > most and len(word) > 3:
-            for known, letters, count in self._words:
-                if (bits & ~letters).bit_count() > 1 or len(known) < len(word):
-                    continue
-                best = min(best, (distance(word, known, 1, prefix=True), -count, known))
+        bits, best = ~mask(word), (most + 1, 0, "")
+        for size in range(length - most, length + most + 1):
+            for known, letters, count in self._by_length.get(size, ()):
+                # An edit brings in one letter at most, so most words are ruled out without looking at their order.
+                if (letters & bits).bit_count() <= most and (~letters & ~bits).bit_count() <= most:
+                    best = min(best, (distance(word, known, most), -count, known))
+        if best[0] > most and length > 3:
+            for size in range(length, LONGEST + 1):
+                for known, letters, count in self._by_length.get(size, ()):
+                    if (~letters & ~bits).bit_count() <= 1 and known[0] == word[0]:
+                        best = min(best, (distance(word, known, 1, prefix=True), -count, known))
             if best[0] > 1:
                 return ""
         return best[2] if best[0] <= most else ""
