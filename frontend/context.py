@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from appstore.catalog import notices
 from frontend import tenancy
 
 
@@ -19,5 +20,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "organisation": tenancy.current(request),
         "organisations": tenancy.organisations_of(request),
         "may": tenancy.permissions(request),
+        # Asked when the menu is drawn; fragments have none.
+        "unread_notices": lambda: notices.unread(request.actor.user.pk if request.actor.user else None),
         "simulated_runtime": settings.SIMULATED_RUNTIME,
     }

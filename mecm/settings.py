@@ -63,6 +63,13 @@ CHECKS = env("CHECKS", [], cast=words, help="folders with further certification 
 ADVISORIES = env("ADVISORIES", "", help="file of known vulnerabilities (OSV as JSON lines) that checks may read")
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
+COUNT_EVERY = env("COUNT_EVERY", 10, cast=int, help="seconds for which downloads are collected before they are counted")
+WEBHOOK_NETWORKS = env(
+    "WEBHOOK_NETWORKS",
+    [],
+    cast=words,
+    help="networks that are not public and to which webhooks may be sent nevertheless",
+)
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
@@ -151,6 +158,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "core.accounts.middleware.ActorMiddleware",
+    "appstore.catalog.counters.CountDownloads",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "mecm.urls"

@@ -1,36 +1,75 @@
-"""The catalogue, one's own packages, and what is said of a package in words."""
+"""The front page: the catalogue with its search and facets; and one's own packages."""
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
+from django.views.decorators.vary import vary_on_headers
 
+from appstore.catalog import search
+from appstore.catalog.search import Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
 from frontend import tenancy
 from frontend.page import page, paged, words_of
 
+PAGE_SIZE = 24
+#: Values of a facet that are shown, and after "show more".
+FEW, MANY = 8, 200
+
 
 @require_GET
+@vary_on_headers("HX-Request")
 @page
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Show what is published, each application once, in its newest release."""
-    words = words_of(request)
-    published = Package.objects.published()
-    newer = published.filter(
-        organisation=OuterRef("organisation"),
-        provider=OuterRef("provider"),
-        name=OuterRef("name"),
-        published_at__gt=OuterRef("published_at"),
-    )
-    rows = (
-        published.filter(~Exists(newer)).matching(words).select_related("organisation").order_by("-published_at", "id")
-    )
-    context = {"section": "catalogue", "rows": paged(request, rows), "q": words}
-    return render(request, "frontend/store/catalogue.html", context)
+    """Show what may be seen, each application once; a script that asks while somebody types gets the inner part."""
+    query = Query.of(request.GET, size=PAGE_SIZE)
+    more = bool(request.GET.get("more"))
+    found = search.search(query, tenancy.actor_of(request), values=MANY if more else FEW)
+    inner = bool(request.headers.get("HX-Request"))
+    template = "frontend/store/catalogue_body.html" if inner else "frontend/store/catalogue.html"
+    return render(request, template, {"section": "catalogue", "more": more, **_shown(found)})
+
+
+def _shown(found: Result) -> dict[str, Any]:
+    query = found.query
+    ticked = [
+        {
+            "facet": facet.label,
+            "label": choice.label,
+            "address": query.address(
+                page=1,
+                facets={
+                    **query.facets,
+                    facet.name: tuple(v for v in query.facets.get(facet.name, ()) if v != choice.value),
+                },
+            ),
+        }
+        for facet in found.facets
+        for choice in facet.choices
+        if choice.chosen
+    ]
+    return {
+        "found": found,
+        "query": query,
+        "q": query.text,
+        # A facet in which there is nothing to choose is only noise.
+        "facets": [f for f in found.facets if len(f.choices) > 1 or any(c.chosen for c in f.choices)],
+        "ticked": ticked,
+        "sorts": [(name, label, name == query.sort) for name, label in search.SORTS.items()],
+        "empty": not found.total and not query.text and not query.facets,
+        "address": query.address(),
+        "without_facets": query.address(page=1, facets={}),
+        "suggested": query.address(page=1, text=found.suggestion) if found.suggestion else "",
+        "first": (found.page - 1) * query.size + 1,
+        "last": (found.page - 1) * query.size + len(found.rows),
+        "previous": query.address(page=found.page - 1) if found.page > 1 else "",
+        "next": query.address(page=found.page + 1) if found.page < found.pages else "",
+    }
 
 
 @require_GET

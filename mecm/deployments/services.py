@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from appstore.catalog import counters
 from appstore.packages import gates, states
 from appstore.packages.models import Package
 from core.accounts.access import Actor
@@ -134,6 +135,7 @@ def _install(
         except IntegrityError:
             raise Conflict(f"There is a release named {name} on {node.name} already.", field="name") from None
         _record(deployment, Action.INSTALL, actor)
+        counters.deployed(package.pk)
         _hand_over(deployment, actor)
     return deployment
 

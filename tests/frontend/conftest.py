@@ -90,7 +90,7 @@ def pages(browser_of: Any, admin: Any) -> Client:
 @pytest.fixture
 def make_package(organisation: Any, admin: Any) -> Callable[..., Any]:
     """Make a package row: `make_package("hello", "2.0", state="checked")`."""
-    from appstore.packages import blobs, states
+    from appstore.packages import blobs, followers, states
     from appstore.packages.models import Package
 
     def make(name: str = "hello", version: str = "1.0.0", **facts: Any) -> Package:
@@ -111,7 +111,10 @@ def make_package(organisation: Any, admin: Any) -> Callable[..., Any]:
             "checked_at": now,
             "published_at": now if state in states.FINAL else None,
         }
-        return Package.objects.create(name=name, version=version, state=state, **{**defaults, **facts})
+        package = Package.objects.create(name=name, version=version, state=state, **{**defaults, **facts})
+        # As every service that changes a release does: the catalogue is one of those who listen.
+        followers.tell("changed", package)
+        return package
 
     return make
 

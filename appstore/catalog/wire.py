@@ -1,0 +1,156 @@
+"""Sends one webhook, and nothing more than that: to an address that was checked, without redirects, reading one line.
+
+The name is resolved once and the connection goes to that very address, so a name that changes its mind (DNS rebinding)
+gains nothing. Addresses that are not public are refused unless the operator allows their network. Of the answer only the
+status is read, so a webhook is no way to look into anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from core.errors import Invalid, Rejected, TimedOut, Unavailable
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Seconds for everything together: connecting, TLS, sending, the status line.
+PATIENCE = 10.0
+LONGEST_STATUS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address that may be sent to."""
+
+    url: SplitResult
+    host: str
+    port: int
+    address: Address
+
+
+def networks(texts: Sequence[str]) -> list[Network]:
+    """Read networks like `10.0.0.0/8`; ValueError for what is none."""
+    return [ipaddress.ip_network(text, strict=False) for text in texts]
+
+
+def parse(url: str, allowed: Sequence[Network] = ()) -> SplitResult:
+    """Check the form of an address; `Invalid` says what is wrong with it. Plain http is for allowed networks only."""
+    problem = ""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _refused("is not a web address") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        problem = "must begin with https:// and name a host"
+    elif parts.username or parts.password or parts.fragment:
+        problem = "must not hold a user name, password or fragment"
+    elif not url.isascii() or any(c <= " " or c == "\x7f" or c == "\\" for c in url):
+        problem = "must hold no blanks, backslashes or letters beyond ASCII; write them percent-encoded"
+    elif port == 0:
+        problem = "has an impossible port"
+    elif parts.scheme == "http" and not allowed:
+        problem = "must begin with https://"
+    if problem:
+        raise _refused(problem)
+    return parts
+
+
+def forbidden(address: Address, allowed: Sequence[Network]) -> bool:
+    """Return whether nothing is sent to this address: it is not public, and in no network of the operator's list."""
+    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    inner = mapped or address
+    if any(each.version == network.version and each in network for network in allowed for each in (address, inner)):
+        return False
+    for each in (address, inner):
+        if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified:
+            return True
+    # NAT64 reaches IPv4 addresses by another name.
+    return address.version == 6 and address in ipaddress.ip_network("64:ff9b::/96")
+
+
+def resolve(url: str, allowed: Sequence[Network] = (), *, lookup: Any = socket.getaddrinfo) -> Target:
+    """Resolve a name once; `Invalid` when any of its addresses is forbidden, `Unavailable` when there is none now."""
+    parts = parse(url, allowed)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = lookup(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Unavailable(f"The name {host[:100]} cannot be resolved") from None
+    addresses = [ipaddress.ip_address(item[4][0].partition("%")[0]) for item in found]
+    if not addresses:
+        raise Unavailable(f"The name {host[:100]} has no address")
+    for address in addresses:
+        if forbidden(address, allowed):
+            raise _refused("leads to an address that is not public; the operator allows networks by WEBHOOK_NETWORKS")
+        inside = any(address.version == network.version and address in network for network in allowed)
+        if parts.scheme == "http" and not inside:
+            raise _refused("must begin with https:// outside of the operator's networks")
+    return Target(parts, host, port, addresses[0])
+
+
+def post(target: Target, body: bytes, headers: Mapping[str, str], *, context: ssl.SSLContext | None = None) -> int:
+    """Send a POST and return the status of the answer; `Unavailable`, `TimedOut` or `Rejected` when there is none."""
+    ends = time.monotonic() + PATIENCE
+    path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}:{target.port}" if target.url.port else f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    try:
+        with (
+            socket.create_connection((str(target.address), target.port), timeout=PATIENCE) as plain,
+            _secured(plain, target, ends, context) as link,
+        ):
+            link.settimeout(_left(ends))
+            link.sendall("\r\n".join(lines).encode("ascii") + body)
+            return _status(link, ends)
+    except TimeoutError:
+        raise TimedOut(f"No answer within {PATIENCE:.0f} seconds") from None
+    except ssl.SSLError as problem:
+        raise Rejected(f"TLS failed: {(problem.reason or 'unknown reason')[:100]}") from None
+    except OSError as problem:
+        raise Unavailable(f"Cannot be reached: {problem.strerror or 'the connection broke'}") from None
+
+
+def _secured(plain: socket.socket, target: Target, ends: float, context: ssl.SSLContext | None) -> socket.socket:
+    if target.url.scheme == "http":
+        return plain
+    plain.settimeout(_left(ends))
+    # The certificate must be for the name, although the connection goes to the address.
+    return (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=target.host)
+
+
+def _status(link: socket.socket, ends: float) -> int:
+    seen = b""
+    while b"\n" not in seen:
+        if len(seen) > LONGEST_STATUS:
+            raise Rejected("The answer is no HTTP")
+        link.settimeout(_left(ends))
+        piece = link.recv(LONGEST_STATUS)
+        if not piece:
+            raise Rejected("The connection was closed without an answer")
+        seen += piece
+    words = seen.split(b"\n", 1)[0].split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or len(words[1]) != 3 or not words[1].isdigit():
+        raise Rejected("The answer is no HTTP")
+    return int(words[1])
+
+
+def _left(ends: float) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _refused(problem: str) -> Invalid:
+    return Invalid(f"The address {problem}.", errors=[{"field": "url", "detail": problem}])

@@ -1,0 +1,41 @@
+"""How the pages of the catalogue write counts and stars, and where its releases are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from appstore.catalog import badges, notices
+from appstore.catalog.models import Release
+from frontend.templatetags.portal import icon
+
+register = template.Library()
+
+
+@register.filter
+def counted(value: Any) -> str:
+    """Write a count for people: 1534 is 1.5k."""
+    return badges.short(int(value or 0))
+
+
+@register.filter
+def address(release: Release) -> str:
+    """Return the page about a release."""
+    return notices.address_of(release)
+
+
+@register.simple_tag
+def stars(rating: Any) -> SafeString:
+    """Draw a rating as five stars; the number is said to those who do not see them."""
+    full = round(float(rating or 0))
+    drawn = format_html_join("", "{}", ((icon("star", "star-full" if n < full else "star-empty"),) for n in range(5)))
+    return format_html('<span class="stars" role="img" aria-label="{} of 5 stars">{}</span>', rating, drawn)
+
+
+@register.filter
+def wordlist(text: str) -> list[str]:
+    """Cut a text at its blanks, for a loop over a few fixed words."""
+    return text.split()
