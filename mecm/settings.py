@@ -56,6 +56,17 @@ MAX_UNPACKED_BYTES = env(
 )
 OPERATOR = env("OPERATOR", "", help="slug of the organisation that runs this store; the oldest one when empty")
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
+FEDERATION_NETWORKS = env(
+    "FEDERATION_NETWORKS",
+    # A store that is itself on loopback, to try things out, may meet others there.
+    ["127.0.0.0/8", "::1/128"] if urlsplit(PUBLIC_URL).hostname in ("127.0.0.1", "localhost", "::1") else [],
+    cast=words,
+    help="networks inside (CIDR) in which partner stores may be, also by http; all else is public and https",
+)
+FEDERATION_CA = env("FEDERATION_CA", "", help="file of CA certificates (PEM) that partner stores are trusted by, too")
+FEDERATION_INTRODUCTIONS = env(
+    "FEDERATION_INTRODUCTIONS", 20, cast=int, help="introductions of unknown stores that may wait for an answer"
+)
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
