@@ -161,13 +161,13 @@ def _checked_ref(ref: Any) -> str:
 
 def difference(old: Mapping[str, Release], new: Mapping[str, Release]) -> Patch:
     """Return the merge patch that makes `new` of `old`: changed members only, None for what is gone."""
-    found: Patch = {ref: None for ref in old.keys() - new.keys()}
+    found: Patch = dict.fromkeys(old.keys() - new.keys())
     for ref, release in new.items():
         before = old.get(ref)
         if before is None:
             found[ref] = dict(release)
         elif before != release:
-            changed: Release = {name: None for name in before.keys() - release.keys()}
+            changed: Release = dict.fromkeys(before.keys() - release.keys())
             changed |= {name: value for name, value in release.items() if name not in before or before[name] != value}
             found[ref] = changed
     return found
@@ -230,7 +230,9 @@ def steps(serial: int, window: int = WINDOW) -> dict[int, int]:
     return found
 
 
-def extended(diffs: Mapping[tuple[int, int], Patch], serial: int, patch: Patch, window: int = WINDOW) -> dict[Any, Patch]:
+def extended(
+    diffs: Mapping[tuple[int, int], Patch], serial: int, patch: Patch, window: int = WINDOW
+) -> dict[Any, Patch]:
     """Return the diffs that end at `serial`, by (from, to), made of `patch` (from the serial before) and those there are.
 
     A step whose first half is missing is left out: who stands there takes the full index.
@@ -290,9 +292,9 @@ class Entry:
     diffs: dict[int, Step] = field(default_factory=dict)
 
     def as_bytes(self) -> bytes:
-        """Return the canonical JSON."""
+        """Return the entry as it travels: packed, and equal for equal entries."""
         diffs = {str(start): {"to": step.to, **step.file.as_dict()} for start, step in sorted(self.diffs.items())}
-        return packed_json(
+        return pack(
             {
                 "format": FORMAT,
                 "audience": self.audience,
@@ -306,11 +308,16 @@ class Entry:
 
     @classmethod
     def of(cls, data: bytes) -> Entry:
-        """Read an entry; `Refused` when it is none that we know."""
-        said = document(data)
+        """Read an entry as it travels; `Refused` when it is none that we know."""
+        said = document(unpack(data, ENTRY_BYTES))
         serial, audience = said.get("serial"), said.get("audience")
         diffs = said.get("diffs")
-        if not _is_size(serial) or not isinstance(audience, str) or not isinstance(diffs, dict) or len(diffs) > 4 * WINDOW:
+        if (
+            not _is_size(serial)
+            or not isinstance(audience, str)
+            or not isinstance(diffs, dict)
+            or len(diffs) > 4 * WINDOW
+        ):
             raise Refused("The entry of the feed is not what it may be", reason="wrong-value")
         if not _is_time(said.get("time")) or not _is_time(said.get("expires")):
             raise Refused("The entry of the feed tells no time", reason="wrong-value", member="time")
@@ -358,7 +365,12 @@ def diff_bytes(serial: int, patch: Patch) -> bytes:
 
 def pack(value: Any) -> bytes:
     """Return packed JSON; equal values are equal bytes."""
-    return gzip.compress(packed_json(value), compresslevel=6, mtime=0)
+    return packed(packed_json(value))
+
+
+def packed(data: bytes) -> bytes:
+    """Return bytes packed by gzip, without a time: equal bytes stay equal."""
+    return gzip.compress(data, compresslevel=6, mtime=0)
 
 
 def unpack(data: bytes, limit: int = UNPACKED_BYTES) -> bytes:
@@ -430,5 +442,3 @@ def digest(data: bytes) -> str:
 def audience_id(effective: Mapping[str, Any]) -> str:
     """Return the name of the group of partners to whom exactly the same is offered."""
     return digest(packed_json(effective))[:32]
-
-

@@ -163,6 +163,7 @@ class PeerSync(models.Model):
     problem = models.JSONField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, blank=True, help_text="not asked by itself before then")
 
     def __str__(self) -> str:
         return f"{self.peer} at {self.serial}"
@@ -184,6 +185,8 @@ class RemoteRelease(models.Model):
     #: Our copy; it keeps `origin` and `origin_ref`.
     package = models.ForeignKey(Package, on_delete=models.SET_NULL, null=True, blank=True, related_name="offers")
     problem = models.JSONField(null=True, blank=True)
+    #: What came of fetching it: `problem` of the last attempt, `certificates` with what we think of each.
+    imported = models.JSONField(default=dict)
     seen_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -196,6 +199,18 @@ class RemoteRelease(models.Model):
 
 
 # Django finds the models of an app by this module; they stand in a file of their own.
+from appstore.federation.models_feed import (  # noqa: E402, F401
+    CourierBag,
+    FeedAudience,
+    FeedChange,
+    FeedFile,
+    FeedMetadata,
+    FeedOffer,
+    FeedPartner,
+    FeedRoot,
+    PeerPolicy,
+    TransferDay,
+)
 from appstore.federation.models_peers import (  # noqa: E402, F401
     Acquaintance,
     OutMessage,

@@ -34,7 +34,9 @@ class FeedMetadata(models.Model):
 
     class Meta:
         ordering = ["role", "-version"]
-        constraints = [models.UniqueConstraint(fields=["role", "version"], name="feed_metadata_have_one_text_a_version")]
+        constraints = [
+            models.UniqueConstraint(fields=["role", "version"], name="feed_metadata_have_one_text_a_version")
+        ]
 
     def __str__(self) -> str:
         return f"{self.version}.{self.role}"
@@ -96,7 +98,7 @@ class FeedPartner(models.Model):
 
     peer = models.OneToOneField(Peer, on_delete=models.CASCADE, primary_key=True, related_name="feed")
     audience = models.ForeignKey(FeedAudience, on_delete=models.PROTECT, related_name="partners")
-    number = models.PositiveIntegerField(default=1)
+    number = models.BigIntegerField(default=1)
 
     def __str__(self) -> str:
         return f"{self.peer} in {self.audience_id}"

@@ -46,7 +46,7 @@ class Offers:
     """Decides for many packages what is said of them to an audience; each package is described once."""
 
     def __init__(self) -> None:
-        self._described: dict[UUID, tuple[Release, Mapping[str, Any]] | None] = {}
+        self._described: dict[UUID, Release | None] = {}
         self._republished = set(PeerPolicy.objects.filter(republish=True).values_list("peer__store_id", flat=True))
 
     def said(
@@ -107,7 +107,7 @@ def _terms(effective: Mapping[str, Any]) -> terms.Terms:
     """Return an agreement that says of our offer what the filter says."""
     said = dict(effective["offer"])
     limits = terms.Limits(**said.pop("limits"))
-    lists = {name: tuple(said.pop(name)) for name in ("categories", "licences", "providers")}
+    lists: Any = {name: tuple(said.pop(name)) for name in ("categories", "licences", "providers")}
     offer = terms.Offer(**lists, **said, limits=limits)
     return terms.Terms(version=1, us="", them="", out=offer, incoming=None, expires=None)
 
@@ -132,7 +132,12 @@ def _release_of(package: Package) -> Release | None:
         "via": via_of(package),
     }
     more = ports.described(package)
-    for name, most, longest in (("keywords", 40, 60), ("architectures", 16, 40), ("services", 64, 80), ("licences", 40, 120)):
+    for name, most, longest in (
+        ("keywords", 40, 60),
+        ("architectures", 16, 40),
+        ("services", 64, 80),
+        ("licences", 40, 120),
+    ):
         if more.get(name):
             said[name] = _words(more[name], most, longest)
     for name, longest in (("category", 80), ("certification", 40), ("signature", 10), ("reason", 500)):
@@ -140,7 +145,9 @@ def _release_of(package: Package) -> Release | None:
             said[name] = tidy(str(more[name]), longest)
     said["certificates"] = [digest for digest, _ in certificates(package)]
     try:
-        return feed.checked_release(str(package.pk), {name: value for name, value in said.items() if value not in ("", [])})
+        return feed.checked_release(
+            str(package.pk), {name: value for name, value in said.items() if value not in ("", [])}
+        )
     except feed.Refused:
         return None
 
@@ -178,7 +185,11 @@ def candidates() -> QuerySet[Package]:
     """Packages of which a feed might speak."""
     told = Package.objects.filter(published_at__isnull=False).exclude(visibility="organisation")
     republished = PeerPolicy.objects.filter(republish=True).values("peer__store_id")
-    return told.filter(Q(origin="") | Q(origin__in=republished)).select_related("organisation").order_by("published_at", "pk")
+    return (
+        told.filter(Q(origin="") | Q(origin__in=republished))
+        .select_related("organisation")
+        .order_by("published_at", "pk")
+    )
 
 
 def may_have(peer: Peer, *, sha256: str = "", ref: str = "") -> Package | None:

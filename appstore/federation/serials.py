@@ -105,7 +105,7 @@ def _assign(now: datetime) -> bool:
         )
         if row is None:
             # After a pause the number goes on: an old ticket must not look like the newest.
-            FeedPartner.objects.create(peer=peer, audience=audience, number=int(now.timestamp()) // 60)
+            FeedPartner.objects.create(peer=peer, audience=audience, number=int(now.timestamp()))
         elif row.audience_id != audience.pk:
             FeedPartner.objects.filter(pk=row.pk).update(audience=audience, number=F("number") + 1)
         else:
@@ -134,7 +134,9 @@ def _advance(
     after = {ref: release for ref, release in index.items() if ref not in said}
     after |= {ref: release for ref, release in said.items() if release is not None}
     patch = feed.difference(index, after)
-    if not patch and audience.serial:
+    # An entry has an end, too: without any change there is a serial of no change now and then.
+    old = audience.built_at is not None and now - audience.built_at > trustroot.LIFETIMES[trustroot.TARGETS] / 2
+    if not patch and audience.serial and not old:
         return 0
     serial = audience.serial + 1
     _write(audience, serial, after, patch, now)
@@ -152,9 +154,7 @@ def present_index(audience: FeedAudience) -> dict[str, Release]:
 
 
 @transaction.atomic
-def _write(
-    audience: FeedAudience, serial: int, index: Mapping[str, Release], patch: feed.Patch, now: datetime
-) -> None:
+def _write(audience: FeedAudience, serial: int, index: Mapping[str, Release], patch: feed.Patch, now: datetime) -> None:
     locked = FeedAudience.objects.select_for_update().get(pk=audience.pk)
     if locked.serial != serial - 1:
         raise Conflict("Another build made this serial meanwhile.", audience=audience.pk)
@@ -164,14 +164,22 @@ def _write(
     named: dict[int, FeedFile] = {}
     made = feed.extended(patches, serial, patch) if serial > 1 else {}
     fresh = {
-        span: _keep(audience, f"diff-{span[0]}-{span[1]}.json.gz", serial=span[1], step=span[0], data=feed.diff_bytes(span[1], p))
+        span: _keep(
+            audience,
+            f"diff-{span[0]}-{span[1]}.json.gz",
+            serial=span[1],
+            step=span[0],
+            data=feed.diff_bytes(span[1], p),
+        )
         for span, p in made.items()
     }
     at_hand = living | fresh
     size, most = 0, max(full.size // 2, _SMALL_DIFFS)
     for start, end in sorted(feed.steps(serial).items(), reverse=True):
         file = at_hand.get((start, end))
-        if file is None or size + file.size > most:
+        if file is None:
+            continue
+        if size + file.size > most:
             break  # who stands further back takes the full index
         named[start] = file
         size += file.size
@@ -183,7 +191,7 @@ def _write(
         full=_file(full),
         diffs={start: feed.Step(file.serial, _file(file)) for start, file in named.items()},
     )
-    door = _keep(audience, "entry.json.gz", serial, -1, feed.pack(feed.parsed(entry.as_bytes())))
+    door = _keep(audience, "entry.json.gz", serial, -1, entry.as_bytes())
     used = [full.pk, door.pk, *(file.pk for file in named.values())]
     FeedFile.objects.filter(audience=audience, retired_at=None).exclude(pk__in=used).update(retired_at=now)
     _note_offers(audience, index, patch)
@@ -242,7 +250,15 @@ def sign(now: datetime, anew: bool = False) -> bool:
     audiences = list(FeedAudience.objects.filter(serial__gt=0))
     top = before[trustroot.TARGETS]
     fresh = False
-    if top is None or _ending(top, now) or _delegated(top) != {a.pk: offers_public.keyid for a in audiences}:
+    root = trustroot.read_root(roots.present().content.encode()).signed
+
+    def signed_anew(role: str) -> bool:
+        """Whether a new root took the key away with which the present metadata are signed."""
+        row = before[role]
+        return row is not None and not (_signers(row) & set(root.roles[role].keyids))
+
+    wanted = {audience.pk: offers_public.keyid for audience in audiences}
+    if top is None or _ending(top, now) or signed_anew(trustroot.TARGETS) or _delegated(top) != wanted:
         data = trustroot.make_targets(
             dict.fromkeys((a.pk for a in audiences), offers_public),
             version=_next(top),
@@ -264,7 +280,7 @@ def sign(now: datetime, anew: bool = False) -> bool:
             data = trustroot.make_audience(files, version=_next(present), now=now, key=offers_key)
             before[role], fresh = _publish(role, data, present, now), True
     snapshot = before[trustroot.SNAPSHOT]
-    if fresh or snapshot is None or _ending(snapshot, now):
+    if fresh or snapshot is None or _ending(snapshot, now) or signed_anew(trustroot.SNAPSHOT):
         contents = {
             role: (row.version, row.content.encode())
             for role, row in before.items()
@@ -275,7 +291,7 @@ def sign(now: datetime, anew: bool = False) -> bool:
         )
         snapshot, anew = _publish(trustroot.SNAPSHOT, data, snapshot, now), True
     stamp = before[trustroot.TIMESTAMP]
-    if not anew and stamp is not None and not _ending(stamp, now):
+    if not anew and stamp is not None and not _ending(stamp, now) and not signed_anew(trustroot.TIMESTAMP):
         return False
     data = trustroot.make_timestamp(
         (snapshot.version, snapshot.content.encode()),
@@ -289,7 +305,9 @@ def sign(now: datetime, anew: bool = False) -> bool:
 
 def _roles() -> list[str]:
     # Every audience that ever was: a snapshot from which one is missing would be refused as rolled back.
-    known = FeedMetadata.objects.filter(role__startswith="audience-").order_by().values_list("role", flat=True).distinct()
+    known = (
+        FeedMetadata.objects.filter(role__startswith="audience-").order_by().values_list("role", flat=True).distinct()
+    )
     return [trustroot.TARGETS, trustroot.SNAPSHOT, trustroot.TIMESTAMP, *known]
 
 
@@ -313,6 +331,10 @@ def _ending(row: FeedMetadata, now: datetime) -> bool:
     """Whether less than half of its time is left."""
     role = row.role if row.role in trustroot.LIFETIMES else trustroot.TARGETS
     return row.expires_at - now < trustroot.LIFETIMES[role] / 2
+
+
+def _signers(row: FeedMetadata) -> set[str]:
+    return {each["keyid"] for each in feed.parsed(row.content.encode())["signatures"]}
 
 
 def _delegated(row: FeedMetadata) -> dict[str, str]:

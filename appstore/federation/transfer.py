@@ -109,7 +109,9 @@ def _expect(answer: Answer, statuses: tuple[int, ...], path: str) -> None:
     if status in (404, 410):
         raise Missing("The partner has no such thing, or none for us.", path=path)
     if status in (401, 403):
-        raise Rejected("The partner does not let us in; look at the agreement on both sides.", path=path, answered=status)
+        raise Rejected(
+            "The partner does not let us in; look at the agreement on both sides.", path=path, answered=status
+        )
     if status == 429:
         raise Throttled("The partner asks us to come less often.", path=path)
     if status >= 500:
@@ -159,8 +161,10 @@ class _Partial:
     have: int
 
     def write(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
         try:
-            self.file.write(chunk)
+            while view:
+                view = view[self.file.write(view) :]
         except OSError as problem:
             raise Unavailable(f"The store cannot write at the moment: {problem.strerror or problem}") from problem
         self.digest.update(chunk)
@@ -195,7 +199,9 @@ def fetch(
         received = _receive(link, path, partial, sha256, size, budget, told, sleep)
         if partial.digest.hexdigest() != sha256:
             partial.path.unlink(missing_ok=True)
-            raise Refused("The file is not the one that was named: its SHA-256 is another", reason="changed", sha256=sha256)
+            raise Refused(
+                "The file is not the one that was named: its SHA-256 is another", reason="changed", sha256=sha256
+            )
         partial.file.flush()
         blobs.adopt(partial.path, sha256)
     return received

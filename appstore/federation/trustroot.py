@@ -8,7 +8,7 @@ role for its own folder. A partner pins the first root when it meets us; from th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -69,9 +69,7 @@ def _signer(key: ec.EllipticCurvePrivateKey) -> CryptoSigner:
     return CryptoSigner(key, public_of(key))
 
 
-def make_root(
-    keys: Mapping[str, Sequence[SSlibKey]], *, version: int, threshold: int, now: datetime
-) -> Metadata[Root]:
+def make_root(keys: Mapping[str, Sequence[SSlibKey]], *, version: int, threshold: int, now: datetime) -> Metadata[Root]:
     """Return an unsigned root that gives each role its keys; `threshold` is how many root keys must sign."""
     if not 1 <= threshold <= len(keys[ROOT]):
         raise Invalid(f"A threshold of {threshold} does not fit {len(keys[ROOT])} root keys", field="threshold")
@@ -86,7 +84,7 @@ def make_root(
 def add_signature(metadata: Metadata[Any], key: ec.EllipticCurvePrivateKey) -> None:
     """Sign beside the signatures that are there."""
     with _translated("The metadata cannot be signed"):
-        metadata.sign(_signer(key), append=True, serializer=None)
+        metadata.sign(_signer(key), append=True)
 
 
 def read_root(data: bytes) -> Metadata[Root]:
@@ -134,7 +132,8 @@ def make_snapshot(
 ) -> bytes:
     """Return the signed list of versions, lengths and digests of all targets metadata: (version, bytes) by role."""
     meta = {
-        f"{role}.json": MetaFile.from_data(number, data, ["sha256"]) for role, (number, data) in sorted(contents.items())
+        f"{role}.json": MetaFile.from_data(number, data, ["sha256"])
+        for role, (number, data) in sorted(contents.items())
     }
     return _signed(Snapshot(version, None, _until(SNAPSHOT, now), meta), key)
 
@@ -336,7 +335,11 @@ def version_of(data: str) -> int:
 _REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     (tuf.ExpiredMetadataError, "expired", "has expired: the partner is out of order, or somebody holds news back"),
     (tuf.BadVersionNumberError, "rollback", "is older than what we have seen, or of another version than was named"),
-    (tuf.LengthOrHashMismatchError, "mixed", "is not the one that was named: parts of different states were put together"),
+    (
+        tuf.LengthOrHashMismatchError,
+        "mixed",
+        "is not the one that was named: parts of different states were put together",
+    ),
     (tuf.UnsignedMetadataError, "signature", "is not signed by enough of the keys that may sign it"),
     (tuf.RepositoryError, "garbage", "is not what it should be"),
     (DeserializationError, "garbage", "cannot be read"),
@@ -366,7 +369,5 @@ def _translated(what: str) -> Iterator[None]:
 @contextmanager
 def _ignored() -> Iterator[None]:
     """Older metadata that we hold are only there to be compared with; expired ones are loaded all the same."""
-    try:
+    with suppress(tuf.RepositoryError, DeserializationError):
         yield
-    except (tuf.RepositoryError, DeserializationError):
-        pass

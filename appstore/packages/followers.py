@@ -24,7 +24,7 @@ class Follower(Protocol):
         """Note what follows from the event."""
 
 
-registry: Registry[Follower] = Registry("package-followers", {})
+registry: Registry[Follower] = Registry("package-followers", {"federation": "appstore.federation.following:follow"})
 
 
 def tell(event: Event, package: Package) -> None:

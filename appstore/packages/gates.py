@@ -24,7 +24,7 @@ class Gate(Protocol):
         """Pass, or raise `Conflict` with the reason and what would help."""
 
 
-registry: Registry[Gate] = Registry("package-gates", {})
+registry: Registry[Gate] = Registry("package-gates", {"federation": "appstore.federation.gate:gate"})
 
 
 def require(deed: Deed, package: Package, organisation_id: UUID) -> None:
