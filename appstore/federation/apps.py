@@ -11,4 +11,4 @@ class FederationConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the handlers of long work known."""
-        from appstore.federation import handlers  # noqa: F401  (models are loaded only now)
+        from appstore.federation import feed_handlers  # noqa: F401  (models are loaded only now)
