@@ -33,7 +33,7 @@ def release(name: str = "hello", **members: Any) -> feed.Release:
     return {
         "name": name, "provider": "Acme", "version": "1.0", "state": "published", "owner": "acme",
         "sha256": hashlib.sha256(name.encode()).hexdigest(), "size": 1000, "published": "2026-01-02T03:04:05+00:00",
-        **members,
+        "signature": "unsigned", **members,
     }  # fmt: skip
 
 
