@@ -277,14 +277,19 @@ def authenticate(request: HttpRequest, *, states: tuple[str, ...] = (Peer.State.
 
 
 def read_claim(request: HttpRequest) -> signing.Claim:
-    """Return what a request says about its sender; nothing is verified yet, and no body is read."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > LONGEST_MESSAGE:
-        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
-    has_body = length != "0" or "HTTP_TRANSFER_ENCODING" in request.META
+    """Return what a request says about its sender; nothing is verified yet."""
+    has_body = bool(bounded_body(request))
     query = request.META.get("QUERY_STRING", "")
     target = f"{request.path}?{query}" if query else request.path
     return signing.claimed(request.method or "GET", target, request.headers, has_body=has_body)
+
+
+def bounded_body(request: HttpRequest) -> bytes:
+    """Return the body of a message between stores; `TooLarge` before one that is longer is read."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) > LONGEST_MESSAGE or len(request.body) > LONGEST_MESSAGE:
+        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
+    return request.body
 
 
 def check_claim(request: HttpRequest, claim: signing.Claim, key: dsse.PublicKey) -> None:
