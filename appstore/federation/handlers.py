@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appstore.federation import agreements, meeting, recommendations, services  # noqa: F401  (they know kinds of messages)
+from appstore.federation import agreements, edgegallery, meeting, recommendations, services  # noqa: F401  (they know kinds of work)
 from appstore.federation.models import Peer
 from core.errors import Missing
 from core.operations import services as operations

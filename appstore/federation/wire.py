@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import httpx
 from django.conf import settings
@@ -107,9 +107,9 @@ class SignedClient:
             transport=way, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(10.0),
             headers={"User-Agent": "breakwater", "Accept": "application/json", "Accept-Encoding": "identity"},
         )  # fmt: skip
-        self._key = keys.signer(keys.STORE)
+        self._key = keys.signer(keys.STORE) if audience else None
 
-    def __enter__(self) -> SignedClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,9 +154,7 @@ class SignedClient:
         seconds: float | None,
     ) -> Iterator[Streamed]:
         url = httpx.URL(self._base + path)
-        signed = signing.sign(
-            self._key, method, url.raw_path.decode("ascii"), body, audience=self.audience, now=time.time()
-        )
+        signed = self._signature(method, url.raw_path.decode("ascii"), body)
         self._guard.begin(seconds)
         with (
             reaching.talking_to(self.name),
@@ -170,6 +168,10 @@ class SignedClient:
             answer = Streamed(response.status_code, response.headers)
             answer._chunks = self._bounded(response, answer, most)
             yield answer
+
+    def _signature(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        assert self._key is not None
+        return signing.sign(self._key, method, target, body, audience=self.audience, now=time.time())
 
     def _bounded(self, response: httpx.Response, answer: Streamed, most: int) -> Iterator[bytes]:
         with reaching.talking_to(self.name):
@@ -211,27 +213,8 @@ def plain(name: str, url: str, *, transport: httpx.BaseTransport | None = None) 
 class PlainClient(SignedClient):
     """The same without a signature: the other side learns nothing of our key."""
 
-    @contextmanager
-    def _asked(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None,
-        body: bytes,
-        *,
-        most: int,
-        seconds: float | None,
-    ) -> Iterator[Streamed]:
-        self._guard.begin(seconds)
-        with (
-            reaching.talking_to(self.name),
-            self._http.stream(method, self._base + path, headers=headers, content=body or None) as response,
-        ):
-            if not (200 <= response.status_code < 300 or response.status_code == 304):
-                raise self._refusal(response)
-            answer = Streamed(response.status_code, response.headers)
-            answer._chunks = self._bounded(response, answer, most)
-            yield answer
+    def _signature(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        return {}
 
 
 def policy() -> reaching.Policy:
