@@ -10,5 +10,5 @@ class FederationConfig(AppConfig):
     label = "federation"
 
     def ready(self) -> None:
-        """Make the handlers of long work known."""
-        from appstore.federation import feed_handlers  # noqa: F401  (models are loaded only now)
+        """Make the handlers of long work and the kinds of messages known."""
+        from appstore.federation import feed_handlers, handlers  # noqa: F401  (models are loaded only now)

@@ -24,6 +24,7 @@ class Acquaintance(models.Model):
     strange_key = models.CharField(max_length=64, blank=True)
     strange_key_at = models.DateTimeField(null=True, blank=True)
     former_ids = models.JSONField(default=list, help_text="ids that it had before it changed its key")
+    changed_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return f"acquaintance with {self.peer}"
@@ -64,7 +65,7 @@ class OutMessageQuerySet(models.QuerySet["OutMessage"]):
 
     def waiting(self) -> OutMessageQuerySet:
         """Messages that are still to be delivered, in the order in which they were written."""
-        return self.filter(sent_at=None, refusal=None)
+        return self.filter(sent_at__isnull=True, refusal__isnull=True)
 
 
 class OutMessage(models.Model):

@@ -1,10 +1,17 @@
 """Paths of this topic below /api/v1/."""
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, path
 
-from appstore.federation import feed_api
+from appstore.federation import api, feed_api
 
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("federation/identity", api.IdentityView.as_view()),
+    path("federation/introductions", api.IntroductionsView.as_view()),
+    path("federation/rotations", api.RotationsView.as_view()),
+    path("federation/messages", api.MessagesView.as_view()),
+    path("federation/peers", api.PeersView.as_view()),
+    path("federation/peers/<uuid:pk>", api.PeerDetailView.as_view()),
+    path("federation/peers/<uuid:pk>/agreements", api.AgreementsView.as_view()),
     path("federation/feed", feed_api.TicketView.as_view(), name="federation-ticket"),
     path("federation/tuf/<str:name>", feed_api.MetadataView.as_view(), name="federation-metadata"),
     path(

@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import httpx
 from django.conf import settings
@@ -107,9 +107,9 @@ class SignedClient:
             transport=way, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(10.0),
             headers={"User-Agent": "breakwater", "Accept": "application/json", "Accept-Encoding": "identity"},
         )  # fmt: skip
-        self._key = keys.signer(keys.STORE)
+        self._key = keys.signer(keys.STORE) if audience else None
 
-    def __enter__(self) -> SignedClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,9 +154,7 @@ class SignedClient:
         seconds: float | None,
     ) -> Iterator[Streamed]:
         url = httpx.URL(self._base + path)
-        signed = signing.sign(
-            self._key, method, url.raw_path.decode("ascii"), body, audience=self.audience, now=time.time()
-        )
+        signed = self._signature(method, url.raw_path.decode("ascii"), body)
         self._guard.begin(seconds)
         with (
             reaching.talking_to(self.name),
@@ -170,6 +168,10 @@ class SignedClient:
             answer = Streamed(response.status_code, response.headers)
             answer._chunks = self._bounded(response, answer, most)
             yield answer
+
+    def _signature(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        assert self._key is not None
+        return signing.sign(self._key, method, target, body, audience=self.audience, now=time.time())
 
     def _bounded(self, response: httpx.Response, answer: Streamed, most: int) -> Iterator[bytes]:
         with reaching.talking_to(self.name):
@@ -211,27 +213,8 @@ def plain(name: str, url: str, *, transport: httpx.BaseTransport | None = None) 
 class PlainClient(SignedClient):
     """The same without a signature: the other side learns nothing of our key."""
 
-    @contextmanager
-    def _asked(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None,
-        body: bytes,
-        *,
-        most: int,
-        seconds: float | None,
-    ) -> Iterator[Streamed]:
-        self._guard.begin(seconds)
-        with (
-            reaching.talking_to(self.name),
-            self._http.stream(method, self._base + path, headers=headers, content=body or None) as response,
-        ):
-            if not (200 <= response.status_code < 300 or response.status_code == 304):
-                raise self._refusal(response)
-            answer = Streamed(response.status_code, response.headers)
-            answer._chunks = self._bounded(response, answer, most)
-            yield answer
+    def _signature(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        return {}
 
 
 def policy() -> reaching.Policy:
@@ -277,14 +260,19 @@ def authenticate(request: HttpRequest, *, states: tuple[str, ...] = (Peer.State.
 
 
 def read_claim(request: HttpRequest) -> signing.Claim:
-    """Return what a request says about its sender; nothing is verified yet, and no body is read."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > LONGEST_MESSAGE:
-        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
-    has_body = length != "0" or "HTTP_TRANSFER_ENCODING" in request.META
+    """Return what a request says about its sender; nothing is verified yet."""
+    has_body = bool(bounded_body(request))
     query = request.META.get("QUERY_STRING", "")
     target = f"{request.path}?{query}" if query else request.path
     return signing.claimed(request.method or "GET", target, request.headers, has_body=has_body)
+
+
+def bounded_body(request: HttpRequest) -> bytes:
+    """Return the body of a message between stores; `TooLarge` before one that is longer is read."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) > LONGEST_MESSAGE or len(request.body) > LONGEST_MESSAGE:
+        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
+    return request.body
 
 
 def check_claim(request: HttpRequest, claim: signing.Claim, key: dsse.PublicKey) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.test import Client
 from django.utils import timezone
 
-from appstore.federation import signing
+from appstore.federation import identity, signing
 from appstore.federation.models import Peer
 from appstore.keys import services as keys
 from core import dsse
@@ -32,6 +32,10 @@ class Store:
     def __init__(self, name: str = "Harbour Store", url: str = "http://127.0.0.1:9") -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name, self.url = name, url
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        #: What it answers instead of the truth, and the problem with which it refuses every message.
+        self.shown: Any = None
+        self.refuses: dict[str, Any] = {}
 
     @property
     def id(self) -> str:
@@ -41,6 +45,26 @@ class Store:
     def pem(self) -> str:
         kind = serialization.PublicFormat.SubjectPublicKeyInfo
         return self.key.public_key().public_bytes(serialization.Encoding.PEM, kind).decode()
+
+    def identity(self, **changed: Any) -> dict[str, Any]:
+        """Return its identity document, true unless told otherwise."""
+        said = {"type": identity.KIND, "id": self.id, "name": self.name, "url": self.url, "publicKey": self.pem,
+                "versions": ["1"], **changed}  # fmt: skip
+        return dsse.sign(identity.PAYLOAD, json.dumps(said).encode(), changed.pop("by", self.key))
+
+    def open(self, serve: Any) -> None:
+        """Answer at an address on loopback: who it is, and 204 to all messages, which are kept in `heard`."""
+
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            if request.command == "GET":
+                answer_with(200, json.dumps(self.shown or self.identity()).encode())(request)
+                return
+            said = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+            self.heard.append((request.path.rsplit("/", 1)[1], said))
+            body = json.dumps(self.refuses).encode() if self.refuses else b""
+            answer_with(int(self.refuses["status"]) if self.refuses else 204, body)(request)
+
+        self.url = serve(answer)
 
     def peer(self, organisation: Any, **facts: Any) -> Peer:
         """Make our row for this store: an active one, unless told otherwise."""
@@ -62,6 +86,14 @@ class Store:
 
     def get(self, path: str, **changed: Any) -> Any:
         return self.send("GET", path, b"", self.headers("GET", path, **changed))
+
+    def tell(self, kind: str, **body: Any) -> Any:
+        """Send a message to the store under test, at the common door."""
+        return self.post("/api/v1/federation/messages", {"kind": kind, **body})
+
+    def introduce(self, **changed: Any) -> Any:
+        """Introduce itself to the store under test."""
+        return self.post("/api/v1/federation/introductions", {"identity": self.identity()}, **changed)
 
     @staticmethod
     def send(method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:

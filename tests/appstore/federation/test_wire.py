@@ -273,9 +273,9 @@ def test_a_body_that_trickles_is_left_alone_too(db: None, serve: Any) -> None:
             pass
 
     url = serve(drip)
-    with sender(url, grace=0.3, floor=2048) as client, client.stream("/x", most=1 << 20) as answer:
-        with pytest.raises(TimedOut):
-            list(answer)
+    client = sender(url, grace=0.3, floor=2048)
+    with client, client.stream("/x", most=1 << 20) as answer, pytest.raises(TimedOut):
+        list(answer)
 
 
 def test_a_request_has_an_end_even_when_it_flows(db: None, serve: Any) -> None:
