@@ -141,7 +141,9 @@ class BlobView(PeerView):
         if package is None or not path.exists():
             raise Missing("There is no such package, or it is not offered to your store.")
         size = path.stat().st_size
-        start, end = _wanted(request, size, f'"{sha256}"')
+        etag = f'"{sha256}"'
+        wanted = _wanted(request, size, etag)
+        start, end = wanted or (0, size)
         if start >= size:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
         allowance = Allowance(self.peer, incoming=False)
@@ -153,32 +155,28 @@ class BlobView(PeerView):
         response: Any
         if end == size:
             response = FileResponse(file, content_type="application/octet-stream")
-            response["Content-Length"] = str(size - start)
         else:
             response = StreamingHttpResponse(_part(file, end - start), content_type="application/octet-stream")
-            response["Content-Length"] = str(end - start)
-        response["ETag"], response["Accept-Ranges"] = f'"{sha256}"', "bytes"
-        response["Cache-Control"] = "private, immutable, max-age=86400"
-        if (start, end) != (0, size) or "Range" in request.headers:
-            response.status_code = 206 if _ranged(request, f'"{sha256}"') else 200
-        if response.status_code == 206:
+        if wanted:
+            response.status_code = 206
             response["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        response["Content-Length"] = str(end - start)
+        response["ETag"], response["Accept-Ranges"] = etag, "bytes"
+        response["Cache-Control"] = "private, immutable, max-age=86400"
         return response  # type: ignore[no-any-return]
 
 
-def _ranged(request: Request, etag: str) -> bool:
-    """Whether the request asks for a part that we give: one range, of the file that the client knows (RFC 9110, 14.2)."""
-    return bool(_RANGE.match(request.headers.get("Range", ""))) and request.headers.get("If-Range", etag) == etag
+def _wanted(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+    """Return from which byte to before which one is asked for; None for all of it.
 
-
-def _wanted(request: Request, size: int, etag: str) -> tuple[int, int]:
-    """Return from which byte to before which one is asked for."""
+    One range is given, of the file that the client knows; anything else is as if it was not asked (RFC 9110, 14.2).
+    """
     match = _RANGE.match(request.headers.get("Range", ""))
-    if match is None or not _ranged(request, etag):
-        return 0, size
+    if match is None or request.headers.get("If-Range", etag) != etag:
+        return None
     start = int(match[1])
     end = min(size, int(match[2]) + 1) if match[2] else size
-    return (start, end) if end > start or start >= size else (0, size)
+    return None if start < size and end <= start else (start, end)
 
 
 def _part(file: IO[bytes], size: int) -> Iterator[bytes]:
