@@ -61,6 +61,17 @@ OCI_ANONYMOUS = env(
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
 CHECKS = env("CHECKS", [], cast=words, help="folders with further certification checks, one check in a file")
 ADVISORIES = env("ADVISORIES", "", help="file of known vulnerabilities (OSV as JSON lines) that checks may read")
+FEDERATION_NETWORKS = env(
+    "FEDERATION_NETWORKS",
+    # A store that is itself on loopback, to try things out, may meet others there.
+    ["127.0.0.0/8", "::1/128"] if urlsplit(PUBLIC_URL).hostname in ("127.0.0.1", "localhost", "::1") else [],
+    cast=words,
+    help="networks inside (CIDR) in which partner stores may be, also by http; all else is public and https",
+)
+FEDERATION_CA = env("FEDERATION_CA", "", help="file of CA certificates (PEM) that partner stores are trusted by, too")
+FEDERATION_INTRODUCTIONS = env(
+    "FEDERATION_INTRODUCTIONS", 20, cast=int, help="introductions of unknown stores that may wait for an answer"
+)
 OPERATION_LEASE = env("OPERATION_LEASE", 30, cast=int, help="seconds after which a silent worker counts as dead")
 OPERATION_KEEP_DAYS = env("OPERATION_KEEP_DAYS", 90, cast=int, help="days for which finished operations are kept")
 COUNT_EVERY = env("COUNT_EVERY", 10, cast=int, help="seconds for which downloads are collected before they are counted")

@@ -8,3 +8,7 @@ class FederationConfig(AppConfig):
 
     name = "appstore.federation"
     label = "federation"
+
+    def ready(self) -> None:
+        """Make the handlers of long work and the kinds of messages known."""
+        from appstore.federation import feed_handlers, handlers  # noqa: F401  (models are loaded only now)

@@ -6,8 +6,14 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
+from appstore.federation.terms import Terms, seen_by
+from appstore.keys.models import SigningKey
 from appstore.packages.models import Package
+
+#: The purpose of the key that is this store (`appstore.keys.services.STORE`, which no model may import).
+STORE = "store"
 
 
 class Peer(models.Model):
@@ -55,6 +61,23 @@ class Peer(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def agreement(self) -> Agreement | None:
+        """Return the agreement in force; None without one, past its end, and while either side has suspended."""
+        if self.state != self.State.ACTIVE:
+            return None
+        return self.agreements.in_force().select_related("peer").first()  # type: ignore[attr-defined,no-any-return]
+
+
+class AgreementQuerySet(models.QuerySet["Agreement"]):
+    """Questions about agreements; they chain."""
+
+    def in_force(self) -> AgreementQuerySet:
+        """Agreements that count now: accepted, not over, with a peer that neither side has set aside."""
+        valid = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        found = self.filter(valid, state=Agreement.State.ACCEPTED, peer__state=Peer.State.ACTIVE)
+        # A peer that we never wrote to has no acquaintance yet; it has suspended nothing.
+        return found.exclude(peer__acquaintance__their_state__in=("suspended", "ended"))
+
 
 class Agreement(models.Model):
     """One version of what two stores agreed; it counts once both have signed the same terms.
@@ -86,6 +109,8 @@ class Agreement(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     settled_at = models.DateTimeField(null=True, blank=True)
 
+    objects = AgreementQuerySet.as_manager()
+
     class Meta:
         ordering = ["peer", "-version"]
         constraints = [
@@ -101,6 +126,13 @@ class Agreement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.peer} version {self.version}"
+
+    def read(self) -> Terms:
+        """Return the terms as this store reads them: `out` is what we give, `incoming` what we take."""
+        parties = self.terms.get("parties", [])
+        # Either side may have changed its key since; the document names the ids of the day it was signed.
+        ours = SigningKey.objects.filter(purpose=STORE, pk__in=parties).values_list("pk", flat=True).first()
+        return seen_by(self.terms, ours or "")
 
 
 class ReleaseGrant(models.Model):
@@ -131,6 +163,7 @@ class PeerSync(models.Model):
     problem = models.JSONField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, blank=True, help_text="not asked by itself before then")
 
     def __str__(self) -> str:
         return f"{self.peer} at {self.serial}"
@@ -152,6 +185,8 @@ class RemoteRelease(models.Model):
     #: Our copy; it keeps `origin` and `origin_ref`.
     package = models.ForeignKey(Package, on_delete=models.SET_NULL, null=True, blank=True, related_name="offers")
     problem = models.JSONField(null=True, blank=True)
+    #: What came of fetching it: `problem` of the last attempt, `certificates` with what we think of each.
+    imported = models.JSONField(default=dict)
     seen_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -161,3 +196,25 @@ class RemoteRelease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} of {self.peer}"
+
+
+# Django finds the models of an app by this module; they stand in a file of their own.
+from appstore.federation.models_feed import (  # noqa: E402, F401
+    CourierBag,
+    FeedAudience,
+    FeedChange,
+    FeedFile,
+    FeedMetadata,
+    FeedOffer,
+    FeedPartner,
+    FeedRoot,
+    PeerPolicy,
+    TransferDay,
+)
+from appstore.federation.models_peers import (  # noqa: E402, F401
+    Acquaintance,
+    OutMessage,
+    Recommendation,
+    Rotation,
+    SeenRequest,
+)

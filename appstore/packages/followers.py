@@ -29,6 +29,7 @@ registry: Registry[Follower] = Registry(
     {
         "catalog": "appstore.catalog.following:follow",
         "contents": "appstore.contents.following:follow",
+        "federation": "appstore.federation.following:follow",
     },
 )
 

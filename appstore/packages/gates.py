@@ -29,6 +29,7 @@ registry: Registry[Gate] = Registry(
     "package-gates",
     {
         "certification": "appstore.certification.gates:gate",
+        "federation": "appstore.federation.gate:gate",
         "releases": "appstore.releases.gate:gate",
         "trust": "appstore.trust.gates:gate",
     },

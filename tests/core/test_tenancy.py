@@ -40,6 +40,7 @@ ENDPOINTS = dict(endpoints())
 @pytest.fixture
 def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     """One object of each kind that belongs to `acme`, by the first word of its path."""
+    from appstore.federation.models import Peer
     from appstore.packages.models import Package
     from mecm.deployments.models import Deployment
     from mecm.nodes.models import Node
@@ -60,6 +61,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "packages": package.pk,
         "nodes": node.pk,
         "deployments": deployment.pk,
+        "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
         "membership": Membership.objects.get(user=admin).pk,
     }
 

@@ -1,0 +1,25 @@
+"""A copy of a partner's release goes no further than the partner lets the original go."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from appstore.federation import feed
+from appstore.federation.models import RemoteRelease
+from appstore.packages.gates import Deed
+from appstore.packages.models import Package
+from core.errors import Conflict
+
+
+def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
+    """`Conflict` for a copy whose original was withdrawn, yanked, quarantined or recalled."""
+    if not package.origin:
+        return
+    offer = RemoteRelease.objects.select_related("peer").filter(package=package, peer__store_id=package.origin).first()
+    if offer is not None and offer.state in feed.STATES and offer.state not in feed.OFFERED:
+        reason = str(offer.metadata.get("reason", ""))
+        raise Conflict(
+            f"{offer.peer} has {offer.state} this release{': ' + reason if reason else ''}. Take another version.",
+            state=offer.state,
+            peer=str(offer.peer_id),
+        )

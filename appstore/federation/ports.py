@@ -1,0 +1,81 @@
+"""What federation asks of rooms that it only knows by name, and what it does without them.
+
+Each port is a registry of the names at which the room is looked for when it is needed. A room that is not there answers
+nothing; a room that is there and fails, fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from appstore.catalog.entries import Entry
+from core.errors import Missing
+from core.registry import Registry
+
+if TYPE_CHECKING:
+    from appstore.packages.models import Package
+
+
+class Describe(Protocol):
+    """Says more of a package than the package itself knows."""
+
+    def __call__(self, package: Package) -> Mapping[str, Any]:
+        """Return members of a feed release: `category`, `keywords`, `licences`, `certification`, `signature` ..."""
+
+
+class Evidence(Protocol):
+    """Gives the certificates of a package as signed envelopes."""
+
+    def __call__(self, package: Package) -> list[Mapping[str, Any]]:
+        """Return DSSE envelopes, the best first."""
+
+
+class Accept(Protocol):
+    """Judges a partner's certificate by the labs that we trust, and keeps it when it is good."""
+
+    def __call__(self, package: Package, envelope: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
+        """Return `level` and `lab`, or raise `Invalid` with the reason why it counts for nothing."""
+
+
+class Foreign(Protocol):
+    """Does to our copy of a partner's release what the partner did to the original."""
+
+    def __call__(self, package: Package, state: str, reason: str) -> None:
+        """Yank, quarantine, recall or restore the copy."""
+
+
+class Catalogue(Protocol):
+    """Shows releases of partners beside our own."""
+
+    def put(self, entry: Entry) -> None:
+        """Show or show anew."""
+
+    def drop(self, key: str) -> None:
+        """Show no more."""
+
+
+describers: Registry[Describe] = Registry("federation-describers", {})
+evidence: Registry[Evidence] = Registry("federation-evidence", {})
+judges: Registry[Accept] = Registry("federation-judges", {})
+foreign: Registry[Foreign] = Registry("federation-foreign", {})
+catalogues: Registry[Any] = Registry("federation-catalogues", {})
+
+
+def described(package: Package) -> dict[str, Any]:
+    """Return what all describers say of the package."""
+    said: dict[str, Any] = {}
+    for _, describe in describers:
+        said |= describe(package)
+    return said
+
+
+def first(registry: Registry[Any]) -> Any | None:
+    """Return the plugin of a port that has one at most; None without it."""
+    names = registry.names()
+    if not names:
+        return None
+    try:
+        return registry.get(names[0])
+    except Missing:
+        return None
