@@ -181,7 +181,28 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any) -> dict[str, Any]:
+def partner(organisation: Any) -> Any:
+    """A partner store with an agreement in force."""
+    from appstore.federation import terms
+    from appstore.federation.models import Agreement, Peer
+    from appstore.keys import services as keys
+
+    now, them = timezone.now(), "5" * 64
+    made = Peer.objects.create(
+        organisation=organisation, store_id=them, name="Harbour Store", url="http://127.0.0.1:1", state="active",
+        confirmed_at=now, they_confirmed_at=now,
+    )  # fmt: skip
+    both = terms.Terms(1, keys.current(keys.STORE).pk, them, terms.Offer(), terms.Offer(), None)
+    document = terms.document(both)
+    Agreement.objects.create(
+        peer=made, version=1, state="accepted", proposed_by_us=True, terms=document, digest=terms.digest(document),
+        our_signature={}, their_signature={},
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any, partner: Any) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
     return {
         "packages": package,
@@ -189,4 +210,5 @@ def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any
         "deployments": deployment,
         "operations": operation,
         "profile": token,
+        "partners": partner,
     }
