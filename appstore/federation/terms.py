@@ -244,11 +244,23 @@ def _lines(terms: Terms) -> dict[str, str]:
         lines[f"{title}: providers"] = ", ".join(offer.providers) or "all"
         lines[f"{title}: least certification"] = offer.certification or "none"
         lines[f"{title}: least signature"] = offer.signature
-        for limit in fields(Limits):
-            lines[f"{title}: {limit.name.replace('_', ' ')}"] = f"{getattr(offer.limits, limit.name):,}"
+        limits = offer.limits
+        lines[f"{title}: releases at most"] = f"{limits.apps:,}"
+        lines[f"{title}: largest package"] = _bytes(limits.package_bytes)
+        lines[f"{title}: in a day"] = _bytes(limits.bytes_per_day)
+        lines[f"{title}: requests a minute"] = f"{limits.requests_per_minute:,}"
+        lines[f"{title}: recommendations a day"] = f"{limits.recommendations_per_day:,}"
     lines["Our contact"] = terms.our_contact or "–"
     lines["Their contact"] = terms.their_contact or "–"
     return lines
+
+
+def _bytes(number: int) -> str:
+    """Write bytes so that no two numbers look the same: only whole units are shortened."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if number and number % size == 0:
+            return f"{number // size:,} {unit}"
+    return f"{number:,} bytes"
 
 
 def _offer_document(offer: Offer) -> dict[str, Any]:

@@ -134,7 +134,9 @@ def held() -> dict[str, Any]:
         "trials": Trial.objects.under_way().count(),
         "deployments": Deployment.objects.count(),
         "wishes": list(DesiredObject.objects.live().exclude(kind="sandbox").values_list("kind", flat=True)),
-        "reports": list(ReportedObject.objects.filter(kind__in=["app", "trial", "trialReport"]).values_list("key", flat=True)),
+        "reports": list(
+            ReportedObject.objects.filter(kind__in=["app", "trial", "trialReport"]).values_list("key", flat=True)
+        ),
     }
 
 

@@ -270,6 +270,27 @@ def certification(organisation: Any, admin: Any, package: Any) -> dict[str, Any]
 
 
 @pytest.fixture
+def partner(organisation: Any) -> Any:
+    """A partner store with an agreement in force."""
+    from appstore.federation import terms
+    from appstore.federation.models import Agreement, Peer
+    from appstore.keys import services as keys
+
+    now, them = timezone.now(), "5" * 64
+    made = Peer.objects.create(
+        organisation=organisation, store_id=them, name="Harbour Store", url="http://127.0.0.1:1", state="active",
+        confirmed_at=now, they_confirmed_at=now,
+    )  # fmt: skip
+    both = terms.Terms(1, keys.current(keys.STORE).pk, them, terms.Offer(), terms.Offer(), None)
+    document = terms.document(both)
+    Agreement.objects.create(
+        peer=made, version=1, state="accepted", proposed_by_us=True, terms=document, digest=terms.digest(document),
+        our_signature={}, their_signature={},
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
 def objects(
     package: Any,
     node: Any,
@@ -279,6 +300,7 @@ def objects(
     review: Any,
     recall: Any,
     certification: dict[str, Any],
+    partner: Any,
 ) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
     return {
@@ -290,4 +312,5 @@ def objects(
         "reviews": review,
         "recalls": recall,
         **certification,
+        "partners": partner,
     }

@@ -49,6 +49,21 @@ ACTIONS = {
     "cancel-certification",
     "revoke-certificate",
     "distrust-lab",
+    "follow-store",
+    "change-store-key",
+    "confirm-partner",
+    "refuse-partner",
+    "suspend-partner",
+    "resume-partner",
+    "end-partner",
+    "deliver-to-partner",
+    "sync-partner",
+    "accept-agreement",
+    "decline-agreement",
+    "end-agreement",
+    "import-offer",
+    "recommend",
+    "answer-recommendation",
 }
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
@@ -61,8 +76,8 @@ def address(name: str, objects: dict[str, Any]) -> str:
     given: dict[str, Any] = {}
     if "pk" in pattern.pattern.converters:
         given["pk"] = objects[str(pattern.pattern).split("/")[0]].pk
-    if "generation" in pattern.pattern.converters:
-        given["generation"] = 1
+    for number in {"generation", "version"} & set(pattern.pattern.converters):
+        given[number] = 1
     return reverse(f"frontend:{name}", kwargs=given)
 
 

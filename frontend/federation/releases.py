@@ -1,0 +1,159 @@
+"""What a partner offers, what we offer it, and what is recommended in both directions."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from appstore.federation import edgegallery, recommendations
+from appstore.federation.models import RemoteRelease
+from appstore.federation.models_peers import Recommendation
+from appstore.packages.models import Package
+from core.errors import Missing
+from core.operations.models import Operation
+from frontend import tenancy
+from frontend.federation.partners import frame, partner_of
+from frontend.page import page, paged, told, words_of
+
+STATES = ("published", "withdrawn")
+
+
+@require_GET
+@page
+def offers_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """List what the partner offers, with the import of each."""
+    peer, words, state = partner_of(request, pk), words_of(request), request.GET.get("state", "")
+    rows = (
+        RemoteRelease.objects.filter(peer=peer).select_related("package").order_by("name", "provider", "version", "pk")
+    )
+    for word in words.split()[:8]:
+        rows = rows.filter(Q(name__icontains=word) | Q(provider__icontains=word) | Q(version__icontains=word))
+    if state == "here":
+        rows = rows.exclude(package=None)
+    elif state in STATES:
+        rows = rows.filter(state=state)
+    shown = paged(request, rows)
+    busy = set(
+        Operation.objects.unfinished()
+        .filter(target__in=[f"offer:{row.pk}" for row in shown])
+        .values_list("target", flat=True)
+    )
+    for row in shown:
+        row.busy = f"offer:{row.pk}" in busy
+    context = frame(
+        peer,
+        "offers",
+        rows=shown,
+        q=words,
+        state_wanted=state,
+        states=("here", *STATES),
+        unverified=peer.kind == edgegallery.KIND,
+        can_import=peer.kind == edgegallery.KIND or recommendations.can(recommendations.IMPORT),
+        can_sync=peer.kind == edgegallery.KIND or recommendations.can(recommendations.SYNC),
+    )
+    return render(request, "frontend/federation/offers.html", context)
+
+
+@require_POST
+@page
+def import_offer(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Fetch one release."""
+    peer, actor = partner_of(request, pk), tenancy.actor_of(request)
+    offer = _named(RemoteRelease.objects.select_related("peer", "package").filter(peer=peer), request.POST.get("offer"))
+    with told(request, f"{offer.name} {offer.version} is being fetched and checked."):
+        if peer.kind == edgegallery.KIND:
+            edgegallery.request_pull(offer, actor=actor)
+        else:
+            recommendations.port(recommendations.IMPORT)(peer, offer.ref, actor)
+    return redirect("frontend:partner-offers", pk)
+
+
+@require_GET
+@page
+def ours_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """List our releases that this partner may see by their visibility, with the recommendation of each."""
+    peer, words = partner_of(request, pk), words_of(request)
+    agreement = peer.agreement()
+    mine = Q(visibility="public") | Q(visibility="partners", grants__peer=peer)
+    rows = (
+        Package.objects.published()
+        .own()
+        .filter(mine)
+        .matching(words)
+        .distinct()
+        .order_by("name", "-published_at", "pk")
+    )
+    shown = paged(request, rows.defer("descriptor", "findings", "signature"))
+    told_of = dict(
+        Recommendation.objects.filter(peer=peer, incoming=False, package__in=[row.pk for row in shown])
+        .order_by("created_at")
+        .values_list("package_id", "state")
+    )
+    for row in shown:
+        row.recommendation = told_of.get(row.pk, "")
+    out = agreement.read().out if agreement else None
+    context = frame(peer, "ours", rows=shown, q=words, agreement=agreement, out=out)
+    return render(request, "frontend/federation/ours.html", context)
+
+
+@require_POST
+@page
+def recommend(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Tell the partner about one of our releases."""
+    peer, actor = partner_of(request, pk), tenancy.actor_of(request)
+    package = _named(Package.objects.own().visible_to(actor), request.POST.get("package"))
+    with told(request, f"{package} is recommended to {peer}."):
+        recommendations.recommend(package, peer, note=request.POST.get("note", ""), actor=actor)
+    return redirect("frontend:partner-recommendations", pk)
+
+
+@require_GET
+@page
+def recommendations_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """List the notices of both directions."""
+    peer = partner_of(request, pk)
+    rows = Recommendation.objects.filter(peer=peer).select_related("package").order_by("state", "-created_at", "pk")
+    direction = request.GET.get("direction", "")
+    if direction in ("in", "out"):
+        rows = rows.filter(incoming=direction == "in")
+    context = frame(
+        peer,
+        "recommendations",
+        rows=paged(request, rows),
+        direction=direction,
+        can_import=recommendations.can(recommendations.IMPORT),
+    )
+    return render(request, "frontend/federation/recommendations.html", context)
+
+
+@require_POST
+@page
+def answer(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Take a recommendation up, or decline it with a reason."""
+    peer, actor = partner_of(request, pk), tenancy.actor_of(request)
+    rows = Recommendation.objects.select_related("peer").filter(peer=peer, incoming=True)
+    found = _named(rows, request.POST.get("recommendation"))
+    if request.POST.get("answer") == "accept":
+        with told(request, f"{found.name} {found.version} is being fetched and checked; {peer} is told."):
+            recommendations.accept(found, actor=actor)
+    else:
+        with told(request, f"Declined; {peer} is told why."):
+            recommendations.decline(found, reason=request.POST.get("reason", ""), actor=actor)
+    return redirect("frontend:partner-recommendations", pk)
+
+
+def _named(rows: Any, pk: str | None) -> Any:
+    """Return the row that a form names; `Missing` for one that is not there or no id at all."""
+    try:
+        found = rows.filter(pk=UUID(str(pk))).first()
+    except (ValueError, ValidationError):
+        found = None
+    if found is None:
+        raise Missing("There is no such entry any more.")
+    return found
