@@ -233,18 +233,25 @@ class FakeSandbox:
     def services(self) -> list[Any]:
         return [{"serName": "hello"}]
 
+    def logs(self) -> Any:
+        raise ZeroDivisionError("a mistake of the sandbox")
+
+    def rules(self) -> Any:
+        return object()  # no JSON
+
     def secret(self) -> str:
         return "not for checks"
 
 
 def test_a_live_check_calls_what_the_protocol_has_and_nothing_else(run: Run) -> None:
-    methods = ["state", "services", "secret", "__class__", "_private"]
+    methods = ["state", "services", "secret", "__class__", "_private", "logs", "rules"]
     live = job("calls", options={"methods": methods}, sandbox=True)
     found = {finding.place: finding for finding in run(live, sandbox=FakeSandbox())["calls"].result.findings}
     assert found["state"].message == "{'state': 'ready'}"
     assert found["services"].message == "[{'serName': 'hello'}]"
     assert found["secret"].code == "refused"
     assert found["_private"].code == "refused"
+    assert found["logs"].message == found["rules"].message == "The sandbox itself failed"
 
 
 def test_a_check_that_did_not_ask_for_a_sandbox_has_none(run: Run) -> None:
