@@ -128,7 +128,7 @@ def _release_of(package: Package) -> Release | None:
         "architectures": _words([str((package.compute or {}).get("architecture") or "")], 16, 40),
         "services": _services(package.descriptor),
         "signature": _SIGNATURE.get(str(package.signature.get("state", "absent")), "unsigned"),
-        "reason": tidy(package.withdrawn_reason, 500),
+        "reason": tidy(package.state_reason, 500),
         "via": via_of(package),
     }
     more = ports.described(package)

@@ -43,10 +43,10 @@ class ReleasePolicy(models.Model):
         return f"review {self.review}, frozen after {self.freeze_days} days"
 
 
-class ReviewQuerySet(models.QuerySet["Review"]):
+class ReleaseReviewQuerySet(models.QuerySet["Review"]):
     """Questions about reviews; they chain."""
 
-    def visible_to(self, actor: Actor) -> ReviewQuerySet:
+    def visible_to(self, actor: Actor) -> ReleaseReviewQuerySet:
         """Reviews of the organisations in which the actor reads packages; all for reviewers of the store."""
         from appstore.packages.life import of_the_store  # apps are loaded by then
 
@@ -54,7 +54,7 @@ class ReviewQuerySet(models.QuerySet["Review"]):
             return self
         return self.filter(organisation_id__in=actor.organisations("packages.read"))
 
-    def open(self) -> ReviewQuerySet:
+    def open(self) -> ReleaseReviewQuerySet:
         """Reviews that nobody has decided yet."""
         return self.filter(state=Review.State.OPEN)
 
@@ -89,7 +89,7 @@ class Review(models.Model):
     decided_at = models.DateTimeField(null=True, blank=True)
     decision = models.CharField(max_length=500, blank=True, help_text="what the reviewer said")
 
-    objects = ReviewQuerySet.as_manager()
+    objects = ReleaseReviewQuerySet.as_manager()
 
     class Meta:
         ordering = ["-submitted_at", "id"]
