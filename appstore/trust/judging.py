@@ -93,7 +93,7 @@ def assess(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> Jud
     signers = [each for each in signature.get("signers", ()) if isinstance(each, Mapping)]
     try:
         judged = [_judge(signer, signature, trust, now) for signer in signers]
-    except (*cms.UNREADABLE, NotImplementedError):
+    except cms.UNREADABLE:
         # asn1crypto reads late: bytes inside a certificate that nobody looked at before may be garbage.
         reason = "A certificate that it carries cannot be read."
         return _plain(State.UNKNOWN, reason, signature, now, "Sign it again with another certificate.")

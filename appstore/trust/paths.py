@@ -154,7 +154,7 @@ def path_to(leaf: bytes, others: Iterable[bytes], anchors: Iterable[bytes], mome
         ) from None
     except (PathValidationError, ValidationError) as problem:
         raise NoPath(f"the path to a trusted authority does not hold: {_short(problem)}") from None
-    except (*cms.UNREADABLE, NotImplementedError, UnsupportedAlgorithm):
+    except (*cms.UNREADABLE, UnsupportedAlgorithm):
         raise NoPath("the certificates cannot be read") from None
     path = [each.dump() for each in found]
     if path[0] != leaf:

@@ -181,7 +181,26 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any) -> dict[str, Any]:
+def trust_objects(organisation: Any, settings: Any) -> dict[str, Any]:
+    """An anchor, a distrusted certificate, a publisher and a certificate of the store's authority."""
+    from appstore.trust import authority, publishers, services
+    from appstore.trust.models import Anchor
+    from core.accounts.access import SYSTEM
+
+    settings.OPERATOR = organisation.slug
+    authority.create(actor=SYSTEM)
+    return {
+        "trust-anchors": Anchor.objects.get(),
+        "trust-distrusts": services.distrust(organisation, actor=SYSTEM, fingerprint="ab" * 32, reason="lost"),
+        "publishers": publishers.claim(organisation, actor=SYSTEM, provider="Acme Apps", method="key"),
+        "signers": authority.issue(organisation, actor=SYSTEM),
+    }
+
+
+@pytest.fixture
+def objects(
+    package: Any, node: Any, deployment: Any, operation: Any, token: Any, trust_objects: dict[str, Any]
+) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
     return {
         "packages": package,
@@ -189,4 +208,5 @@ def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any
         "deployments": deployment,
         "operations": operation,
         "profile": token,
+        **trust_objects,
     }

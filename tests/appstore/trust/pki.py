@@ -105,7 +105,9 @@ SIGNER = party("Acme Apps", MIDDLE, ca=False, organisation="Acme", usages=(Exten
 STRANGER = party("Mallory", ca=True)
 
 
-def crl(by: Party, *revoked: Party, number: int = 1, at: dt.datetime | None = None, reason: Any = None, **when: Any) -> bytes:
+def crl(
+    by: Party, *revoked: Party, number: int = 1, at: dt.datetime | None = None, reason: Any = None, **when: Any
+) -> bytes:
     """A revocation list in PEM."""
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -150,7 +152,9 @@ def rebuilt(package: bytes, **changes: Any) -> bytes:
     return making.zip_bytes({name: body for name, body in content.items() if body is not None})
 
 
-def signed(folder: Path, package: bytes | None = None, signer: Party = SIGNER, chain: tuple[Party, ...] = (MIDDLE,)) -> bytes:
+def signed(
+    folder: Path, package: bytes | None = None, signer: Party = SIGNER, chain: tuple[Party, ...] = (MIDDLE,)
+) -> bytes:
     """A package signed by option 1."""
     source, target = folder / "source.csar", folder / "signed.csar"
     source.write_bytes(package or making.edgegallery())
@@ -162,7 +166,11 @@ def signed(folder: Path, package: bytes | None = None, signer: Party = SIGNER, c
 
 def enclosed(package: bytes, cms: bytes, **more: bytes) -> bytes:
     """A package signed by option 2: the zip around it."""
-    content: Mapping[str, bytes] = {"app.csar": package, "app.cms": cms, **{k.replace("__", "."): v for k, v in more.items()}}
+    content: Mapping[str, bytes] = {
+        "app.csar": package,
+        "app.cms": cms,
+        **{k.replace("__", "."): v for k, v in more.items()},
+    }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, body in content.items():

@@ -196,9 +196,7 @@ def test_a_timestamp_of_another_signature_refuses_everything(tmp_path: Path) -> 
     good = cms.ContentInfo.load(base64.b64decode(stamped(tmp_path, TSA, blocks[0])))
     other = cms.ContentInfo.load(base64.b64decode(b"".join(blocks[1].splitlines()[1:-1])))
     other["content"]["signer_infos"][0]["unsigned_attrs"] = good["content"]["signer_infos"][0]["unsigned_attrs"].copy()
-    signature, _ = signatures.verify(
-        base64.encodebytes(other.dump(force=True)).decode(), {"manifest": TEXT}, "a.mf"
-    )
+    signature, _ = signatures.verify(base64.encodebytes(other.dump(force=True)).decode(), {"manifest": TEXT}, "a.mf")
     found = judging.assess(signature.as_dict(), pki.trusting(pki.ROOT, tsa=(TSA,)), pki.NOW + dt.timedelta(minutes=5))
     assert (signature.state, str(found.standing.state)) == ("valid", "unknown")
     assert "timestamp does not hold" in found.standing.reason
