@@ -493,3 +493,13 @@ def with_certificates(der: bytes, more: Iterable[bytes]) -> bytes:
     kept = [*(data["certificates"] or []), *(cms.CertificateChoices("certificate", each) for each in fresh)]
     data["certificates"] = cms.CertificateSet(kept)
     return bytes(info.dump(force=True))
+
+
+def short_name(name: x509.Name) -> str:
+    """Return what people call the holder: `Acme Apps (Acme)`, common name and organisation."""
+    told = name.native
+    common, organisation = (str(told.get(key) or "") for key in ("common_name", "organization_name"))
+    text = (
+        f"{common} ({organisation})" if common and organisation and common != organisation else common or organisation
+    )
+    return "".join(c for c in text if c.isprintable())[:120] or printable_name(name)
