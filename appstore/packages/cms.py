@@ -35,7 +35,16 @@ SMALLEST_RSA, SMALLEST_EC = 2048, 256
 MOST_SIGNERS = 8
 MOST_CERTIFICATES = 32
 #: What a parser raises on hostile bytes.
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, AttributeError, IndexError, RecursionError)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+)
 _BEGIN = re.compile(r"^-----BEGIN (CMS|PKCS7|CERTIFICATE)-----$")
 _UNFIT = "the signature does not fit to the content and the signer's key"
 
@@ -337,6 +346,10 @@ def looseness(block: Block) -> list[str]:
     if not right or (not others and block.data["version"].native != wanted):
         found.append("the CMS block has another version than it should have")
     for signer in block.signers:
+        sid = signer.info["sid"]
+        # Names are compared without regard to case (RFC 5280, 7.1), and nobody signed this copy of it.
+        if sid.name == "issuer_and_serial_number" and sid.chosen["issuer"].dump() != signer.certificate.issuer.dump():
+            found.append("the signer's issuer is written in another way than in its certificate")
         unsigned = [a["type"].native for a in signer.info["unsigned_attrs"] or []]
         if unsigned not in ([], ["signature_time_stamp_token"]):
             found.append("there are attributes that nobody signed")
@@ -480,3 +493,13 @@ def with_certificates(der: bytes, more: Iterable[bytes]) -> bytes:
     kept = [*(data["certificates"] or []), *(cms.CertificateChoices("certificate", each) for each in fresh)]
     data["certificates"] = cms.CertificateSet(kept)
     return bytes(info.dump(force=True))
+
+
+def short_name(name: x509.Name) -> str:
+    """Return what people call the holder: `Acme Apps (Acme)`, common name and organisation."""
+    told = name.native
+    common, organisation = (str(told.get(key) or "") for key in ("common_name", "organization_name"))
+    text = (
+        f"{common} ({organisation})" if common and organisation and common != organisation else common or organisation
+    )
+    return "".join(c for c in text if c.isprintable())[:120] or printable_name(name)

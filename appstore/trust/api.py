@@ -394,15 +394,6 @@ class _ClaimView(_View):
         """Return a claim of one's own organisation."""
         return access.get(PublisherClaim.objects.select_related("organisation"), self.actor, services.MANAGE, pk)
 
-    def any_claim(self, pk: Any) -> PublisherClaim:
-        """Return any claim to who runs the store, else one's own."""
-        if self.actor.may(services.MANAGE, accounts.operator().pk):
-            found = PublisherClaim.objects.select_related("organisation").filter(pk=pk).first()
-            if found is None:
-                raise Missing("There is no such object, or you may not see it.")
-            return found
-        return self.claim(pk)
-
 
 class ProveView(_ClaimView):
     """A proof."""
@@ -427,7 +418,7 @@ class ConfirmView(_ClaimView):
     @extend_schema(operation_id="publisher_confirm", request=None, responses=ClaimOut)
     def post(self, request: Request, pk: Any) -> Response:
         """Say that the proved domain stands for this name."""
-        return Response(ClaimOut(publishers.confirm(self.any_claim(pk), actor=self.actor)).data)
+        return Response(ClaimOut(publishers.confirm(publishers.visible(pk, self.actor), actor=self.actor)).data)
 
 
 class WithdrawClaimView(_ClaimView):
@@ -436,7 +427,7 @@ class WithdrawClaimView(_ClaimView):
     @extend_schema(operation_id="publisher_withdraw", request=None, responses=ClaimOut)
     def post(self, request: Request, pk: Any) -> Response:
         """Give the name back."""
-        return Response(ClaimOut(publishers.withdraw(self.any_claim(pk), actor=self.actor)).data)
+        return Response(ClaimOut(publishers.withdraw(publishers.visible(pk, self.actor), actor=self.actor)).data)
 
 
 class AuthorityView(_View):
@@ -505,13 +496,7 @@ class SignerRevokeView(_View):
     def post(self, request: Request, pk: Any) -> Response:
         """Revoke it and publish the list: the organisation itself may, and who runs the store."""
         wanted = _valid(ReasonIn(data=request.data))
-        rows = SignerCertificate.objects.select_related("organisation", "authority")
-        if self.actor.may(services.MANAGE, accounts.operator().pk):
-            row = rows.filter(pk=pk).first()
-            if row is None:
-                raise Missing("There is no such object, or you may not see it.")
-        else:
-            row = access.get(rows, self.actor, services.MANAGE, pk)
+        row = authority.visible(pk, self.actor)
         return Response(SignerOut(authority.revoke(row, actor=self.actor, reason=wanted["reason"])).data)
 
 

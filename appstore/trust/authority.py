@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from appstore.trust import services
 from appstore.trust.models import Anchor, Authority, Crl, SignerCertificate
+from core.accounts import access
 from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
@@ -169,6 +171,17 @@ def refresh(*, actor: Actor, name: str = NAME) -> Crl:
     """Publish the revocation list anew, with the next number and a new end."""
     actor.require(services.MANAGE, accounts.operator())
     return _publish(present(name), actor=actor)
+
+
+def visible(pk: Any, actor: Actor) -> SignerCertificate:
+    """Return any certificate to who runs the store, and to others one of their own organisations."""
+    rows = SignerCertificate.objects.select_related("organisation", "authority")
+    if actor.may(services.MANAGE, accounts.operator().pk):
+        found = rows.filter(pk=pk).first()
+        if found is None:
+            raise Missing("There is no such object, or you may not see it.")
+        return found
+    return access.get(rows, actor, services.MANAGE, pk)
 
 
 def crl_pem(authority: Authority) -> str:

@@ -93,7 +93,7 @@ def assess(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> Jud
     signers = [each for each in signature.get("signers", ()) if isinstance(each, Mapping)]
     try:
         judged = [_judge(signer, signature, trust, now) for signer in signers]
-    except (*cms.UNREADABLE, NotImplementedError):
+    except cms.UNREADABLE:
         # asn1crypto reads late: bytes inside a certificate that nobody looked at before may be garbage.
         reason = "A certificate that it carries cannot be read."
         return _plain(State.UNKNOWN, reason, signature, now, "Sign it again with another certificate.")
@@ -109,7 +109,8 @@ def _plain(state: State, reason: str, signature: Mapping[str, Any], now: datetim
         fingerprint=str(signature.get("fingerprint", "")),
         checked_at=now.isoformat(),
     )
-    return Judgement(standing, remedy, until=now + LONGEST)
+    claimed = next((str(each.get("signing_time", "")) for each in signature.get("signers", ())), "")
+    return Judgement(standing, remedy, claimed_at=claimed, until=now + LONGEST)
 
 
 def _never(signature: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -161,9 +162,10 @@ def _judge(signer: Mapping[str, Any], signature: Mapping[str, Any], trust: Trust
         return Judgement(replace(standing, reason=reason), why.remedy, claimed_at=claimed, notes=tuple(notes))
     notes += _late(used, now)
     name = f"{anchor.name}, on the list of the store" if anchor.store else anchor.name
-    reason = f"Signed by {standing.signer}, for whom {name} vouches."
-    if path == [own] and len(path) == 1:
-        reason = f"Signed by {standing.signer}, who is trusted as {name}."
+    who = cms.short_name(paths.certificate(own).subject)
+    reason = f"Signed by {who}, for whom {name} vouches."
+    if path == [own]:
+        reason = f"Signed by {who}, who is trusted as {name}."
     told = replace(
         standing,
         state=State.TRUSTED,
@@ -197,7 +199,7 @@ def _trusted_path(
     path = paths.path_to(leaf, carried, [a.der for a in usable], moment)
     for der in path:
         if paths.fingerprint(der) in trust.distrusted:
-            name = cms.printable_name(paths.certificate(der).subject)
+            name = cms.short_name(paths.certificate(der).subject)
             raise NoPath(f"{name} is distrusted here", "Take it from the list of the distrusted if that is wrong.")
     why, used = paths.revoked(path, lists, stamped)
     if why:

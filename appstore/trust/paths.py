@@ -154,7 +154,7 @@ def path_to(leaf: bytes, others: Iterable[bytes], anchors: Iterable[bytes], mome
         ) from None
     except (PathValidationError, ValidationError) as problem:
         raise NoPath(f"the path to a trusted authority does not hold: {_short(problem)}") from None
-    except (*cms.UNREADABLE, NotImplementedError, UnsupportedAlgorithm):
+    except (*cms.UNREADABLE, UnsupportedAlgorithm):
         raise NoPath("the certificates cannot be read") from None
     path = [each.dump() for each in found]
     if path[0] != leaf:
@@ -191,7 +191,7 @@ def revoked(
             at, reason = entry
             if stamped is not None and stamped < at and reason not in _COMPROMISED:
                 continue
-            name = cms.printable_name(child.subject)
+            name = cms.short_name(child.subject)
             return f"{name} was revoked at {at:%Y-%m-%d %H:%M} UTC ({reason.replace('_', ' ')})", used
     return "", used
 
@@ -215,7 +215,7 @@ def validity(der: bytes) -> tuple[datetime, datetime]:
 def _in_force(found: x509.Certificate, moment: datetime) -> None:
     start, end = validity(found.dump())
     if not start <= moment <= end:
-        name = cms.printable_name(found.subject)
+        name = cms.short_name(found.subject)
         when = f"from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
         raise NoPath(f"the certificate of {name} is in force {when} only", "Sign again with one that is in force")
 

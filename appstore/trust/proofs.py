@@ -12,8 +12,6 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import dns.exception
-import dns.resolver
 import httpx
 
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
@@ -119,6 +117,10 @@ def _system_addresses(domain: str) -> list[str]:
 
 
 def _system_texts(name: str) -> list[str]:
+    # A library that takes a while to load, for the rare proof by DNS.
+    import dns.exception
+    import dns.resolver
+
     try:
         answer = dns.resolver.Resolver().resolve(name, "TXT", lifetime=_TIMEOUT)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from django.db import IntegrityError, transaction
@@ -16,11 +17,12 @@ from appstore.trust import authority, judging, paths, proofs, services, trustlis
 from appstore.trust.models import PublisherClaim, SignerCertificate
 from appstore.trust.names import key_of
 from appstore.trust.standing import State
+from core.accounts import access
 from core.accounts import services as accounts
 from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
-from core.errors import BreakwaterError, Conflict, Invalid
+from core.errors import BreakwaterError, Conflict, Invalid, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
 
@@ -29,6 +31,17 @@ LIFE, LOOK_AGAIN = timedelta(days=365), timedelta(days=7)
 #: A look that fails is repeated for so long before the proof lapses: servers have bad days.
 _PATIENCE = timedelta(days=2)
 _MOST_OPEN = 50
+
+
+def visible(pk: Any, actor: Actor) -> PublisherClaim:
+    """Return any claim to who runs the store, and to others one of their own organisations."""
+    rows = PublisherClaim.objects.select_related("organisation")
+    if actor.may(services.MANAGE, accounts.operator().pk):
+        found = rows.filter(pk=pk).first()
+        if found is None:
+            raise Missing("There is no such object, or you may not see it.")
+        return found
+    return access.get(rows, actor, services.MANAGE, pk)
 
 
 def challenge_text(claim: PublisherClaim) -> bytes:

@@ -26,6 +26,12 @@ SIGN = "package.sign"
 _CHUNK = 1 << 20
 
 
+def can_be_signed(package: Package) -> bool:
+    """Return whether a signed copy of this package can be made here."""
+    right = package.state in (states.CHECKED, states.PUBLISHED) and package.format.endswith("csar")
+    return right and not package.origin
+
+
 @transaction.atomic
 def request(package: Package, certificate: SignerCertificate, *, actor: Actor) -> tuple[Signing, Operation]:
     """Ask a worker to sign the package; a new package comes of it, and this one stays as it is.

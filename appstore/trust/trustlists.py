@@ -81,10 +81,15 @@ def load(both: Policies) -> TrustList:
 def _read(both: Policies, version: str) -> TrustList:
     inherited = both.own.inherits and both.apart
     whose = {both.own.pk, *([both.store.pk] if inherited else [])}
-    anchors = Anchor.objects.filter(organisation_id__in=whose, revoked_at=None).order_by("name", "id")
+    strict = both.own.strict_revocation or both.store.strict_revocation
+    anchors = list(Anchor.objects.filter(organisation_id__in=whose, revoked_at=None).order_by("name", "id"))
+    if not anchors:
+        return TrustList(version, strict=strict)  # nobody is trusted, so it does not matter who is revoked
     lists = Crl.objects.filter(organisation_id__in=whose).order_by("id").values_list("der", flat=True)
     # What the store distrusts nobody gets by way of the store; an organisation may think otherwise of its own anchors.
-    distrusted = Distrust.objects.filter(organisation_id=both.own.pk).values_list("fingerprint", flat=True)
+    told = Distrust.objects.filter(organisation_id__in=whose).values_list("fingerprint", "organisation_id")
+    mine = frozenset(mark for mark, owner in told if owner == both.own.pk)
+    theirs = {mark for mark, owner in told if owner != both.own.pk}
     return TrustList(
         version,
         tuple(
@@ -92,8 +97,9 @@ def _read(both: Policies, version: str) -> TrustList:
                 str(row.pk), row.name, bytes(row.der), row.purpose, row.expires_at, row.organisation_id != both.own.pk
             )
             for row in anchors
+            if row.organisation_id == both.own.pk or row.fingerprint not in theirs
         ),
         tuple(paths.revocation_list(bytes(der)) for der in lists),
-        frozenset(distrusted),
-        both.own.strict_revocation or both.store.strict_revocation,
+        mine,
+        strict,
     )

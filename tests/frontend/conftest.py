@@ -190,6 +190,7 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
+<<<<<<< HEAD
 def review(make_package: Any, organisation: Any) -> Any:
     """A package that waits for a look."""
     from appstore.releases.models import Review
@@ -288,29 +289,42 @@ def partner(organisation: Any) -> Any:
         our_signature={}, their_signature={},
     )  # fmt: skip
     return made
+=======
+def trust_objects(organisation: Any, settings: Any) -> dict[str, Any]:
+    """An anchor, a distrusted certificate, a publisher and a certificate of the store's authority."""
+    from appstore.trust import authority, publishers, services
+    from appstore.trust.models import Anchor
+    from core.accounts.access import SYSTEM
+
+    settings.OPERATOR = organisation.slug
+    authority.create(actor=SYSTEM)
+    return {
+        "trust-anchors": Anchor.objects.get(),
+        "trust-distrusts": services.distrust(organisation, actor=SYSTEM, fingerprint="ab" * 32, reason="lost"),
+        "publishers": publishers.claim(organisation, actor=SYSTEM, provider="Acme Apps", method="key"),
+        "signers": authority.issue(organisation, actor=SYSTEM),
+    }
+>>>>>>> trust
+
+
+#: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
+OBJECTS = {
+    "packages": "package",
+    "nodes": "node",
+    "deployments": "deployment",
+    "operations": "operation",
+    "profile": "token",
+    "reviews": "review",
+    "recalls": "recall",
+    "partners": "partner",
+}
+SEVERAL = ("certification", "trust_objects")
 
 
 @pytest.fixture
-def objects(
-    package: Any,
-    node: Any,
-    deployment: Any,
-    operation: Any,
-    token: Any,
-    review: Any,
-    recall: Any,
-    certification: dict[str, Any],
-    partner: Any,
-) -> dict[str, Any]:
+def objects(request: pytest.FixtureRequest) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
-    return {
-        "packages": package,
-        "nodes": node,
-        "deployments": deployment,
-        "operations": operation,
-        "profile": token,
-        "reviews": review,
-        "recalls": recall,
-        **certification,
-        "partners": partner,
-    }
+    made = {step: request.getfixturevalue(name) for step, name in OBJECTS.items()}
+    for name in SEVERAL:
+        made |= request.getfixturevalue(name)
+    return made

@@ -64,6 +64,22 @@ ACTIONS = {
     "import-offer",
     "recommend",
     "answer-recommendation",
+    "set-trust-policy",
+    "add-anchor",
+    "add-crl",
+    "add-distrust",
+    "end-anchor",
+    "revoke-anchor",
+    "remove-distrust",
+    "claim-publisher",
+    "prove-publisher",
+    "confirm-publisher",
+    "withdraw-publisher",
+    "create-authority",
+    "refresh-crl",
+    "issue-certificate",
+    "revoke-certificate",
+    "sign-package",
 }
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]

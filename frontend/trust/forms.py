@@ -1,0 +1,187 @@
+"""Forms about trust; what is right and wrong is decided by the services."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django import forms
+
+from appstore.trust.authority import REASONS
+from appstore.trust.models import Anchor, PublisherClaim, TrustPolicy
+from core.errors import Invalid
+from frontend.forms import PortalForm
+
+_LARGEST = 1 << 20
+LEAST = [
+    ("unsigned", "anything that is not broken"),
+    ("unknown", "what is signed, by whomever"),
+    ("trusted", "what a trusted publisher signed"),
+]
+
+
+class SimpleForm(PortalForm):
+    """A form whose first problem is told above the page that it was sent from."""
+
+    def cleaned(self) -> dict[str, Any]:
+        """Return what was sent; `Invalid` with the first problem."""
+        if not self.is_valid():
+            name, problems = next(iter(self.errors.items()))
+            label = self.fields[name].label or name.replace("_", " ") if name in self.fields else ""
+            raise Invalid(f"{str(label).capitalize()}: {problems[0]}".removeprefix(": "), field=name)
+        return dict(self.cleaned_data)
+
+
+def _pem(rows: int, label: str, **more: Any) -> forms.CharField:
+    widget = forms.Textarea(attrs={"rows": rows, "class": "code", "spellcheck": "false", "autocomplete": "off"})
+    return forms.CharField(label=label, max_length=_LARGEST, widget=widget, strip=False, **more)
+
+
+class AnchorForm(SimpleForm):
+    """Certificates to trust, as text or as a file."""
+
+    name = forms.CharField(
+        required=False, max_length=120, help_text="As people call it; else the certificate's own name."
+    )
+    purpose = forms.ChoiceField(
+        choices=[("publisher", "publishers: signs packages, or vouches for who does"), ("timestamp", "timestamps")],
+        initial=Anchor.Purpose.PUBLISHER,
+    )
+    certificate = _pem(4, "Certificates (PEM)", required=False)
+    file = forms.FileField(label="or a file", required=False, max_length=200)
+    expires = forms.DateField(
+        required=False,
+        label="Trusted until",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Empty: as long as the certificate is in force.",
+    )
+    note = forms.CharField(required=False, max_length=500, help_text="Where it is from, who checked its fingerprint.")
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `add_anchors`."""
+        facts = self.cleaned()
+        text = facts["certificate"]
+        if not text.strip() and facts["file"] is not None:
+            text = _read(facts["file"]).decode("latin-1")
+        return {
+            "text": text,
+            "name": facts["name"],
+            "purpose": facts["purpose"],
+            "expires_at": _end_of(facts["expires"]),
+            "note": facts["note"],
+        }
+
+
+class EndForm(SimpleForm):
+    """When an anchor ends."""
+
+    expires = forms.DateField(
+        required=False, label="Trusted until the end of", widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+    def wanted(self) -> datetime | None:
+        """Return the moment; None for as long as the certificate is in force."""
+        return _end_of(self.cleaned()["expires"])
+
+
+class CrlForm(SimpleForm):
+    """A revocation list, as text or as a file."""
+
+    crl = _pem(3, "Revocation list (PEM)", required=False)
+    file = forms.FileField(label="or a file (PEM or DER)", required=False, max_length=200)
+
+    def wanted(self) -> bytes:
+        """Return the bytes of the list."""
+        facts = self.cleaned()
+        if facts["crl"].strip():
+            return str(facts["crl"]).encode()
+        if facts["file"] is None:
+            raise Invalid("Paste a revocation list or choose its file", field="crl")
+        return _read(facts["file"])
+
+
+class DistrustForm(SimpleForm):
+    """A certificate that shall not count."""
+
+    fingerprint = forms.CharField(max_length=128, help_text="SHA-256 of the certificate.")
+    reason = forms.CharField(max_length=500)
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `distrust`."""
+        return self.cleaned()
+
+
+class PolicyForm(SimpleForm):
+    """What is demanded of signatures."""
+
+    publish_least = forms.ChoiceField(label="To publish", choices=LEAST)
+    deploy_least = forms.ChoiceField(label="To deploy", choices=LEAST)
+    import_least = forms.ChoiceField(label="To import from partner stores", choices=LEAST)
+    inherits = forms.BooleanField(required=False, label="Also trust whom the store trusts")
+    strict_revocation = forms.BooleanField(required=False, label="Demand revocation lists that are up to date")
+    domain_proofs = forms.BooleanField(required=False, label="Let publishers prove themselves by their domain")
+
+    def __init__(self, *args: Any, is_store: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Whether anybody may make this machine look outside is for who runs it; and the store inherits from nobody.
+        del self.fields["inherits" if is_store else "domain_proofs"]
+
+    @classmethod
+    def of(cls, policy: TrustPolicy, *, is_store: bool) -> PolicyForm:
+        """Return the form with the present policy."""
+        names = ("publish_least", "deploy_least", "import_least", "inherits", "strict_revocation", "domain_proofs")
+        return cls(initial={name: getattr(policy, name) for name in names}, is_store=is_store)
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `set_policy`."""
+        return self.cleaned()
+
+
+class ClaimForm(SimpleForm):
+    """A publisher that one is."""
+
+    provider = forms.CharField(max_length=128, help_text="As your packages write it.")
+    method = forms.ChoiceField(
+        label="Prove it by",
+        choices=[
+            (PublisherClaim.Method.KEY.value, "the key of a certificate that this store trusts"),
+            (PublisherClaim.Method.WEB.value, "a page on your domain"),
+            (PublisherClaim.Method.DNS.value, "a DNS entry of your domain"),
+        ],
+    )
+    domain = forms.CharField(required=False, max_length=253, help_text="Such as apps.example.org; not for a key.")
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `claim`."""
+        return self.cleaned()
+
+
+class IssueForm(SimpleForm):
+    """A certificate for an organisation."""
+
+    organisation = forms.CharField(max_length=64, help_text="Its short name.")
+    name = forms.CharField(required=False, max_length=64, label="Common name")
+    csr = _pem(
+        3, "Certificate request (PEM)", required=False,
+        help_text="Empty: a key is made and kept here, sealed, to sign on pages.",
+    )  # fmt: skip
+
+    def wanted(self) -> dict[str, Any]:
+        """Return what was sent."""
+        return self.cleaned()
+
+
+class RevokeForm(SimpleForm):
+    """Why a certificate is revoked."""
+
+    reason = forms.ChoiceField(choices=[(name, name.replace("-", " ")) for name in REASONS])
+
+
+def _end_of(day: Any) -> datetime | None:
+    return datetime.combine(day, time.max, UTC).replace(microsecond=0) if day else None
+
+
+def _read(file: Any) -> bytes:
+    if file.size > _LARGEST:
+        raise Invalid("This file is too large", field="file")
+    return bytes(file.read())
