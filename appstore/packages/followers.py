@@ -24,9 +24,7 @@ class Follower(Protocol):
         """Note what follows from the event."""
 
 
-registry: Registry[Follower] = Registry(
-    "package-followers", {"contents": "appstore.contents.following:follow"}
-)
+registry: Registry[Follower] = Registry("package-followers", {"contents": "appstore.contents.following:follow"})
 
 
 def tell(event: Event, package: Package) -> None:
