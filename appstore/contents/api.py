@@ -85,6 +85,7 @@ class ContentsOut(serializers.Serializer[Any]):
     objects = serializers.ListField(child=serializers.DictField())
     ports = serializers.ListField(child=serializers.DictField())
     problems = serializers.ListField(child=serializers.CharField())
+    rendered = serializers.BooleanField(help_text="whether what the chart asks for could be found out", default=True)
     parts = serializers.DictField(child=serializers.CharField())
     components = serializers.DictField(child=serializers.IntegerField(), help_text="how many of each kind")
     pictures = PictureOut(many=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +44,8 @@ class ChartInside:
     changelog: str = ""
     schema: Any = None
     crds: list[str] = field(default_factory=list)
-    hooks: list[str] = field(default_factory=list)
+    #: The digest of each template that is a hook, by path.
+    hooks: dict[str, str] = field(default_factory=dict)
     pictures: list[media.Picture] = field(default_factory=list)
     #: SHA-256 by path, without the chart's folder.
     files: dict[str, str] = field(default_factory=dict)
@@ -207,7 +209,7 @@ def _templates(archive: Archive, root: str, found: ChartInside) -> None:
         if "templates/" in rest and "/tests/" not in rest and rest.endswith((".yaml", ".yml", ".tpl")):
             content = guarded(found.problems, lambda name=name: archive.read(name, at_most=_TEXT), b"")  # type: ignore[misc]
             if _HOOK.search(content) and b"test" not in _hook_value(content):
-                found.hooks.append(rest[:200])
+                found.hooks[rest[:200]] = hashlib.sha256(content).hexdigest()
 
 
 def _hook_value(content: bytes) -> bytes:

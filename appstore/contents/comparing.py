@@ -92,6 +92,8 @@ def compare(old: Facts, new: Facts) -> Difference:
             if gained
             else "What it asks for is not what it was."
         )
+    if not new.rendered:
+        found.reasons.append("Its chart cannot be rendered with its own values, so what it asks for is not known.")
     if old.signer != new.signer:
         found.reasons.append(_signer_words(old, new))
     return found

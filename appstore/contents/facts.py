@@ -79,6 +79,8 @@ class Facts:
     #: SHA-256 of the signer's certificate, and its subject; empty when the package is not signed.
     signer: str = ""
     signer_name: str = ""
+    #: Whether the chart could be rendered with its own values: if not, what it asks for is not known.
+    rendered: bool = True
     #: A digest for each part of the release (the words of `certification.contract.Part`); equal means unchanged.
     parts: dict[str, str] = field(default_factory=dict)
 

@@ -214,12 +214,15 @@ def _unconfined(code: str, place: str) -> Permission:
     return Permission(f"{code}-unconfined", "high", place, words)
 
 
-def of_files(names: Iterable[str], hooks: Iterable[str]) -> list[Permission]:
-    """Return what files of a chart ask for that rendering does not show: `crds/`, and templates that are hooks."""
-    crds = [Permission("cluster-scoped", "high", name, "brings a new kind of object for the whole cluster", "CRD")
-            for name in sorted(names)]  # fmt: skip
+def of_files(crds: Iterable[str], hooks: Mapping[str, str]) -> list[Permission]:
+    """Return what files of a chart ask for that rendering does not show: `crds/`, and templates that are hooks.
+
+    `hooks` is a digest by path: a hook that was changed is another permission, so that somebody looks at it.
+    """
+    kinds = [Permission("cluster-scoped", "high", name, "brings a new kind of object for the whole cluster", "CRD")
+             for name in sorted(crds)]  # fmt: skip
     words = "does work of its own when it is installed, changed or removed (a Helm hook); what that asks for is not listed here"
-    return crds + [Permission("hook", "medium", name, words) for name in sorted(hooks)]
+    return kinds + [Permission("hook", "medium", name, words, digest[:16]) for name, digest in sorted(hooks.items())]
 
 
 def ports_of(manifests: Sequence[Manifest]) -> list[dict[str, Any]]:

@@ -97,6 +97,7 @@ def read(source: Source, limits: Limits, tell: Tell = lambda percent, note: None
     readings = _images(source, facts, manifests, tell)
     facts.components = _components(facts, chart, readings)
     facts.parts = _parts(source, found, chart, paper)
+    found.files = found.files or chart.files  # a chart that is the package
     facts.problems = list(dict.fromkeys(each[:400] for each in facts.problems))[:_MOST_PROBLEMS]
     return found
 
@@ -130,8 +131,8 @@ def _rendered(source: Source, facts: Facts) -> Sequence[Manifest]:
     try:
         return helm().render(source.chart, {}, name=RELEASE, namespace=RELEASE).manifests
     except BreakwaterError as problem:
-        if problem.retryable:
-            raise
+        # Also where waiting might help: a chart that makes Helm fail each time must not keep the rest from being told.
+        facts.rendered = False
         facts.problems.append(
             f"The chart cannot be rendered with its own values, so what it asks for is not known: {problem.detail}"
         )

@@ -190,7 +190,6 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-<<<<<<< HEAD
 def review(make_package: Any, organisation: Any) -> Any:
     """A package that waits for a look."""
     from appstore.releases.models import Review
@@ -289,7 +288,9 @@ def partner(organisation: Any) -> Any:
         our_signature={}, their_signature={},
     )  # fmt: skip
     return made
-=======
+
+
+@pytest.fixture
 def trust_objects(organisation: Any, settings: Any) -> dict[str, Any]:
     """An anchor, a distrusted certificate, a publisher and a certificate of the store's authority."""
     from appstore.trust import authority, publishers, services
@@ -304,7 +305,6 @@ def trust_objects(organisation: Any, settings: Any) -> dict[str, Any]:
         "publishers": publishers.claim(organisation, actor=SYSTEM, provider="Acme Apps", method="key"),
         "signers": authority.issue(organisation, actor=SYSTEM),
     }
->>>>>>> trust
 
 
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.

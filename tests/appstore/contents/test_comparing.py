@@ -52,6 +52,10 @@ def test_a_permission_that_is_gone_or_changed_asks_for_review_too() -> None:
     assert changed.needs_review
 
 
+def test_a_chart_that_cannot_be_rendered_asks_for_review() -> None:
+    assert compare(facts(), facts(rendered=False)).needs_review
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [("", "a", "the release before was not signed"), ("a", "", "It is not signed"), ("a", "b", "another certificate")],
@@ -105,6 +109,13 @@ def test_facts_are_the_same_after_they_were_stored(one: Facts) -> None:
     assert Facts.of(one.as_dict()) == one
 
 
+HOOK = """apiVersion: batch/v1
+kind: Job
+metadata: {name: prepare, annotations: {"helm.sh/hook": pre-install}}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b, command: [COMMAND]}]}}}
+"""
+
+
 @pytest.mark.django_db
 class TestReleases:
     """Two releases of one application in the store."""
@@ -142,6 +153,17 @@ class TestReleases:
         assert found is not None
         assert "chart" not in found.parts
         assert "documents" in found.parts
+
+    def test_a_hook_that_was_changed_asks_for_review(self, release: Any, read: Any) -> None:
+        def package(version: str, command: str) -> bytes:
+            job = HOOK.replace("COMMAND", command)
+            return inside.csar(version=version, chart_file=inside.chart(**{"templates/job.yaml": job}))
+
+        release(package("1.0", "true"))
+        found = services.difference(read(package("1.1", "false")).package)
+        assert found is not None
+        assert found.needs_review
+        assert [step.severity for step in found.permissions.added] == ["medium"]
 
     def test_a_first_release_is_compared_with_nothing(self, read: Any) -> None:
         assert services.difference(read(inside.csar()).package) is None
