@@ -308,7 +308,7 @@ def test_a_worker_clears_away_what_a_killed_one_left(sandbox: MecmSandbox, agent
     waiting = Operation.objects.get(kind="trial.close")
     assert waiting.run_after > timezone.now() + timedelta(minutes=5)
     Trial.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    for _ in range(3):
+    for _ in range(2):
         Operation.objects.filter(kind="trial.close").update(run_after=timezone.now())
         agent.look()
         operations.run_due(kinds=["trial.close"])
