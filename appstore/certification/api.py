@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -400,6 +401,21 @@ class CertificateView(ApiView):
         if found is None:
             raise Missing("There is no such certificate.")
         return Response(CertificateOut(found).data)
+
+
+class EnvelopeView(ApiView):
+    """The certificate as a file, for `manage.py verify_certificate` and for partners."""
+
+    public = True
+
+    @extend_schema(responses={(200, "application/json"): OpenApiTypes.OBJECT}, auth=[])
+    def get(self, request: Request, pk: UUID) -> HttpResponse:
+        """Download the signed envelope alone."""
+        found = Certificate.objects.filter(pk=pk).first()
+        if found is None:
+            raise Missing("There is no such certificate.")
+        content = json.dumps(found.envelope, indent=1).encode()
+        return attached(content, f"certificate-{str(found.pk)[:8]}.json", "application/json")
 
 
 class VerifyView(ApiView):

@@ -97,6 +97,17 @@ def _start(
     return run
 
 
+def make_suite(name: str, title: str, checks: Sequence[str], *, actor: Actor) -> Suite:
+    """Make a suite of these checks, or the next version of the one with that name; for the operator of the store."""
+    operator = accounts.operator()
+    actor.require("certification.manage", operator)
+    if not checks:
+        raise Invalid("Choose at least one check", field="checks")
+    made = suites.make(name, title, {check: {} for check in checks})
+    audit.record(actor, "certification.suite", made, organisation=operator, version=made.version)
+    return made
+
+
 def _plan(run: Run, chosen: Iterable[Suite], profile: Mapping[str, Any]) -> list[CheckResult]:
     """Return one row for each check of the suites: static ones first, then live ones in their order, then manual ones."""
     rows: dict[str, CheckResult] = {}

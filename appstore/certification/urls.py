@@ -20,5 +20,6 @@ urlpatterns = [
     path("certification/runs/<uuid:pk>/evidence/<uuid:evidence>", api.EvidenceView.as_view(), name="api-evidence"),
     path("certificates/verify", api.VerifyView.as_view(), name="api-certificate-verify"),
     path("certificates/<uuid:pk>", api.CertificateView.as_view(), name="api-certificate"),
+    path("certificates/<uuid:pk>/envelope", api.EnvelopeView.as_view(), name="api-certificate-envelope"),
     path("certificates/<uuid:pk>/revoke", api.RevokeView.as_view(), name="api-certificate-revoke"),
 ]

@@ -63,6 +63,7 @@ STATES = {
 #: kind of operation -> words
 WORK = {
     "package.check": "Check a package",
+    "certification.run": "Certify a package",
     "node.probe": "Test the connection",
     "node.watch": "Look at a node",
     "deployment.apply": "Apply a deployment",

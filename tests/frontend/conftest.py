@@ -181,7 +181,68 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any) -> dict[str, Any]:
+def certification(organisation: Any, admin: Any, package: Any) -> dict[str, Any]:
+    """A run that waits for people, with a certificate of an earlier one, and the lab of a partner."""
+    from datetime import timedelta
+
+    from appstore.certification.models import Certificate, CheckResult, Run, TrustedLab
+    from appstore.certification.profiles import USUAL
+
+    now = timezone.now()
+    run = Run.objects.create(
+        organisation=organisation,
+        package=package,
+        sha256=package.sha256,
+        state="waiting",
+        wanted=[{"name": "static-full", "version": 1, "digest": "0" * 64}],
+        profile=USUAL,
+        requested_by=admin,
+    )
+    form = [
+        {"name": "contact", "label": "Contact", "kind": "text", "required": True, "choices": [], "help": ""},
+        {"name": "record", "label": "Record", "kind": "file", "required": False, "choices": [], "help": ""},
+    ]
+    told = {
+        "version": "1", "digest": "0" * 64, "parts": ["whole"], "group": "operation", "reason": "Somebody must answer.",
+        "needs": [], "options": [], "seconds": 20, "memory_mib": 512, "order": 100, "form": form,
+    }  # fmt: skip
+    manual = CheckResult.objects.create(
+        run=run,
+        check_name="support-contact",
+        described={**told, "name": "support-contact", "title": "It answers", "kind": "manual"},
+        suites=["static-full"],
+        outcome="waiting",
+    )
+    CheckResult.objects.create(
+        run=run,
+        check_name="chart-renders",
+        position=1,
+        described={**told, "name": "chart-renders", "title": "It renders", "kind": "static", "group": "packaging"},
+        suites=["static-full"],
+        outcome="failed",
+        findings=[{"level": "error", "code": "x", "place": "a<b", "message": "It does not", "remedy": "Mend it"}],
+    )
+    certificate = Certificate.objects.create(
+        organisation=organisation,
+        package=package,
+        lab="Breakwater",
+        lab_key="0" * 64,
+        sha256=package.sha256,
+        level="basic",
+        levels=["basic"],
+        envelope={},
+        digest="1" * 64,
+        not_before=now,
+        not_after=now + timedelta(days=30),
+    )
+    lab = TrustedLab.objects.create(organisation=organisation, name="Harbour lab", public_pem="", key_id="2" * 64)
+    return {"certifications": run, "manual-checks": manual, "certificates": certificate, "labs": lab}
+
+
+@pytest.fixture
+def objects(
+    package: Any, node: Any, deployment: Any, operation: Any, token: Any, certification: dict[str, Any]
+) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
     return {
         "packages": package,
@@ -189,4 +250,5 @@ def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any
         "deployments": deployment,
         "operations": operation,
         "profile": token,
+        **certification,
     }

@@ -31,6 +31,9 @@ ACTIONS = {
     "remove-deployment",
     "cancel-operation",
     "retry-operation",
+    "cancel-certification",
+    "revoke-certificate",
+    "distrust-lab",
 }
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
@@ -128,7 +131,9 @@ def test_a_viewer_changes_nothing(name: str, browser_of: Any, make_user: Any, or
     assert browser_of(viewer).post(address(name, objects)).status_code == 403
 
 
-@pytest.mark.parametrize("name", ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback"])
+@pytest.mark.parametrize(
+    "name", ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
+)
 def test_a_viewer_gets_no_form_that_changes_something(
     name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any
 ) -> None:

@@ -1,0 +1,192 @@
+"""Forms of certification; what is right and wrong is decided by the services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import forms
+
+from appstore.certification.models import LEVELS, Suite
+from appstore.certification.sandboxes import SandboxNode
+from frontend.forms import PortalForm
+
+GATES = [("error", "errors"), ("warning", "warnings and errors")]
+_NEEDS = [("", "nothing"), *((level, level) for level in LEVELS)]
+
+
+class StartForm(PortalForm):
+    """What is to be checked, and where."""
+
+    suites = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, label="Suites")
+    node = forms.ChoiceField(required=False, label="Sandbox node for live checks")
+    fresh = forms.BooleanField(required=False, label="Repeat every check, also where nothing has changed")
+
+    def __init__(self, *args: Any, suites: Iterable[Suite], nodes: Iterable[SandboxNode], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["suites"]
+        chosen.choices = [
+            (suite.name, f"{suite.name} {suite.version}: {suite.title} ({len(suite.checks)} checks)")
+            for suite in suites
+        ]
+        place: Any = self.fields["node"]
+        offered = [(node["id"], f"{node['name']} ({_engine(node)})") for node in nodes]
+        none = "none: live checks are skipped" if offered else "no node is lent for trials: live checks are skipped"
+        place.choices = [("", none), *offered]
+
+
+def _engine(node: SandboxNode) -> str:
+    return f"{node['engine']}, simulated" if node["simulated"] else node["engine"]
+
+
+class ProfileForm(PortalForm):
+    """What an organisation demands."""
+
+    suites = forms.MultipleChoiceField(
+        widget=forms.CheckboxSelectMultiple, label="Suites that run when nothing else is chosen"
+    )
+    publish_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To publish a package it needs")
+    deploy_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To deploy a package it needs")
+    import_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To take one over from a partner it needs")
+    valid_days = forms.IntegerField(min_value=1, max_value=3660, label="Days for which a certificate is valid")
+    options = forms.JSONField(
+        required=False,
+        label="Options of checks",
+        widget=forms.Textarea(attrs={"rows": 4, "class": "code", "spellcheck": "false"}),
+        help_text='By check, as JSON, such as {"kubernetes-valid": {"versions": ["1.35"]}}.',
+    )
+    values = forms.JSONField(
+        required=False,
+        label="Values with which charts are rendered",
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
+        help_text="As JSON, beside the chart's own values.",
+    )
+
+    def __init__(self, *args: Any, names: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = [(name, name) for name in names]
+        suites: Any = self.fields["suites"]
+        suites.choices = known
+        for level in LEVELS:
+            self.fields[f"{level}_suites"] = forms.MultipleChoiceField(
+                choices=known, widget=forms.CheckboxSelectMultiple, label="Suites that must hold", required=False
+            )
+            self.fields[f"{level}_gates"] = forms.ChoiceField(choices=GATES, label="What stands in the way")
+            self.fields[f"{level}_suites"].widget.attrs["class"] = "form-check-input"
+            self.fields[f"{level}_gates"].widget.attrs["class"] = "form-select"
+
+    @property
+    def levels(self) -> list[tuple[str, Any, Any]]:
+        """Each level with its two fields."""
+        return [(level, self[f"{level}_suites"], self[f"{level}_gates"]) for level in LEVELS]
+
+    @staticmethod
+    def initial_of(profile: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the form shows for a profile."""
+        shown = {name: value for name, value in profile.items() if name != "levels"}
+        for level in LEVELS:
+            demand = profile["levels"].get(level, {})
+            shown[f"{level}_suites"], shown[f"{level}_gates"] = demand.get("suites", []), demand.get("gates", "error")
+        return shown
+
+    def wanted(self, profile: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the service; a level without a suite is left out."""
+        given = self.cleaned_data
+        levels = {
+            level: {
+                **profile["levels"].get(level, {}),
+                "suites": given[f"{level}_suites"],
+                "gates": given[f"{level}_gates"],
+            }
+            for level in LEVELS
+            if given[f"{level}_suites"]
+        }
+        names = ("suites", "publish_level", "deploy_level", "import_level", "valid_days")
+        rest = {name: given[name] for name in names}
+        return {**rest, "levels": levels, "options": given["options"] or {}, "values": given["values"] or {}}
+
+
+class SuiteForm(PortalForm):
+    """A suite of one's own."""
+
+    name = forms.SlugField(max_length=60, help_text="A name that is there gets its next version.")
+    title = forms.CharField(max_length=200)
+    checks = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, *args: Any, checks: Mapping[str, Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["checks"]
+        chosen.choices = [(name, f"{check['title']} ({name})") for name, check in checks.items()]
+
+
+class LabForm(PortalForm):
+    """A lab to trust."""
+
+    name = forms.CharField(max_length=120, label="Name of the lab")
+    owner = forms.CharField(max_length=200, required=False, label="Organisation that runs it")
+    public_pem = forms.CharField(
+        max_length=10_000,
+        label="Its public key",
+        widget=forms.Textarea(attrs={"rows": 5, "class": "code", "spellcheck": "false"}),
+        help_text="In PEM. Compare its SHA-256 with its owner by telephone before you trust it.",
+    )
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Trusted until",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="For ever when it is empty.",
+    )
+
+
+class DecisionForm(PortalForm):
+    """The questions of one manual check, as the check asks them."""
+
+    verdict = forms.ChoiceField(
+        choices=[("passed", "It passes"), ("failed", "It does not pass")], widget=forms.RadioSelect, label="Decision"
+    )
+    note = forms.CharField(
+        max_length=1000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        label="Note",
+        help_text="Needed when it does not pass.",
+    )
+
+    def __init__(
+        self, *args: Any, questions: Iterable[Mapping[str, Any]], present: Iterable[str], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.asked = [question["name"] for question in questions]
+        have = set(present)
+        for question in questions:
+            field = _field(question, question["name"] in have)
+            field.widget.attrs["class"] = "form-select" if isinstance(field.widget, forms.Select) else "form-control"
+            self.fields[f"q-{question['name']}"] = field
+        self.order_fields([*(f"q-{name}" for name in self.asked), "verdict", "note"])
+
+    def blame(self, error: Any) -> None:
+        """Show an error of the service beside the question that it names."""
+        for place in error.context.get("errors", []):
+            if place.get("field") in self.asked:
+                place["field"] = f"q-{place['field']}"
+        if error.context.get("field") in self.asked:
+            error.context["field"] = f"q-{error.context['field']}"
+        super().blame(error)
+
+
+def _field(question: Mapping[str, Any], present: bool) -> forms.Field:
+    common: dict[str, Any] = {
+        "label": question["label"],
+        "help_text": question["help"],
+        "required": question["required"] and not present,
+    }
+    kind = question["kind"]
+    if kind == "choice":
+        return forms.ChoiceField(choices=[("", "choose"), *((each, each) for each in question["choices"])], **common)
+    if kind == "yes-no":
+        return forms.ChoiceField(choices=[("", "choose"), ("yes", "yes"), ("no", "no")], **common)
+    if kind == "number":
+        return forms.FloatField(**common)
+    if kind == "file":
+        return forms.FileField(max_length=200, **common)
+    return forms.CharField(max_length=4000, widget=forms.Textarea(attrs={"rows": 2}), **common)
