@@ -258,13 +258,16 @@ class Provider:
         operation: Any = "",
     ) -> Iterator[MecmSandbox]:
         """Lend a sandbox for one package; everything is removed at the end. `actor_id` None is the platform itself."""
-        actor = _actor(actor_id)
+        actor, name = _actor(actor_id), str(getattr(operation, "pk", operation) or "")[:64]
+        node = _one(Node.objects.all(), node_id, "node")
+        for lost in services.lost(node, name):
+            give_back(lost)
         trial = services.begin(
             actor=actor,
             organisation=_one(Organisation.objects.all(), organisation_id, "organisation"),
-            node=_one(Node.objects.all(), node_id, "node"),
+            node=node,
             package=_one(Package.objects.all(), package_id, "package"),
-            operation=str(getattr(operation, "pk", operation) or "")[:64],
+            operation=name,
         )
         trial = Trial.objects.select_related("node", "package", "organisation").get(pk=trial.pk)
         try:

@@ -371,6 +371,18 @@ def test_a_lent_sandbox_is_given_back_whatever_happens(
     assert left() == NOTHING
 
 
+def test_the_next_attempt_of_the_same_work_does_not_wait_for_the_lease_of_the_lost_one(
+    organisation: Any, certifier: Any, node: Any, package: Any
+) -> None:
+    asked = {"organisation_id": organisation.pk, "actor_id": certifier.user.pk, "node_id": str(node.pk)}
+    services.begin(actor=certifier, organisation=organisation, node=node, package=package, operation="run-1")
+    with pytest.raises(Unavailable), Provider().open(package.pk, **asked, operation="run-2"):
+        pass
+    with Provider().open(package.pk, **asked, operation="run-1") as lent:
+        assert lent.about()["node"] == "lab-1"
+    assert left() == NOTHING
+
+
 @pytest.mark.parametrize("wrong", [{"node_id": "nonsense"}, {"package_id": "7"}, {"actor_id": 10**6}])
 def test_what_is_not_there_is_not_lent(
     organisation: Any, certifier: Any, node: Any, package: Any, wrong: dict[str, Any]
