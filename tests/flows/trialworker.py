@@ -13,6 +13,7 @@ import django
 
 django.setup()
 
+from appstore.certification import profiles  # noqa: E402
 from appstore.certification import services as certification  # noqa: E402
 from appstore.packages import services as packages  # noqa: E402
 from appstore.packages.models import Package  # noqa: E402
@@ -42,6 +43,8 @@ def prepare(engine: str) -> str:
     tenant = accounts.found_organisation(slug="acme", name="Acme", actor=SYSTEM)
     person = accounts.create_user(username="certifier", password="not a secret 1", actor=SYSTEM)
     accounts.grant(person, tenant, "certifier", actor=SYSTEM)
+    # Who registers nothing is known after ten seconds as well as after thirty.
+    profiles.save(tenant, actor=SYSTEM, options={"live-registers-services": {"registered_within": 10}})
     node = Node.objects.create(organisation=tenant, name="edge-1", engine=engine, link="agent")
     return edge.join_string(node, actor=SYSTEM)[0]
 
