@@ -74,7 +74,10 @@ class Trials(ABC, Generic[Kind]):
 #: Who can do this, by the short name of the engine. Of the memory engine nothing can be measured: it runs nothing.
 registry: Registry[type[Trials[Any]]] = Registry(
     "trials",
-    {"docker": "engines.docker.trials:DockerTrials"},
+    {
+        "docker": "engines.docker.trials:DockerTrials",
+        "kubernetes": "engines.kubernetes.trials:KubernetesTrials",
+    },
 )
 
 

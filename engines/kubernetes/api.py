@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -141,6 +143,40 @@ class Api:
             )
             return list(lines)
 
+    # --- for trials
+
+    def metrics(self, namespace: str) -> list[Object]:
+        """Return what the pods of a namespace take now (metrics.k8s.io/v1beta1); `Missing` without a metrics-server."""
+        return list(self._read(f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods").get("items") or [])
+
+    def kill_pod(self, name: str, namespace: str) -> None:
+        """Delete a pod without giving it time; gone already is fine."""
+        with contextlib.suppress(Missing):
+            self._ask("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", params={"gracePeriodSeconds": "0"})
+
+    def through(self, namespace: str, service: str, path: str, timeout: float, most: int = 1 << 20) -> dict[str, Any]:
+        """Send a GET to a Service (`[https:]name:port`) through the API server; see `engines.trials.answer_of`.
+
+        The API server answers 503 with a Status of its own when nobody takes the connection.
+        """
+        url = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{path}"
+        deadline, size, start = time.monotonic() + timeout, 0, b""
+        with (
+            _translated(),
+            self._plain.stream(
+                "GET", url, timeout=timeout, headers={"Accept": "*/*"}, follow_redirects=False
+            ) as answer,
+        ):
+            # The application behind it is a stranger: no more of its answer is read than counts.
+            for chunk in answer.iter_raw(64 << 10):
+                size, start = size + len(chunk), start or chunk[:4096]
+                if size >= most or time.monotonic() > deadline:
+                    break
+            status = answer.status_code
+        if status >= 400 and (said := _of_the_server(start)):
+            return {"connected": False, "problem": said}
+        return {"connected": True, "status": status, "bytes": size}
+
     # --- objects of any kind
 
     def namespaced(self, api_version: str, kind: str) -> bool | None:
@@ -206,6 +242,17 @@ class Api:
         except (ValueError, AttributeError):
             said = ""
         raise refused(answer.status_code, said)
+
+
+def _of_the_server(body: bytes) -> str:
+    """Return what the API server says itself (a Status); empty when the answer is somebody else's."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(told, dict) or (told.get("kind"), told.get("apiVersion")) != ("Status", "v1"):
+        return ""
+    return _short(str(told.get("message", "")), 200) or "nobody takes the connection"
 
 
 @contextlib.contextmanager

@@ -169,6 +169,10 @@ class Look:
         }
         return owners | {str(_uid(pod)) for _, pod in found}
 
+    def pods(self, name: str, namespace: str) -> list[Object]:
+        """Return the pods of the release."""
+        return [pod for _, pod in self._pods(name, namespace)]
+
     def still_there(self, namespace: str, uids: set[str]) -> bool:
         """Say whether any of these pods, or of what made them, is still in the namespace."""
         return any(str(_uid(each)) in uids for kind in ("Pod", "ReplicaSet") for each in self._api.all(kind, namespace))

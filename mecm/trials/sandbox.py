@@ -118,13 +118,14 @@ class MecmSandbox:
         within, present = _bounded(timeout, LONGEST_WAIT), self._instance()
         told = self.hand.do(present, "kill", within=ANSWER)
         deadline = time.monotonic() + within
-        before = int(told["before"].get("restarts", 0))
+        before, fell = told["before"], False
         while True:
             seen = self.hand.do(present, "state", within=ANSWER)
+            fell = fell or seen["state"] != "ready"
             # A runtime takes a moment to notice: ready counts only of containers that were started since.
-            again = int(seen.get("restarts", 0)) > before or not told["killed"]
-            if (seen["state"] == "ready" and again) or time.monotonic() > deadline:
-                return {**seen, "killed": told["killed"], "came_back": seen["state"] == "ready" and again}
+            back = seen["state"] == "ready" and (fell or _started_again(before, seen) or not told["killed"])
+            if back or time.monotonic() > deadline:
+                return {**seen, "killed": told["killed"], "came_back": back}
             self.sleep(LOOK)
 
     def cut_link(self, seconds: float) -> Mapping[str, Any]:
@@ -257,13 +258,16 @@ class Provider:
         operation: Any = "",
     ) -> Iterator[MecmSandbox]:
         """Lend a sandbox for one package; everything is removed at the end. `actor_id` None is the platform itself."""
-        actor = _actor(actor_id)
+        actor, name = _actor(actor_id), str(getattr(operation, "pk", operation) or "")[:64]
+        node = _one(Node.objects.all(), node_id, "node")
+        for lost in services.lost(node, name):
+            give_back(lost)
         trial = services.begin(
             actor=actor,
             organisation=_one(Organisation.objects.all(), organisation_id, "organisation"),
-            node=_one(Node.objects.all(), node_id, "node"),
+            node=node,
             package=_one(Package.objects.all(), package_id, "package"),
-            operation=str(getattr(operation, "pk", operation) or "")[:64],
+            operation=name,
         )
         trial = Trial.objects.select_related("node", "package", "organisation").get(pk=trial.pk)
         try:
@@ -306,3 +310,12 @@ def _bounded(seconds: Any, most: float) -> float:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= most:
         raise Invalid(f"seconds must be more than 0 and at most {most:g}")
     return float(seconds)
+
+
+def _started_again(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether containers were started, or pods made, between two looks."""
+
+    def pods(state: Mapping[str, Any]) -> set[str]:
+        return {str(pod) for each in state.get("workloads") or [] for pod in each.get("pods") or []}
+
+    return int(now.get("restarts") or 0) > int(before.get("restarts") or 0) or pods(now) != pods(before)

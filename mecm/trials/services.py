@@ -182,6 +182,11 @@ def forget(trial: Trial) -> None:
     gone.delete()
 
 
+def lost(node: Node, operation: str) -> list[Trial]:
+    """Return what an earlier attempt of the same long work left on the node: its worker died, or we would not be here."""
+    return list(Trial.objects.under_way().filter(node=node, operation=operation)) if operation else []
+
+
 def close_if_abandoned(trial: Trial) -> bool:
     """Close a trial whose caller is done or gone, and ask for the next look; returns whether it is over."""
     trial.refresh_from_db()

@@ -113,10 +113,11 @@ def lab(docker_socket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def certify(lab: TrialLab, tmp_path: Path) -> Iterator[Any]:
-    def run(flaw: str = "", only: str = "") -> dict[str, Any]:
+    def run(flaw: str = "") -> dict[str, Any]:
         began = time.monotonic()
-        made = lab.tell("package", path=str(variants.build(tmp_path, flaw, provider=f"Live {flaw or 'sample'} {only}")))
-        told: dict[str, Any] = lab.tell("certify", package_id=made, only=only)
+        made = lab.tell("package", path=str(variants.build(tmp_path, flaw, provider=f"Live {flaw or 'sample'}")))
+        told: dict[str, Any] = lab.tell("certify", package_id=made)
+        assert told["state"] == "finished", told["problem"]
         print(f"\n{flaw or 'sample'} in {time.monotonic() - began:.1f} s")
         for name, each in told["checks"].items():
             found = "; ".join(f"{one['code']}: {one['message']}" for one in each["findings"]) or each["note"]
@@ -141,7 +142,8 @@ def test_the_sample_producer_passes_everything(certify: Any) -> None:
     told = certify()
     assert set(told["checks"]) == ALL
     assert failed(told) == {}
-    assert told["about"]["simulated"] is False
+    about = told["environment"]["sandbox"]
+    assert (about["node"], about["engine"], about["simulated"]) == ("edge-1", "docker", False)
 
 
 def test_a_copy_that_registers_nothing_fails_on_exactly_that(certify: Any) -> None:
@@ -166,14 +168,16 @@ def test_what_a_killed_certification_left_is_cleared_away(lab: TrialLab, tmp_pat
     assert lab.tell("held") == {"trials": 0, "deployments": 0, "wishes": [], "reports": []}
 
 
-def test_a_node_that_is_no_sandbox_takes_no_trial(lab: TrialLab, tmp_path: Path) -> None:
+def test_on_a_node_that_is_no_sandbox_everything_is_skipped_and_nothing_runs(lab: TrialLab, tmp_path: Path) -> None:
     made = lab.tell("package", path=str(variants.build(tmp_path, provider="Live unmarked")))
     lab.tell("mark", on=False)
     try:
-        with pytest.raises(AssertionError, match="no sandbox"):
-            lab.tell("certify", package_id=made)
+        told = lab.tell("certify", package_id=made)
     finally:
         lab.tell("mark", on=True)
+    assert {each["outcome"] for each in told["checks"].values()} == {"skipped"}
+    assert "no sandbox" in told["checks"]["live-becomes-ready"]["note"]
+    assert lab.left() == []
 
 
 def main() -> None:

@@ -227,3 +227,26 @@ def test_an_empty_node_is_removed(pages: Any, node: Any) -> None:
 def test_silence_makes_a_node_offline(pages: Any, make_node: Any) -> None:
     make_node(last_seen_at=timezone.now() - timezone.timedelta(hours=1))
     assert "offline" in text_of(pages.get("/nodes"))
+
+
+def test_a_node_becomes_a_sandbox_by_a_switch_and_is_one_no_more_by_another(pages: Any, make_node: Any) -> None:
+    from mecm.trials.models import Sandbox
+
+    node = make_node("lab-1")
+    assert "Not a sandbox" in text_of(pages.get(f"/nodes/{node.pk}"))
+    assert pages.post(f"/nodes/{node.pk}/sandbox", {"on": "on"}).status_code == 302
+    assert Sandbox.objects.filter(node=node).exists()
+    assert "may run packages here that are not published" in text_of(pages.get(f"/nodes/{node.pk}"))
+    pages.post(f"/nodes/{node.pk}/sandbox", {})
+    assert not Sandbox.objects.exists()
+
+
+def test_only_who_may_change_a_node_makes_it_a_sandbox(
+    browser_of: Any, make_user: Any, organisation: Any, make_node: Any
+) -> None:
+    from mecm.trials.models import Sandbox
+
+    node, viewer_pages = make_node("lab-1"), browser_of(make_user("viewer", organisation, "viewer"))
+    assert viewer_pages.post(f"/nodes/{node.pk}/sandbox", {"on": "on"}).status_code == 403
+    assert "Sandbox for certification" not in text_of(viewer_pages.get(f"/nodes/{node.pk}"))
+    assert not Sandbox.objects.exists()

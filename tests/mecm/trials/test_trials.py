@@ -308,7 +308,7 @@ def test_a_worker_clears_away_what_a_killed_one_left(sandbox: MecmSandbox, agent
     waiting = Operation.objects.get(kind="trial.close")
     assert waiting.run_after > timezone.now() + timedelta(minutes=5)
     Trial.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    for _ in range(3):
+    for _ in range(2):
         Operation.objects.filter(kind="trial.close").update(run_after=timezone.now())
         agent.look()
         operations.run_due(kinds=["trial.close"])
@@ -368,6 +368,18 @@ def test_a_lent_sandbox_is_given_back_whatever_happens(
         ),
     ):
         raise RuntimeError("in the middle")
+    assert left() == NOTHING
+
+
+def test_the_next_attempt_of_the_same_work_does_not_wait_for_the_lease_of_the_lost_one(
+    organisation: Any, certifier: Any, node: Any, package: Any
+) -> None:
+    asked = {"organisation_id": organisation.pk, "actor_id": certifier.user.pk, "node_id": str(node.pk)}
+    services.begin(actor=certifier, organisation=organisation, node=node, package=package, operation="run-1")
+    with pytest.raises(Unavailable), Provider().open(package.pk, **asked, operation="run-2"):
+        pass
+    with Provider().open(package.pk, **asked, operation="run-1") as lent:
+        assert lent.about()["node"] == "lab-1"
     assert left() == NOTHING
 
 
