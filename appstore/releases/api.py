@@ -190,7 +190,7 @@ class PolicyView(ApiView):
     @extend_schema(request=PolicyOut, responses=PolicyOut)
     def put(self, request: Request) -> Response:
         """Change the rules; for the organisation that runs the store."""
-        wanted = PolicyOut(data=request.data)
+        wanted = PolicyOut(data=request.data, partial=True)
         wanted.is_valid(raise_exception=True)
         given, present = wanted.validated_data, reviewing.policy()
         rules = reviewing.set_policy(

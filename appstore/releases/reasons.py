@@ -134,7 +134,7 @@ def distance(one: str, two: str, most: int) -> int:
         if min(here) > most:
             return most + 1
         above, last = last, here
-    return last[-1]
+    return min(last[-1], most + 1)
 
 
 def _skeleton(name: str) -> str:

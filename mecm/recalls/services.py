@@ -162,13 +162,14 @@ def reports(found: Iterable[Recall], actor: Actor) -> list[Report]:
         "deployment", "deployment__package", "node", "organisation", "package"
     )
     places = _places(list(targets.defer(*_LIGHT, "deployment__package__descriptor")), made)
-    everything, mine = sees_all(actor), actor.organisations("deployments.read")
+    everything = sees_all(actor)
+    mine = set() if everything else actor.organisations("deployments.read")
+    publishes = set() if everything else actor.organisations("packages.recall")
     numbers: dict[UUID, list[tuple[UUID, Standing]]] = defaultdict(list)
     for place in places:
         report = made[place.target.recall_id]
-        own = report.recall.organisation_id in actor.organisations("packages.recall")
         seen = everything or place.target.organisation_id in mine
-        if seen or own:
+        if seen or report.recall.organisation_id in publishes:
             numbers[place.target.recall_id].append((place.target.node_id, place.standing))
         if seen:
             report.places.append(place)

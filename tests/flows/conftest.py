@@ -184,10 +184,11 @@ class WholeStack:
         return self.var / "demo-accounts.json"
 
     def centre(self) -> Centre:
-        """Return the public API, signed in as the administrator."""
-        accounts = json.loads(self.accounts.read_text())["accounts"]
-        admin = next(each for each in accounts if each["username"] == "admin")
-        return Centre(self.url, admin["username"], admin["password"])
+        """Return the public API, signed in as the administrator; the certifier reviews."""
+        accounts = {each["username"]: each for each in json.loads(self.accounts.read_text())["accounts"]}
+        admin, certifier = accounts["admin"], accounts["certifier"]
+        second = Centre(self.url, certifier["username"], certifier["password"])
+        return Centre(self.url, admin["username"], admin["password"], second)
 
     def processes(self, part: str = "") -> dict[int, str]:
         """Return the processes that were started for this stack, of those whose command holds `part`."""
