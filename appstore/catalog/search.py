@@ -181,7 +181,7 @@ def _widened(index: Snapshot, asked: tuple[str, ...]) -> tuple[tuple[str, ...], 
 def _meant(asked: tuple[str, ...], index: Snapshot, visible: int, found: int) -> str:
     """Return what else may have been meant by words that hardly anything has; empty when that finds no more."""
     lexicon = snapshot.vocabulary()
-    other = tuple(lexicon.nearest(word) or word for word in asked)
+    other = tuple(lexicon.nearest(word, other=True) or word for word in asked)
     if other == asked:
         return ""
     better = (_any(index.matching(other)) & visible).bit_count()

@@ -184,12 +184,41 @@ def token(admin: Any, actor: Any) -> Any:
 
 
 @pytest.fixture
-def objects(package: Any, node: Any, deployment: Any, operation: Any, token: Any) -> dict[str, Any]:
+def webhook(organisation: Any, actor: Any) -> Any:
+    """A webhook of `acme`."""
+    from appstore.catalog import webhooks
+
+    made, _ = webhooks.create(
+        organisation, actor=actor, name="chat", url="https://hooks.example/in", events=["release"], everything=True
+    )
+    return made
+
+
+@pytest.fixture
+def review(organisation: Any, make_package: Any) -> Any:
+    """A review of an application that only `acme` sees."""
+    from appstore.catalog.models import App, Review
+
+    make_package("inward", visibility="organisation")
+    return Review.objects.create(
+        app=App.objects.get(name="inward"), organisation=organisation, rating=4, version="1.0.0"
+    )
+
+
+@pytest.fixture
+def objects(
+    package: Any, node: Any, deployment: Any, operation: Any, token: Any, review: Any, webhook: Any
+) -> dict[str, Any]:
     """One object for each kind that an address may name, by the first step of the address."""
+    from appstore.catalog.models import App
+
     return {
         "packages": package,
         "nodes": node,
         "deployments": deployment,
         "operations": operation,
         "profile": token,
+        "catalogue": App.objects.get(name="hello"),
+        "feedback": review,
+        "webhooks": webhook,
     }

@@ -30,7 +30,22 @@ ACTIONS = {
     "remove-deployment",
     "cancel-operation",
     "retry-operation",
+    "favour-app",
+    "follow-app",
+    "read-notices",
+    "unfollow",
+    "write-review",
+    "answer-review",
+    "report-review",
+    "hide-review",
+    "ping-webhook",
+    "resend-webhook",
+    "remove-webhook",
 }
+#: What everybody may do who sees the thing: it changes nothing but one's own lists.
+ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
+#: Pages that only lead to another one.
+LEADS_ON = ("sign-in", "app-by-name", "app-of-package")
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
@@ -44,6 +59,11 @@ def address(name: str, objects: dict[str, Any]) -> str:
         given["pk"] = objects[str(pattern.pattern).split("/")[0]].pk
     if "generation" in pattern.pattern.converters:
         given["generation"] = 1
+    if "app" in pattern.pattern.converters:
+        given["app"] = objects["catalogue"].pk
+    if name == "app-by-name":
+        app = objects["catalogue"]
+        given |= {"organisation": app.slug, "provider": app.provider, "name": app.name}
     return reverse(f"frontend:{name}", kwargs=given)
 
 
@@ -83,10 +103,10 @@ class Page(HTMLParser):
 def test_an_administrator_gets_every_page(name: str, pages: Any, objects: Any) -> None:
     response = pages.get(address(name, objects))
     # Whoever is signed in needs no sign-in page.
-    assert response.status_code == (302 if name == "sign-in" else 200)
+    assert response.status_code == (302 if name in LEADS_ON else 200)
 
 
-@pytest.mark.parametrize("name", [name for name in READABLE if name not in ("sign-in", "map-script")])
+@pytest.mark.parametrize("name", [name for name in READABLE if name not in (*LEADS_ON, "map-script")])
 def test_no_page_has_inline_code_or_loads_from_outside(name: str, pages: Any, objects: Any) -> None:
     response = pages.get(address(name, objects))
     page = Page(response.content.decode())
@@ -121,7 +141,7 @@ def test_another_tenants_things_are_not_found(
         assert getattr(browser_of(stranger), other)(address(name, objects)).status_code == 404
 
 
-@pytest.mark.parametrize("name", sorted(ACTIONS - {"sign-out", "choose-organisation", "revoke-token"}))
+@pytest.mark.parametrize("name", sorted(ACTIONS - {"sign-out", "choose-organisation", "revoke-token"} - ONES_OWN))
 def test_a_viewer_changes_nothing(name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any) -> None:
     viewer = make_user("viewer", organisation, "viewer")
     assert browser_of(viewer).post(address(name, objects)).status_code == 403
@@ -172,7 +192,7 @@ def test_somebody_in_no_organisation_is_told_so_and_sees_no_error(
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in READABLE if name not in ("sign-in", "map-script", "deploy", "deployment-tail")],
+    [name for name in READABLE if name not in (*LEADS_ON, "map-script", "deploy", "deployment-tail")],
 )
 def test_more_rows_cost_no_more_queries(
     name: str,
