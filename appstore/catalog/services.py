@@ -59,7 +59,7 @@ def _put(batch: Sequence[Entry], quiet: bool) -> int:
     wanted = {_text(entry.key, 180): entry for entry in batch}
     if any(not (entry.key and entry.app_key and entry.name) for entry in wanted.values()):
         raise Invalid("An entry of the catalogue needs a key, the key of its application, and a name.")
-    serial = _turn()
+    serial = turn()
     before = {
         key: (app, state)
         for key, app, state in Release.objects.filter(key__in=wanted).values_list("key", "app_id", "state")
@@ -81,7 +81,7 @@ def _drop(batch: Sequence[str]) -> int:
     touched = set(rows.values_list("app_id", flat=True))
     if not touched:
         return 0
-    serial = _turn()
+    serial = turn()
     Listing.objects.filter(release__key__in=keys).update(release=None)
     gone, _ = rows.delete()
     _list(touched, serial)
@@ -89,9 +89,9 @@ def _drop(batch: Sequence[str]) -> int:
 
 
 @transaction.atomic
-def touch(app_ids: Iterable[int]) -> None:
+def touch(app_ids: Iterable[int], serial: int | None = None) -> None:
     """Say that the sums of these applications changed, so that copies of the index read them again."""
-    Listing.objects.filter(app_id__in=list(app_ids)).update(serial=_turn())
+    Listing.objects.filter(app_id__in=list(app_ids)).update(serial=turn() if serial is None else serial)
 
 
 def refresh(package_ids: Iterable[Any]) -> int:
@@ -113,7 +113,7 @@ def rebuild(tell: Callable[[int, int], None] = lambda done, of: None) -> int:
 
     done = following.rebuild(tell)
     with transaction.atomic():
-        serial = _turn()
+        serial = turn()
         left = list(Release.objects.exclude(key__startswith="package:").order_by("pk").values_list("app_id", flat=True))
         ids = sorted(set(left))
         for start in range(0, len(ids), BATCH):
@@ -122,8 +122,12 @@ def rebuild(tell: Callable[[int, int], None] = lambda done, of: None) -> int:
     return done + len(left)
 
 
-def _turn() -> int:
-    """Wait for the turn to write; return the serial of this write. The row is held until the transaction ends."""
+def turn() -> int:
+    """Wait for the turn to write; return the serial of this write. The row is held until the transaction ends.
+
+    Whoever will touch the index takes the turn before changing rows of releases or applications: all writers then lock in
+    one order and never wait for each other in a circle.
+    """
     if not Index.objects.filter(pk=1).update(serial=F("serial") + 1):
         last = Step.objects.order_by("-serial").values_list("serial", flat=True).first()
         Index.objects.get_or_create(pk=1, defaults={"serial": last or 0})

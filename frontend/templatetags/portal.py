@@ -67,6 +67,9 @@ WORK = {
     "node.watch": "Look at a node",
     "deployment.apply": "Apply a deployment",
     "deployment.observe": "Look at a deployment",
+    "catalog.tell": "Tell followers",
+    "catalog.deliver": "Send a webhook",
+    "catalog.rebuild": "Rebuild the catalogue",
 }
 UNITS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 

@@ -190,7 +190,12 @@ def catalogue(organisation: Organisation, owner: User, made: dict[str, Package])
         for v in ("1.0.0", version)
     )  # fmt: skip
     for number, app in enumerate(App.objects.order_by("name")):
-        app.downloads, app.deployments, app.rating_sum, app.rating_count = 137 * number**2, 3 * number, 4 * number, number
+        app.downloads, app.deployments, app.rating_sum, app.rating_count = (
+            137 * number**2,
+            3 * number,
+            4 * number,
+            number,
+        )
         app.save()
     index.touch(App.objects.values_list("pk", flat=True))
     crane, other = App.objects.get(name="Crane View"), Organisation.objects.get(slug="northwind")

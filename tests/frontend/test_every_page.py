@@ -45,7 +45,7 @@ ACTIONS = {
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
 #: Pages that only lead to another one.
-LEADS_ON = ("sign-in", "app-by-name", "app-of-package")
+LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "review")
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]

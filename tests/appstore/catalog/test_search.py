@@ -242,13 +242,16 @@ def test_a_search_is_three_queries_and_a_failed_one_seven(
         put(f"Crane {number}", category=f"c{number}")
     snapshot.current()
     actor.roles  # read once for a request  # noqa: B018
-    with django_assert_num_queries(3):
+    from django.db import connection
+
+    # In a transaction, as here, PostgreSQL is told afterwards to plan as before.
+    with django_assert_num_queries(3 + (connection.vendor == "postgresql")):
         search(Query("crane", {"category": ("c1", "c2")}), actor)
     with django_assert_num_queries(2):
         search(Query("crane", {"category": ("c1", "c2")}, sort="name"), actor)
     with django_assert_num_queries(2):
         search(Query(), actor)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(11):
         search(Query("krane zeppelin"), actor)
 
 
