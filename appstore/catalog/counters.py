@@ -87,6 +87,7 @@ def record(counts: Counter[UUID]) -> None:
     known = {pk: app for pk, app in rows if pk is not None}
     if not known:
         return
+    serial = services.turn()
     apps: Counter[int] = Counter()
     by_count: dict[int, list[UUID]] = {}
     for pk, app in known.items():
@@ -99,7 +100,7 @@ def record(counts: Counter[UUID]) -> None:
         by_sum.setdefault(count, []).append(app)
     for count, app_ids in sorted(by_sum.items()):
         App.objects.filter(pk__in=app_ids).update(downloads=F("downloads") + count)
-    services.touch(apps)
+    services.touch(apps, serial)
 
 
 @transaction.atomic
@@ -107,10 +108,11 @@ def deployed(package_id: Any) -> None:
     """Count one deployment of a package; called in the transaction of the deed."""
     app = Release.objects.filter(package_id=package_id).values_list("app_id", flat=True).first()
     if app is not None:
+        serial = services.turn()
         Release.objects.filter(package_id=package_id).update(deployments=F("deployments") + 1)
         total = Release.objects.filter(app=app).aggregate(total=Sum("deployments"))["total"] or 0
         App.objects.filter(pk=app).update(deployments=total)
-        services.touch([app])
+        services.touch([app], serial)
 
 
 class CountDownloads:

@@ -10,7 +10,7 @@ from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 
 from appstore.catalog import apps_of, services, usage, versions
-from appstore.catalog.models import App, Release, Review, ReviewReport
+from appstore.catalog.models import App, Notice, Release, Review, ReviewReport
 from core.accounts import services as accounts
 from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation
@@ -95,6 +95,8 @@ def answer(review: Review, *, actor: Actor, text: str) -> Review:
     review.answered_at = timezone.now() if review.answer else None
     review.save(update_fields=["answer", "answered_at"])
     audit.record(actor, "review.answer", review, organisation=review.app.organisation_id)
+    if review.answer:
+        _tell_author(review, f"Your review of {review.app.name} was answered.")
     return review
 
 
@@ -125,6 +127,7 @@ def hide(review: Review, *, actor: Actor, reason: str) -> Review:
     review.save(update_fields=["hidden_at", "hidden_reason"])
     audit.record(actor, "review.hide", review, organisation=accounts.operator(), reason=review.hidden_reason)
     _sum_up(review.app)
+    _tell_author(review, f"Your review of {review.app.name} was hidden: {review.hidden_reason}")
     return review
 
 
@@ -176,10 +179,32 @@ def histogram(app: App) -> list[tuple[int, int]]:
     return [(stars, counts.get(stars, 0)) for stars in range(5, 0, -1)]
 
 
+def reported() -> QuerySet[Review]:
+    """Return what moderators should look at: shown reviews that somebody reported, the most reported first."""
+    rows = Review.objects.shown().filter(reports__gt=0).select_related("app", "organisation")
+    return rows.order_by("-reports", "-changed_at", "pk")
+
+
+def page_of(review: Review) -> str:
+    """Return where a review is read: at a release of its application whose package is here, else at the application."""
+    rows = Release.objects.filter(app=review.app_id, listed=True, package_id__isnull=False).order_by("-published_at")
+    pk = rows.values_list("package_id", flat=True).first()
+    return f"/packages/{pk}/reviews" if pk else f"/catalogue/{review.app_id}"
+
+
+def _tell_author(review: Review, text: str) -> None:
+    if review.author_id is not None:
+        about = f"review:{review.pk}:{timezone.now().isoformat()}"
+        Notice.objects.create(
+            user_id=review.author_id, kind="review", text=text[:300], url=page_of(review), about=about
+        )
+
+
 def _sum_up(app: App) -> None:
+    serial = services.turn()
     sums = Review.objects.shown().filter(app=app).aggregate(total=Sum("rating"), count=Count("pk"))
     App.objects.filter(pk=app.pk).update(rating_sum=sums["total"] or 0, rating_count=sums["count"])
-    services.touch([app.pk])
+    services.touch([app.pk], serial)
 
 
 def _clean(text: str) -> str:

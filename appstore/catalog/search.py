@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
-from appstore.catalog import fulltext, snapshot, words
+from appstore.catalog import fulltext, listing, snapshot, words
 from appstore.catalog.models import App, Listing
 from appstore.catalog.snapshot import Snapshot
 from core.accounts.access import Actor
@@ -181,7 +181,7 @@ def _widened(index: Snapshot, asked: tuple[str, ...]) -> tuple[tuple[str, ...], 
 def _meant(asked: tuple[str, ...], index: Snapshot, visible: int, found: int) -> str:
     """Return what else may have been meant by words that hardly anything has; empty when that finds no more."""
     lexicon = snapshot.vocabulary()
-    other = tuple(lexicon.nearest(word) or word for word in asked)
+    other = tuple(lexicon.nearest(word, other=True) or word for word in asked)
     if other == asked:
         return ""
     better = (_any(index.matching(other)) & visible).bit_count()
@@ -197,7 +197,8 @@ def _facets(index: Snapshot, query: Query, hits: int, chosen: Mapping[str, int],
         counted = [
             (count, pk) for pk in index.by_facet.get(name, ()) if (count := (bits.get(pk, 0) & base).bit_count())
         ]
-        counted.sort(key=lambda pair: (-pair[0], labels[pair[1]][2]))
+        # What is not stated comes last, however often.
+        counted.sort(key=lambda pair: (labels[pair[1]][1] == listing.NONE, -pair[0], labels[pair[1]][2]))
         shown = [Choice(labels[pk][1], labels[pk][2], n, labels[pk][1] in picked) for n, pk in counted[:most]]
         there = {choice.value for choice in shown}
         # What is chosen can always be unchosen, also when nothing has it.

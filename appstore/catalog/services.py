@@ -56,16 +56,16 @@ def drop(keys: Iterable[str]) -> int:
 
 @transaction.atomic
 def _put(batch: Sequence[Entry], quiet: bool) -> int:
-    wanted = {entry.key: entry for entry in batch}
+    wanted = {_text(entry.key, 180): entry for entry in batch}
     if any(not (entry.key and entry.app_key and entry.name) for entry in wanted.values()):
         raise Invalid("An entry of the catalogue needs a key, the key of its application, and a name.")
-    serial = _turn()
+    serial = turn()
     before = {
         key: (app, state)
         for key, app, state in Release.objects.filter(key__in=wanted).values_list("key", "app_id", "state")
     }
     apps = _apps(wanted.values())
-    releases = [_release(entry, apps[entry.app_key[:420]]) for entry in wanted.values()]
+    releases = [_release(key, entry, apps[_text(entry.app_key, 420)]) for key, entry in wanted.items()]
     Release.objects.bulk_create(releases, update_conflicts=True, unique_fields=["key"], update_fields=_UPDATED)
     _list({app for app, _ in before.values()} | {app.pk for app in apps.values()}, serial)
     if not quiet:
@@ -75,12 +75,13 @@ def _put(batch: Sequence[Entry], quiet: bool) -> int:
 
 
 @transaction.atomic
-def _drop(keys: Sequence[str]) -> int:
+def _drop(batch: Sequence[str]) -> int:
+    keys = [_text(key, 180) for key in batch]
     rows = Release.objects.filter(key__in=keys)
     touched = set(rows.values_list("app_id", flat=True))
     if not touched:
         return 0
-    serial = _turn()
+    serial = turn()
     Listing.objects.filter(release__key__in=keys).update(release=None)
     gone, _ = rows.delete()
     _list(touched, serial)
@@ -88,9 +89,9 @@ def _drop(keys: Sequence[str]) -> int:
 
 
 @transaction.atomic
-def touch(app_ids: Iterable[int]) -> None:
+def touch(app_ids: Iterable[int], serial: int | None = None) -> None:
     """Say that the sums of these applications changed, so that copies of the index read them again."""
-    Listing.objects.filter(app_id__in=list(app_ids)).update(serial=_turn())
+    Listing.objects.filter(app_id__in=list(app_ids)).update(serial=turn() if serial is None else serial)
 
 
 def refresh(package_ids: Iterable[Any]) -> int:
@@ -112,7 +113,7 @@ def rebuild(tell: Callable[[int, int], None] = lambda done, of: None) -> int:
 
     done = following.rebuild(tell)
     with transaction.atomic():
-        serial = _turn()
+        serial = turn()
         left = list(Release.objects.exclude(key__startswith="package:").order_by("pk").values_list("app_id", flat=True))
         ids = sorted(set(left))
         for start in range(0, len(ids), BATCH):
@@ -121,11 +122,15 @@ def rebuild(tell: Callable[[int, int], None] = lambda done, of: None) -> int:
     return done + len(left)
 
 
-def _turn() -> int:
-    """Wait for the turn to write; return the serial of this write. The row is held until the transaction ends."""
+def turn() -> int:
+    """Wait for the turn to write; return the serial of this write. The row is held until the transaction ends.
+
+    Whoever will touch the index takes the turn before changing rows of releases or applications: all writers then lock in
+    one order and never wait for each other in a circle.
+    """
     if not Index.objects.filter(pk=1).update(serial=F("serial") + 1):
-        # A history of its own, which is no other's: see `Step.token`.
-        Index.objects.get_or_create(pk=1)
+        last = Step.objects.order_by("-serial").values_list("serial", flat=True).first()
+        Index.objects.get_or_create(pk=1, defaults={"serial": last or 0})
         Index.objects.filter(pk=1).update(serial=F("serial") + 1)
     serial: int = Index.objects.values_list("serial", flat=True).get(pk=1)
     Step.objects.create(serial=serial, token=uuid.uuid4())
@@ -137,12 +142,13 @@ def _turn() -> int:
 def _apps(entries: Iterable[Entry]) -> dict[str, App]:
     wanted = {}
     for entry in entries:
-        origin, slug, *_ = (*entry.app_key.split("/", 2), "", "")
-        wanted[entry.app_key[:420]] = App(
-            key=entry.app_key[:420],
+        key = _text(entry.app_key, 420)
+        origin, slug, *_ = (*key.split("/", 2), "", "")
+        wanted[key] = App(
+            key=key,
             slug="" if origin else slug[:40],
             organisation_id=entry.organisation_id,
-            origin=entry.origin[:64],
+            origin=_text(entry.origin, 64),
             provider=_text(entry.provider, 128),
             name=_text(entry.name, 128),
         )
@@ -150,15 +156,15 @@ def _apps(entries: Iterable[Entry]) -> dict[str, App]:
     return {app.key: app for app in App.objects.filter(key__in=wanted)}
 
 
-def _release(entry: Entry, app: App) -> Release:
+def _release(key: str, entry: Entry, app: App) -> Release:
     data = {name: value for name in _DATA if (value := getattr(entry, name)) not in ("", (), {}, 0)}
     return Release(
-        key=entry.key[:180],
+        key=key,
         app=app,
         version=_text(entry.version, 64),
-        state=entry.state[:12],
+        state=_text(entry.state, 12),
         listed=entry.state in states.LISTED,
-        visibility=entry.visibility[:12],
+        visibility=_text(entry.visibility, 12),
         organisation_id=entry.organisation_id,
         package_id=entry.package_id,
         published_at=entry.published_at,

@@ -113,9 +113,11 @@ def current() -> Snapshot:
     global _latest
     mine = _latest
     steps = list(Step.objects.filter(serial__gte=mine.serial).order_by("serial").values_list("serial", "token"))
+    if not steps and mine.serial:
+        # What we saw was undone, or the database is an older one: begin again.
+        steps = list(Step.objects.order_by("-serial").values_list("serial", "token")[:1])
     if not steps:
-        # Nothing was ever written, or a write that we saw was undone.
-        return mine if mine.serial == 0 else Snapshot()
+        return Snapshot()
     if steps[-1] == (mine.serial, mine.token):
         return mine
     known = steps[0] == (mine.serial, mine.token)

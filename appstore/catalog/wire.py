@@ -97,9 +97,16 @@ def resolve(url: str, allowed: Sequence[Network] = (), *, lookup: Any = socket.g
     return Target(parts, host, port, addresses[0])
 
 
-def post(target: Target, body: bytes, headers: Mapping[str, str], *, context: ssl.SSLContext | None = None) -> int:
+def post(
+    target: Target,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    context: ssl.SSLContext | None = None,
+    patience: float = PATIENCE,
+) -> int:
     """Send a POST and return the status of the answer; `Unavailable`, `TimedOut` or `Rejected` when there is none."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + patience
     path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
     host = f"[{target.host}]" if ":" in target.host else target.host
     lines = [f"POST {path} HTTP/1.1", f"Host: {host}:{target.port}" if target.url.port else f"Host: {host}"]
@@ -107,14 +114,14 @@ def post(target: Target, body: bytes, headers: Mapping[str, str], *, context: ss
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     try:
         with (
-            socket.create_connection((str(target.address), target.port), timeout=PATIENCE) as plain,
+            socket.create_connection((str(target.address), target.port), timeout=patience) as plain,
             _secured(plain, target, ends, context) as link,
         ):
             link.settimeout(_left(ends))
             link.sendall("\r\n".join(lines).encode("ascii") + body)
             return _status(link, ends)
     except TimeoutError:
-        raise TimedOut(f"No answer within {PATIENCE:.0f} seconds") from None
+        raise TimedOut(f"No answer within {patience:.0f} seconds") from None
     except ssl.SSLError as problem:
         raise Rejected(f"TLS failed: {(problem.reason or 'unknown reason')[:100]}") from None
     except OSError as problem:

@@ -80,8 +80,8 @@ class Vocabulary:
         for word, count in words:
             self._by_length[len(word)].append((word, mask(word), count))
 
-    def nearest(self, word: str) -> str:
-        """Return the known word that is nearest to `word`, the more frequent of equals; empty when none is near.
+    def nearest(self, word: str, *, other: bool = False) -> str:
+        """Return the known word (or an `other` one) nearest to `word`, the more frequent of equals; empty without one.
 
         A word that is only begun is compared with beginnings, when no whole word is near.
         """
@@ -91,10 +91,12 @@ class Vocabulary:
         bits, best = ~mask(word), (most + 1, 0, "")
         for size in range(length - most, length + most + 1):
             for known, letters, count in self._by_length.get(size, ()):
+                if other and known == word:
+                    continue
                 # An edit brings in one letter at most, so most words are ruled out without looking at their order.
                 if (letters & bits).bit_count() <= most and (~letters & ~bits).bit_count() <= most:
                     best = min(best, (distance(word, known, most), -count, known))
-        if best[0] > most and length > 3:
+        if best[0] > most and length > 3 and not other:
             for size in range(length, LONGEST + 1):
                 for known, letters, count in self._by_length.get(size, ()):
                     if (~letters & ~bits).bit_count() <= 1 and known[0] == word[0]:

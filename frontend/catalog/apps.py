@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
-from appstore.catalog import apps_of, notices
+from appstore.catalog import apps_of, notices, reviews
 from appstore.catalog.models import Favourite, Follow, Notice
 from core.errors import Missing
 from frontend import tenancy
@@ -104,6 +104,7 @@ def notices_page(request: HttpRequest) -> HttpResponse:
             .select_related("app")
             .order_by("-created_at")[:100]
         ),
+        "reported": reviews.reported().count() if reviews.moderates(actor) else 0,
         "may_hook": bool(actor.organisations("accounts.manage")),
     }
     return render(request, "frontend/catalog/notices.html", context)

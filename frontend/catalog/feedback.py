@@ -10,7 +10,6 @@ from django.views.decorators.http import require_GET, require_POST
 
 from appstore.catalog import apps_of, reviews
 from appstore.catalog.models import Review
-from appstore.packages.models import Package
 from core.errors import Denied, Missing
 from frontend import tenancy
 from frontend.page import page, paged, told
@@ -106,6 +105,24 @@ def hide_review(request: HttpRequest, pk: Any) -> HttpResponse:
     return _back(review)
 
 
+@require_GET
+@page
+def reported_page(request: HttpRequest) -> HttpResponse:
+    """List for moderators the reviews that somebody reported."""
+    if not reviews.moderates(tenancy.actor_of(request)):
+        raise Denied("Only moderators of the store's operator see what was reported.")
+    rows = paged(request, reviews.reported().prefetch_related("reported"))
+    return render(request, "frontend/catalog/reported.html", {"section": "notices", "rows": rows})
+
+
+@require_GET
+@page
+def review_page(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Lead to where a review is read."""
+    review = _review(request, pk)
+    return redirect(f"{reviews.page_of(review)}#review-{review.pk}")
+
+
 def _review(request: HttpRequest, pk: Any) -> Review:
     found = Review.objects.select_related("app", "organisation").filter(pk=pk).first()
     if found is None:
@@ -114,7 +131,4 @@ def _review(request: HttpRequest, pk: Any) -> Review:
 
 
 def _back(review: Review) -> HttpResponse:
-    package = Package.objects.filter(
-        pk__in=review.app.releases.filter(listed=True, package_id__isnull=False).values("package_id")
-    ).first()
-    return redirect("frontend:package-reviews", package.pk) if package else redirect("frontend:catalogue")
+    return redirect(reviews.page_of(review))

@@ -87,6 +87,9 @@ WORK = {
     "deployment.observe": "Look at a deployment",
     "recalls.spread": "Give the nodes the recall list",
     "recalls.renew": "Sign the recall list anew",
+    "catalog.tell": "Tell followers",
+    "catalog.deliver": "Send a webhook",
+    "catalog.rebuild": "Rebuild the catalogue",
 }
 UNITS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 

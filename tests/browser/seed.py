@@ -19,6 +19,10 @@ django.setup()
 
 from django.utils import timezone  # noqa: E402
 
+from appstore.catalog import notices, webhooks  # noqa: E402
+from appstore.catalog import services as index  # noqa: E402
+from appstore.catalog.entries import Entry  # noqa: E402
+from appstore.catalog.models import App, Delivery, Notice, Review  # noqa: E402
 from appstore.packages import blobs  # noqa: E402
 from appstore.packages.models import Package  # noqa: E402
 from core.accounts import services as accounts  # noqa: E402
@@ -154,6 +158,82 @@ def packages(organisation: Organisation, owner: User) -> dict[str, Package]:
     return made
 
 
+def catalogue(organisation: Organisation, owner: User, made: dict[str, Package]) -> dict[str, Any]:
+    """Put the releases and what partners offer into the catalogue; add what people say, follow and are told."""
+    origin = "5f" * 32
+    kinds = ["Video analytics", "Connected vehicles", "Data and caching", "Network functions", "Industry"]
+    offered = [
+        ("TensorServe Edge", "OpenInfer", "4.5.6", "Model server with autoscaling, gRPC and REST endpoints."),
+        ("Live Event Mixer", "StageCast", "1.3.5", "Multi-camera production switching at the venue edge."),
+        ("Factory Twin", "Northwind Edge", "4.3.1", "Keeps a twin of each machine, a few milliseconds behind it."),
+        ("Quay Signal", "UrbanFlow", "4.7.2", "Green waves for terminal trucks from counted arrivals."),
+        ("Broker Bridge", "Eclipse Works", "3.2.1", "Carries MQTT topics between two edges and keeps their order."),
+    ]
+    changes = [
+        {"kind": "security", "text": "Streams of another tenant can no longer be named in a subscription."},
+        {"kind": "added", "text": "A relay for low light, with its own bit rate."},
+        {"kind": "fixed", "text": "The delay no longer grows over a day."},
+    ]
+    index.rebuild()
+    index.put(
+        Entry(
+            key=f"remote:{origin}:{number}-{v}", app_key=f"{origin}/them/{provider}/{name}", name=name, provider=provider,
+            version=v, published_at=NOW - timedelta(days=9 * number + 3), state="published", origin=origin,
+            origin_name="Pier Seven", description=text, category=kinds[number], licences=("Apache-2.0",),
+            architectures=("x86-64", "ARM64")[: 1 + number % 2], services=("location-service", "rnis")[: 1 + number % 2],
+            certification=("gold", "", "basic", "", "gold")[number], signature=("trusted", "unknown")[number % 2],
+            size=41_000_000, facts={"compute": {"cpu_millis": 2000, "memory_bytes": 2**31}, "changes": changes},
+        )
+        for number, (name, provider, version, text) in enumerate(offered)
+        for v in ("1.0.0", version)
+    )  # fmt: skip
+    for number, app in enumerate(App.objects.order_by("name")):
+        app.downloads, app.deployments, app.rating_sum, app.rating_count = (
+            137 * number**2,
+            3 * number,
+            4 * number,
+            number,
+        )
+        app.save()
+    index.touch(App.objects.values_list("pk", flat=True))
+    crane, other = App.objects.get(name="Crane View"), Organisation.objects.get(slug="northwind")
+    Review.objects.create(
+        app=crane, organisation=other, rating=4, version="2.0.1", title="Steady, also at night", author=owner,
+        text="Eight cranes for three months.\nThe delay stays under 35 ms; the first start takes a while.",
+        answer="Thank you. Version 2.1 starts in half the time.", answered_at=NOW,
+    )  # fmt: skip
+    App.objects.filter(pk=crane.pk).update(rating_sum=4, rating_count=1)
+    actor = Actor(owner)
+    notices.follow(actor, app=crane)
+    notices.follow(actor, provider="OpenCDN")
+    notices.favour(actor, crane)
+    for number, (event, text) in enumerate(notices.EVENTS.items()):
+        Notice.objects.create(
+            user=owner, kind=event, text=text.format(name="Crane View", version="2.0.1"), about=f"seed:{number}",
+            url=f"/packages/{made['Crane View'].pk}", read_at=NOW if number < 3 else None,
+            created_at=NOW - timedelta(hours=20 - 3 * number),
+        )  # fmt: skip
+    hook, _ = webhooks.create(
+        organisation, actor=actor, name="Chat of the night shift", url="https://hooks.example/in", everything=True,
+        events=["release", "security", "recall"],
+    )  # fmt: skip
+    sent = [
+        ("delivered", 204, ""),
+        ("failed", 500, "Given up after 8 attempts: Answered 500"),
+        ("waiting", 503, "Answered 503; tried again in 5 min"),
+    ]
+    for number, (state, status, note) in enumerate(sent):
+        Delivery.objects.create(
+            webhook=hook, event="release", state=state, status=status, note=note, attempts=1 + 3 * number, milliseconds=48,
+            body=json.dumps({"event": "release", "release": {"name": "Crane View", "version": "2.0.1"}}),
+        )  # fmt: skip
+    return {
+        "app": f"/catalogue/{crane.pk}", "partner-app": f"/catalogue/{App.objects.get(name='Factory Twin').pk}",
+        "reviews": f"/packages/{made['Crane View'].pk}/reviews", "notices": "/notices", "webhooks": "/webhooks",
+        "webhook": f"/webhooks/{hook.pk}", "found": "/?q=krane&category=none", "nothing": "/?q=zeppelin",
+    }  # fmt: skip
+
+
 def nodes(organisation: Organisation) -> dict[str, Node]:
     """Make nodes in every state, on several continents."""
     seen = [NOW + timedelta(hours=1)] * len(PLACES)
@@ -249,6 +329,7 @@ def main() -> None:
     organisation, owner = people()
     made, where = packages(organisation, owner), nodes(organisation)
     there = running(organisation, owner, made, where)
+    told = catalogue(organisation, owner, made)
     Operation.objects.create(
         kind="node.probe", target=f"node:{where['cluster'].pk}", organisation_id=organisation.pk, state="failed",
         attempts=3, requested_by="harbour-admin", finished_at=NOW,
@@ -263,7 +344,7 @@ def main() -> None:
         "deployments": "/deployments", "deployment": f"/deployments/{ready.pk}",
         "failed": f"/deployments/{there['failed'].pk}", "waiting": f"/deployments/{there['waiting'].pk}",
         "upgrade": f"/deployments/{ready.pk}/upgrade", "rollback": f"/deployments/{ready.pk}/rollback/1",
-        "operations": "/operations", "audit": "/audit", "profile": "/profile",
+        "operations": "/operations", "audit": "/audit", "profile": "/profile", **told,
     }  # fmt: skip
     print(json.dumps(addresses))
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.live
 PAGES = [
     "catalogue", "packages", "upload", "release", "rejected", "checked", "deploy", "map", "nodes", "new-node", "node",
     "cluster", "deployments", "deployment", "failed", "waiting", "upgrade", "rollback", "operations", "audit", "profile",
+    "app", "partner-app", "reviews", "notices", "webhooks", "webhook", "found", "nothing",
 ]  # fmt: skip
 
 

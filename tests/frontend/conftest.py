@@ -307,6 +307,36 @@ def trust_objects(organisation: Any, settings: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def webhook(organisation: Any, actor: Any) -> Any:
+    """A webhook of `acme`."""
+    from appstore.catalog import webhooks
+
+    made, _ = webhooks.create(
+        organisation, actor=actor, name="chat", url="https://hooks.example/in", events=["release"], everything=True
+    )
+    return made
+
+
+@pytest.fixture
+def feedback(organisation: Any, make_package: Any) -> Any:
+    """A review of an application that only `acme` sees."""
+    from appstore.catalog.models import App, Review
+
+    make_package("inward", visibility="organisation")
+    return Review.objects.create(
+        app=App.objects.get(name="inward"), organisation=organisation, rating=4, version="1.0.0"
+    )
+
+
+@pytest.fixture
+def listed(package: Any) -> Any:
+    """The application of the release, as the catalogue has it."""
+    from appstore.catalog.models import App
+
+    return App.objects.get(name=package.name)
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -317,6 +347,9 @@ OBJECTS = {
     "reviews": "review",
     "recalls": "recall",
     "partners": "partner",
+    "catalogue": "listed",
+    "feedback": "feedback",
+    "webhooks": "webhook",
 }
 SEVERAL = ("certification", "trust_objects")
 

@@ -39,8 +39,10 @@ def test_an_application_on_a_cluster_is_asked_killed_and_searched_for(kubernetes
         killed = tried.kill("web", namespace)
         assert {each.partition("/")[0] for each in killed} == before
         until(
-            lambda: engine.status("web", namespace).state is State.READY
-            and not before & set(engine.status("web", namespace).workloads[0].pods),
+            lambda: (
+                engine.status("web", namespace).state is State.READY
+                and not before & set(engine.status("web", namespace).workloads[0].pods)
+            ),
             90,
             0.5,
             what="new pods to be ready",
