@@ -24,7 +24,7 @@ IN: Final = "in"
 Direction = Literal["out", "in"]
 
 #: From nothing to the strictest. A level that is not listed counts as none.
-CERTIFICATION: Final = ("", "basic", "standard", "extended")
+CERTIFICATION: Final = ("", "basic", "standard", "telco")
 #: From nothing to the best; `broken` is below all of them and is never exchanged.
 SIGNATURE: Final = ("unsigned", "unknown", "trusted")
 
