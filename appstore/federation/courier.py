@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from appstore.federation import feed, imports, offers, serials, sync, trustroot, walk
+from appstore.federation import feed, imports, offers, ports, serials, sync, trustroot, walk
 from appstore.federation.feed import Refused
 from appstore.federation.models import Peer, RemoteRelease
 from appstore.federation.models_feed import (
@@ -101,6 +101,10 @@ def _documents(partner: FeedPartner, receipt: Mapping[str, Any]) -> Iterator[tup
     audience = partner.audience
     ticket = feed.packed_json(serials.ticket(partner, sync.our_id()))
     yield "feed", feed.packed_json(dsse.sign(walk.TICKET, ticket, keys.signer(keys.STORE)))
+    gives = ports.first(ports.recall_lists)
+    recalled = gives() if gives else None
+    if recalled is not None:
+        yield "recalls", feed.packed_json(recalled)
     present = FeedRoot.objects.order_by("-version").values_list("version", flat=True)[0]
     for root in FeedRoot.objects.filter(version__gte=min(int(receipt.get("root", present)), present)):
         yield f"tuf/{root.version}.root.json", root.content.encode()

@@ -20,7 +20,7 @@ from appstore.federation import feed, ports, terms, wire
 from appstore.federation.feed import Refused, Release
 from appstore.federation.link import WireLink
 from appstore.federation.models import Agreement, Peer, PeerSync, RemoteRelease
-from appstore.federation.transfer import Counting, Link
+from appstore.federation.transfer import Counting, Link, small
 from appstore.federation.trustroot import Held
 from appstore.federation.walk import News, Party, walk
 from appstore.keys import services as keys
@@ -29,7 +29,7 @@ from appstore.packages import states
 from appstore.packages.models import Package
 from core import dsse
 from core.accounts.access import SYSTEM, Actor
-from core.errors import BreakwaterError, Conflict
+from core.errors import BreakwaterError, Conflict, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
 
@@ -111,6 +111,8 @@ def sync(peer: Peer, link: Link, *, now: datetime | None = None, judged_at: date
         agreed = _agreed(peer)
         held = Held.of(row.trusted)
         news = walk(counted, party_of(peer), held, serial=row.serial, etag=row.etag, now=judged_at or now)
+        if counted.requests > 1:  # an idle partner has recalled nothing
+            _follow_recalls(peer, counted)
         done = _write(peer, row, news, agreed, now)
     except BreakwaterError as problem:
         _failed(peer, row, problem, counted, now)
@@ -119,6 +121,21 @@ def sync(peer: Peer, link: Link, *, now: datetime | None = None, judged_at: date
     if done.put or done.removed or done.full:
         logger.info("%s: serial %s, %s put, %s removed", peer, done.serial, done.put, done.removed)
     return Done(done.serial, done.put, done.removed, done.full, counted.requests, counted.bytes_in)
+
+
+def _follow_recalls(peer: Peer, link: Link) -> None:
+    """Have the room that knows recalls take over the partner's signed list, before the cursor says that we have seen it.
+
+    A recall changes the state of a release and so the timestamp: no recall is missed by looking only then.
+    """
+    take_over = ports.first(ports.recalls)
+    if take_over is None:
+        return
+    try:
+        data = small(link, "recalls", dsse.LONGEST * 2).body
+    except Missing:
+        return
+    take_over(feed.parsed(data), peer)
 
 
 def _agreed(peer: Peer) -> terms.Terms:

@@ -25,7 +25,8 @@ from appstore.packages import blobs
 from core.errors import BreakwaterError, Missing, Rejected, Throttled, TimedOut, Unavailable
 
 _CHUNK: Final = 1 << 20
-#: Attempts in a row that bring next to nothing (fewer bytes than `_SOMETHING`), and attempts in all, before the work is left to a later day.
+#: Attempts in a row that bring next to nothing (fewer bytes than `_SOMETHING`), and attempts in all, before the work is
+#: left to a later day.
 _FRUITLESS, _ATTEMPTS = 4, 40
 _SOMETHING: Final = 64 << 10
 #: A partner that starts from the front again and again may send so much of a file in all.

@@ -111,7 +111,9 @@ def test_a_packed_bomb_is_refused_before_it_unpacks() -> None:
     assert refused.value.reason == "too-large"
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no gzip", gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more"]
+)
 def test_a_file_that_is_not_packed_rightly_is_refused(data: bytes) -> None:
     with pytest.raises(Refused) as refused:
         feed.unpack(data)

@@ -150,7 +150,10 @@ def test_changes_travel_as_diffs(partner: Partner, publish: Any) -> None:
     later = partner.follow(news)
     assert later.full is None
     after = feed.apply(news.full or {}, later.patches[0])
-    assert {release["name"]: release["state"] for release in after.values()} == {"two": "withdrawn", "three": "published"}
+    assert {release["name"]: release["state"] for release in after.values()} == {
+        "two": "withdrawn",
+        "three": "published",
+    }
     assert after[str(second.pk)]["reason"] == "It leaks"
 
 
@@ -201,7 +204,8 @@ def test_files_of_another_audience_are_not_there(partner: Partner, publish: Any,
 
 
 @pytest.mark.parametrize(
-    "path", ["feed", "tuf/timestamp.json", "tuf/1.root.json", f"blobs/{'a' * 64}", f"targets/{'a' * 32}/x.entry.json.gz"]
+    "path",
+    ["feed", "tuf/timestamp.json", "tuf/1.root.json", f"blobs/{'a' * 64}", f"targets/{'a' * 32}/x.entry.json.gz"],
 )
 def test_nobody_gets_anything_unsigned_or_without_an_agreement(partner: Partner, publish: Any, path: str) -> None:
     publish("one")
@@ -212,7 +216,8 @@ def test_nobody_gets_anything_unsigned_or_without_an_agreement(partner: Partner,
 
 
 @pytest.mark.parametrize(
-    "path", ["tuf/snapshot.json", "tuf/1.timestamp.json", "tuf/99.snapshot.json", "tuf/x", "tuf/1.root.jsonx", "targets/a/b"]
+    "path",
+    ["tuf/snapshot.json", "tuf/1.timestamp.json", "tuf/99.snapshot.json", "tuf/x", "tuf/1.root.jsonx", "targets/a/b"],
 )
 def test_metadata_that_do_not_exist_are_missing(partner: Partner, publish: Any, path: str) -> None:
     publish("one")
@@ -318,7 +323,9 @@ def test_a_root_whose_keys_lie_elsewhere_is_made_with_their_help(partner: Partne
     news = partner.follow()
     offline = [new_key() for _ in range(3)]
     pems = [
-        k.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+        k.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
         for k in offline
     ]
     draft = roots.prepare(root_keys=pems, threshold=2)

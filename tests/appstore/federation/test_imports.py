@@ -161,7 +161,9 @@ def test_a_name_that_we_have_ourselves_is_told_before_it_is_taken(peer: Peer, fo
         state="published", published_at=timezone.now(),
     )  # fmt: skip
     offer = offered(peer, forge)
-    assert imports.conflicts(offer) == ["this store has hello 1.0 with other bytes; both are kept, apart by their origin"]
+    assert imports.conflicts(offer) == [
+        "this store has hello 1.0 with other bytes; both are kept, apart by their origin"
+    ]
     assert bring(peer, forge).origin == forge.id
 
 
@@ -261,7 +263,9 @@ def test_a_certificate_counts_when_our_labs_say_so(peer: Peer, forge: Forge, ver
     assert (note.get("level"), note.get("problem")) == said
 
 
-@pytest.mark.parametrize(("sha256", "digest", "why"), [("f" * 64, "", "another package"), (SHA, "e" * 64, "not the one")])
+@pytest.mark.parametrize(
+    ("sha256", "digest", "why"), [("f" * 64, "", "another package"), (SHA, "e" * 64, "not the one")]
+)
 def test_a_certificate_of_something_else_counts_for_nothing(
     peer: Peer, forge: Forge, sha256: str, digest: str, why: str
 ) -> None:

@@ -197,7 +197,15 @@ def test_a_missing_package_is_missing() -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(301, Refused), (302, Refused), (403, Exception), (404, Missing), (429, Throttled), (500, Unavailable), (204, Refused)],
+    [
+        (301, Refused),
+        (302, Refused),
+        (403, Exception),
+        (404, Missing),
+        (429, Throttled),
+        (500, Unavailable),
+        (204, Refused),
+    ],
 )
 def test_every_other_answer_is_an_error_of_ours(status: int, error: Any) -> None:
     class Says:
