@@ -61,6 +61,9 @@ class Refused(Rejected):
         return str(self.context["reason"])
 
 
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
 def _text(longest: int, *, empty: bool = True) -> Callable[[Any], bool]:
     """Text of people: no control, format or bidi character may hide in it."""
 
@@ -69,7 +72,8 @@ def _text(longest: int, *, empty: bool = True) -> Callable[[Any], bool]:
             isinstance(value, str)
             and len(value) <= longest
             and (empty or bool(value.strip()))
-            and not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for c in value)
+            # Printable text has none of them; only then it pays to look at each character.
+            and (value.isprintable() or not any(unicodedata.category(c) in _HIDDEN for c in value))
         )
 
     return fits
@@ -132,7 +136,7 @@ MEMBERS: Final[dict[str, tuple[Callable[[Any], bool], bool]]] = {
 def tidy(text: str, longest: int) -> str:
     """Return our own text as a feed may carry it: without hidden characters, in one line, cut to `longest`."""
     flat = "".join(" " if c in "\n\r\t" else c for c in unicodedata.normalize("NFC", text))
-    kept = "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+    kept = "".join(c for c in flat if unicodedata.category(c) not in _HIDDEN)
     return " ".join(kept.split())[:longest]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import IO, Final
 from uuid import UUID
 
-from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from appstore.federation import feed, offers, roots, serials, trustroot, walk
+from appstore.federation import feed, offers, ports, roots, serials, trustroot, walk
 from appstore.federation.allowance import Allowance
 from appstore.federation.models_feed import FeedFile, FeedMetadata, FeedPartner, FeedRoot
 from appstore.federation.wire import PeerView
@@ -152,18 +152,14 @@ class BlobView(PeerView):
         allowance.settle()
         file = path.open("rb")
         file.seek(start)
-        response: Any
-        if end == size:
-            response = FileResponse(file, content_type="application/octet-stream")
-        else:
-            response = StreamingHttpResponse(_part(file, end - start), content_type="application/octet-stream")
+        response = StreamingHttpResponse(_part(file, end - start), content_type="application/octet-stream")
         if wanted:
             response.status_code = 206
             response["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         response["Content-Length"] = str(end - start)
         response["ETag"], response["Accept-Ranges"] = etag, "bytes"
         response["Cache-Control"] = "private, immutable, max-age=86400"
-        return response  # type: ignore[no-any-return]
+        return response
 
 
 def _wanted(request: Request, size: int, etag: str) -> tuple[int, int] | None:
@@ -184,6 +180,19 @@ def _part(file: IO[bytes], size: int) -> Iterator[bytes]:
         while size and (chunk := file.read(min(_CHUNK, size))):
             size -= len(chunk)
             yield chunk
+
+
+class RecallsView(PeerView):
+    """The recall list of this store."""
+
+    @extend_schema(operation_id="federation_recalls", responses={(200, _JSON): OpenApiTypes.OBJECT, 404: _NOT_THERE})
+    def get(self, request: Request) -> HttpResponseBase:
+        """Return the signed recall list (a DSSE envelope); it is the same for every partner."""
+        gives = ports.first(ports.recall_lists)
+        envelope = gives() if gives else None
+        if envelope is None:
+            raise Missing("Nothing was recalled here.")
+        return _answer(request, feed.packed_json(envelope), _JSON, fixed=False)
 
 
 class CertificateView(PeerView):

@@ -6,7 +6,7 @@ nothing; a room that is there and fails, fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from appstore.catalog.entries import Entry
@@ -45,13 +45,27 @@ class Foreign(Protocol):
         """Yank, quarantine, recall or restore the copy."""
 
 
+class RecallList(Protocol):
+    """Gives the signed recall list of this store."""
+
+    def __call__(self) -> Mapping[str, Any] | None:
+        """Return the present list as a DSSE envelope; None while nothing was ever recalled."""
+
+
+class Recalls(Protocol):
+    """Takes over the signed recall list of a partner (`appstore.releases.services.apply_foreign`)."""
+
+    def __call__(self, envelope: Mapping[str, Any], peer: Any) -> Any:
+        """Verify and apply it; the same list again changes nothing. `Invalid` or `Conflict` say what is wrong."""
+
+
 class Catalogue(Protocol):
     """Shows releases of partners beside our own."""
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entries: Iterable[Entry]) -> Any:
         """Show or show anew."""
 
-    def drop(self, key: str) -> None:
+    def drop(self, keys: Iterable[str]) -> Any:
         """Show no more."""
 
 
@@ -59,6 +73,8 @@ describers: Registry[Describe] = Registry("federation-describers", {})
 evidence: Registry[Evidence] = Registry("federation-evidence", {})
 judges: Registry[Accept] = Registry("federation-judges", {})
 foreign: Registry[Foreign] = Registry("federation-foreign", {})
+recall_lists: Registry[RecallList] = Registry("federation-recall-lists", {})
+recalls: Registry[Recalls] = Registry("federation-recalls", {})
 catalogues: Registry[Any] = Registry("federation-catalogues", {})
 
 

@@ -274,7 +274,10 @@ def sign(now: datetime, anew: bool = False) -> bool:
         present = before.get(role)
         files = {
             f"{audience.pk}/{name}": (size, sha256)
-            for name, size, sha256 in audience.files.filter(retired_at=None).values_list("name", "size", "sha256")
+            # The entry names the diffs by their digests.
+            for name, size, sha256 in audience.files.filter(retired_at=None, step=-1).values_list(
+                "name", "size", "sha256"
+            )
         }
         if present is None or resign or _ending(present, now) or _targets_of(present) != files:
             data = trustroot.make_audience(files, version=_next(present), now=now, key=offers_key)

@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from appstore.catalog.entries import Entry
 from appstore.federation import feed, ports, terms, wire
 from appstore.federation.feed import Refused, Release
 from appstore.federation.link import WireLink
-from appstore.federation.models import Peer, PeerSync, RemoteRelease
-from appstore.federation.transfer import Counting, Link
+from appstore.federation.models import Agreement, Peer, PeerSync, RemoteRelease
+from appstore.federation.transfer import Counting, Link, small
 from appstore.federation.trustroot import Held
 from appstore.federation.walk import News, Party, walk
 from appstore.keys import services as keys
@@ -29,7 +29,7 @@ from appstore.packages import states
 from appstore.packages.models import Package
 from core import dsse
 from core.accounts.access import SYSTEM, Actor
-from core.errors import BreakwaterError, Conflict
+from core.errors import BreakwaterError, Conflict, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
 
@@ -74,14 +74,19 @@ def request_sync(peer: Peer, *, actor: Actor | None = None) -> Operation:
     )
 
 
+def followed() -> QuerySet[Peer]:
+    """Partners that we follow: active, with an agreement."""
+    return Peer.objects.filter(
+        state=Peer.State.ACTIVE, kind="breakwater", agreements__in=Agreement.objects.in_force()
+    ).distinct()
+
+
 def request_due(now: datetime | None = None) -> int:
     """Ask for a sync of every partner whose time has come; return of how many."""
     now = now or timezone.now()
-    due = Peer.objects.filter(state=Peer.State.ACTIVE, kind="breakwater", agreements__state="accepted").filter(
-        Q(sync=None) | Q(sync__next_at=None) | Q(sync__next_at__lte=now)
-    )
+    due = followed().filter(Q(sync=None) | Q(sync__next_at=None) | Q(sync__next_at__lte=now))
     asked = 0
-    for peer in due.distinct():
+    for peer in due:
         request_sync(peer)
         asked += 1
     return asked
@@ -93,17 +98,21 @@ def follow(peer: Peer) -> Done:
         return sync(peer, WireLink(client))
 
 
-def sync(peer: Peer, link: Link, *, now: datetime | None = None) -> Done:
+def sync(peer: Peer, link: Link, *, now: datetime | None = None, judged_at: datetime | None = None) -> Done:
     """Take over what is new at the partner; return what that was.
 
-    Any error leaves the state as it was, and is shown at the peer until the next sync that works.
+    Any error leaves the state as it was, and is shown at the peer until the next sync that works. `judged_at` is the
+    moment against which expiry is judged when that is not now: what a courier brings has been under way.
     """
     now = now or timezone.now()
     counted = Counting(link)
     row, _ = PeerSync.objects.get_or_create(peer=peer)
     try:
         agreed = _agreed(peer)
-        news = walk(counted, party_of(peer), Held.of(row.trusted), serial=row.serial, etag=row.etag, now=now)
+        held = Held.of(row.trusted)
+        news = walk(counted, party_of(peer), held, serial=row.serial, etag=row.etag, now=judged_at or now)
+        if counted.requests > 1:  # an idle partner has recalled nothing
+            _follow_recalls(peer, counted)
         done = _write(peer, row, news, agreed, now)
     except BreakwaterError as problem:
         _failed(peer, row, problem, counted, now)
@@ -112,6 +121,21 @@ def sync(peer: Peer, link: Link, *, now: datetime | None = None) -> Done:
     if done.put or done.removed or done.full:
         logger.info("%s: serial %s, %s put, %s removed", peer, done.serial, done.put, done.removed)
     return Done(done.serial, done.put, done.removed, done.full, counted.requests, counted.bytes_in)
+
+
+def _follow_recalls(peer: Peer, link: Link) -> None:
+    """Have the room that knows recalls take over the partner's signed list, before the cursor says that we have seen it.
+
+    A recall changes the state of a release and so the timestamp: no recall is missed by looking only then.
+    """
+    take_over = ports.first(ports.recalls)
+    if take_over is None:
+        return
+    try:
+        data = small(link, "recalls", dsse.LONGEST * 2).body
+    except Missing:
+        return
+    take_over(feed.parsed(data), peer)
 
 
 def _agreed(peer: Peer) -> terms.Terms:

@@ -25,8 +25,10 @@ from appstore.packages import blobs
 from core.errors import BreakwaterError, Missing, Rejected, Throttled, TimedOut, Unavailable
 
 _CHUNK: Final = 1 << 20
-#: Attempts in a row that bring no byte, and attempts in all, before the work is left to a later day.
+#: Attempts in a row that bring next to nothing (fewer bytes than `_SOMETHING`), and attempts in all, before the work is
+#: left to a later day.
 _FRUITLESS, _ATTEMPTS = 4, 40
+_SOMETHING: Final = 64 << 10
 #: A partner that starts from the front again and again may send so much of a file in all.
 _MOST_SENT = 2.0
 #: Bytes a second below which a transfer is cut, once it ran for so many seconds: a stalling partner holds no worker.
@@ -237,7 +239,7 @@ def _receive(
             raise
         if partial.have == size:
             return received
-        fruitless = 0 if partial.have > before else fruitless + 1
+        fruitless = 0 if partial.have - before >= _SOMETHING else fruitless + 1
         if fruitless >= _FRUITLESS:
             raise cut or Unavailable("The partner breaks off before the end of the file.", sha256=sha256)
         sleep(random.uniform(0.05, 0.2) * 2**fruitless)  # noqa: S311  (spreads load, guards nothing)

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="federation-target",
     ),
     path("federation/blobs/<str:sha256>", feed_api.BlobView.as_view(), name="federation-blob"),
+    path("federation/recalls", feed_api.RecallsView.as_view(), name="federation-recalls"),
     path(
         "federation/certificates/<uuid:ref>/<str:sha256>",
         feed_api.CertificateView.as_view(),

@@ -88,7 +88,8 @@ def walk(link: Link, party: Party, held: Held, *, serial: int, etag: str, now: d
     if steps is None:
         news.full = feed.read_index(_target(link, trusted, entry.full.path), entry.serial)
     else:
-        news.patches = [feed.read_diff(_target(link, trusted, step.file.path), step.to) for _, step in steps]
+        # The entry is signed and names each diff by its digest: naming them twice would double what a sync costs.
+        news.patches = [feed.read_diff(_exactly(link, step.file), step.to) for _, step in steps]
     return news
 
 
@@ -126,9 +127,10 @@ def _entry(link: Link, trusted: Trusted, now: datetime) -> feed.Entry:
         raise Refused("The entry of the feed is for somebody else", reason="mixed")
     if datetime.fromisoformat(entry.expires) < now:
         raise Refused("The entry of the feed has expired", reason="expired")
-    for file in (entry.full, *(step.file for step in entry.diffs.values())):
-        if trusted.file(file.path) != (file.size, file.sha256):
-            raise Refused("The entry of the feed names another file than was signed", reason="mixed", path=file.path)
+    if trusted.file(entry.full.path) != (entry.full.size, entry.full.sha256):
+        raise Refused("The entry of the feed names another index than was signed", reason="mixed")
+    if not all(step.file.path.startswith(f"{name}/") for step in entry.diffs.values()):
+        raise Refused("The entry of the feed names files of somebody else", reason="mixed")
     return entry
 
 
@@ -137,10 +139,14 @@ def _target(link: Link, trusted: Trusted, path: str, most: int = feed.PACKED_BYT
     length, sha256 = trusted.file(path)
     if length > most:
         raise Refused(f"A file of the feed has more than {most} bytes", reason="too-large", path=path)
-    folder, _, name = path.rpartition("/")
-    data = small(link, f"targets/{folder}/{sha256}.{name}", length).body
-    if len(data) != length or feed.digest(data) != sha256:
-        raise Refused("A file of the feed is not the one that was signed", reason="mixed", path=path)
+    return _exactly(link, feed.File(path, sha256, length))
+
+
+def _exactly(link: Link, file: feed.File) -> bytes:
+    folder, _, name = file.path.rpartition("/")
+    data = small(link, f"targets/{folder}/{file.sha256}.{name}", file.size).body
+    if len(data) != file.size or feed.digest(data) != file.sha256:
+        raise Refused("A file of the feed is not the one that was signed", reason="mixed", path=file.path)
     return data
 
 

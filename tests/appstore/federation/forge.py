@@ -141,7 +141,8 @@ class Forge:
         top = trustroot.make_targets(
             {self.audience: trustroot.public_of(offers)}, version=v["targets"], now=now, key=self.keys["targets"]
         )
-        listed = {f"{self.audience}/{n}": (len(d), feed.digest(d)) for n, d in self.targets.items()}
+        # The entry names the diffs.
+        listed = {f"{self.audience}/{n}": (len(d), feed.digest(d)) for n, d in self.targets.items() if "diff" not in n}
         audience = trustroot.make_audience(listed, version=v["audience"], now=now, key=offers)
         role = trustroot.role_of(self.audience)
         # A snapshot never loses a role.

@@ -175,6 +175,39 @@ def test_the_room_that_knows_recalls_is_told(peer: Peer, forge: Forge, organisat
     assert told == [(copy.pk, "recalled", "It burns")]
 
 
+def test_the_recall_list_is_taken_over_before_the_cursor(peer: Peer, forge: Forge) -> None:  # noqa: F811
+    told: list[Any] = []
+
+    class Room:
+        names = staticmethod(lambda: ["room"])
+
+        @staticmethod
+        def get(name: str) -> Any:
+            def take_over(envelope: Any, of: Peer) -> None:
+                told.append((envelope, of))
+                if envelope.get("broken"):
+                    raise Conflict("This list is older than the one held.")
+
+            return take_over
+
+    present, ports.recalls = ports.recalls, Room()  # type: ignore[assignment]
+    try:
+        run(peer, forge)  # it has no list yet
+        run(peer, forge)
+        assert told == []
+        forge.files["recalls"] = b'{"serial": 1}'
+        forge.say({ref(1): release("one", state="recalled")})
+        run(peer, forge)
+        assert told == [({"serial": 1}, peer)]
+        forge.files["recalls"] = b'{"broken": true}'
+        forge.say({ref(2): release("two", state="recalled")})
+        with pytest.raises(Conflict, match="older"):
+            run(peer, forge)
+    finally:
+        ports.recalls = present
+    assert PeerSync.objects.get(peer=peer).serial == 2
+
+
 def test_a_release_that_came_from_us_is_not_taken_back(peer: Peer, forge: Forge) -> None:  # noqa: F811
     forge.say({ref(3): release("ours", via=[sync.our_id()])})
     run(peer, forge)
@@ -262,9 +295,10 @@ def test_a_crash_before_the_cursor_leaves_neither(peer: Peer, forge: Forge, monk
         assert RemoteRelease.objects.filter(ref=ref(3)).exists()  # the offers are written before the cursor
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(PeerSync, "save", crash)
-        run(peer, forge)
+        with pytest.raises(KeyboardInterrupt):
+            run(peer, forge)
     assert state() == before
     assert run(peer, forge).put == 1
 
