@@ -16,6 +16,8 @@ from appstore.certification.running.runner import Material
 from appstore.certification.verdicts import digest_of
 from appstore.packages import blobs
 from appstore.packages.models import Package
+from appstore.trust import services as trust
+from core.accounts.services import operator
 from core.errors import BreakwaterError, Invalid, Missing
 from core.registry import Registry
 from engines.helm import helm
@@ -27,7 +29,7 @@ RELEASE = "certification"
 #: `signature`), and `parts` where it has counted them already.
 sources: Registry[Any] = Registry(
     "certification-sources",
-    {"contents": f"{__name__}:of_contents"},
+    {"contents": f"{__name__}:of_contents", "trust": f"{__name__}:of_trust"},
 )
 
 
@@ -123,5 +125,18 @@ def of_contents(package: Package) -> dict[str, Any]:
         return {}
     return {
         "contents": mine.as_dict() if mine is not None else {},
-        "previous": earlier.as_dict() if earlier is not None else None,
+        "previous": _earlier(earlier.as_dict(), before) if earlier is not None and before is not None else None,
     }
+
+
+def _earlier(facts: dict[str, Any], before: Package) -> dict[str, Any]:
+    return {**facts, "version": before.version, "signer": str(before.signature.get("fingerprint") or "")}
+
+
+def of_trust(package: Package) -> dict[str, Any]:
+    """Return what the trust list of the store says of the signature."""
+    try:
+        found = trust.standing(package, operator())
+    except Missing:
+        return {}
+    return {"signature": {"standing": str(found.state), "anchor": found.anchor, "publisher": found.publisher}}

@@ -69,13 +69,17 @@ class Catalogue(Protocol):
         """Show no more."""
 
 
-describers: Registry[Describe] = Registry("federation-describers", {})
-evidence: Registry[Evidence] = Registry("federation-evidence", {})
-judges: Registry[Accept] = Registry("federation-judges", {})
-foreign: Registry[Foreign] = Registry("federation-foreign", {})
-recall_lists: Registry[RecallList] = Registry("federation-recall-lists", {})
-recalls: Registry[Recalls] = Registry("federation-recalls", {})
-catalogues: Registry[Any] = Registry("federation-catalogues", {})
+describers: Registry[Describe] = Registry("federation-describers", {"rooms": "appstore.federation.rooms:describe"})
+evidence: Registry[Evidence] = Registry(
+    "federation-evidence", {"certification": "appstore.certification.federating:evidence"}
+)
+judges: Registry[Accept] = Registry("federation-judges", {"certification": "appstore.certification.federating:accept"})
+foreign: Registry[Foreign] = Registry("federation-foreign", {"rooms": "appstore.federation.rooms:follow"})
+recall_lists: Registry[RecallList] = Registry(
+    "federation-recall-lists", {"releases": "appstore.releases.services:recall_list"}
+)
+recalls: Registry[Recalls] = Registry("federation-recalls", {"releases": "appstore.releases.services:apply_foreign"})
+catalogues: Registry[Any] = Registry("federation-catalogues", {"rooms": "appstore.federation.rooms:Catalogue"})
 
 
 def described(package: Package) -> dict[str, Any]:

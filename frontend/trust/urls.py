@@ -23,7 +23,7 @@ urlpatterns: list[URLPattern] = [
     path("trust/authority/create", publishers.create_authority, name="create-authority"),
     path("trust/authority/crl", publishers.refresh_crl, name="refresh-crl"),
     path("trust/authority/issue", publishers.issue, name="issue-certificate"),
-    path("signers/<uuid:pk>/revoke", publishers.revoke, name="revoke-certificate"),
+    path("signers/<uuid:pk>/revoke", publishers.revoke, name="revoke-signer"),
     path("packages/<uuid:pk>/trust", views.package_trust, name="package-trust"),
     path("packages/<uuid:pk>/sign", views.sign_package, name="sign-package"),
 ]

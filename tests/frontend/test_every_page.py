@@ -78,7 +78,7 @@ ACTIONS = {
     "create-authority",
     "refresh-crl",
     "issue-certificate",
-    "revoke-certificate",
+    "revoke-signer",
     "sign-package",
     "favour-app",
     "follow-app",
