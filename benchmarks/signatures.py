@@ -64,7 +64,9 @@ def main() -> None:
             kept.cache_clear()
         judging.assess(verify().as_dict(), trust, now)
 
-    print(f"manifest of {len(text)} bytes, CMS block of {len(block)} characters, {ROUNDS} rounds; ms of CPU, median / p95")
+    print(
+        f"manifest of {len(text)} bytes, CMS block of {len(block)} characters, {ROUNDS} rounds; ms of CPU, median / p95"
+    )
     for name, act in (
         ("sign", lambda: signing.sign_text(text, pki.SIGNER.key, pki.SIGNER.certificate)),
         ("verify the signature", verify),
