@@ -192,6 +192,20 @@ def test_tampering_is_refused_with_the_right_finding(tamper: Any, code: str, pac
     assert code in errors
 
 
+def test_two_names_of_a_digest_that_contradict_each_other_are_told(package: bytes, folder: Path) -> None:
+    reading = pki.read(folder, the_digest_algorithm(package))
+    # The digest of the content does not fit either; without the first check that would be the reason, or none at all.
+    assert reading.signature.problem == "the manifest was changed after it was signed"  # type: ignore[union-attr]
+    text = pki.files(package)[MANIFEST].partition(b"-----BEGIN")[0]
+    der = base64.b64decode(
+        pki.files(package)[MANIFEST].partition(b"-----BEGIN CMS-----\n")[2].partition(b"-----END")[0]
+    )
+    info = asn1.ContentInfo.load(der)
+    info["content"]["signer_infos"][0]["signature_algorithm"] = {"algorithm": "sha512_ecdsa"}
+    signature, _ = signatures.verify(base64.b64encode(info.dump(force=True)).decode(), {"manifest": text}, MANIFEST)
+    assert signature.problem == "two different digests are named"
+
+
 def test_a_signature_cut_off_the_manifest_leaves_an_unsigned_package(package: bytes, folder: Path) -> None:
     bare = manifest_with(package, lambda manifest: manifest.partition(b"-----BEGIN")[0])
     assert pki.state_of(folder, bare, TRUST)[0] == "unsigned"
