@@ -306,6 +306,12 @@ def certificate_weaknesses(certificate: x509.Certificate) -> list[str]:
     return found
 
 
+def key_size(certificate: x509.Certificate) -> int:
+    """Return the bits of the certificate's key."""
+    key = certificate.public_key
+    return 256 if key.algorithm == "ed25519" else int(key.bit_size)
+
+
 #: Uses of a key that signing a package is one of: code, mail (most CMS tools), documents, anything.
 _SIGNING_USES = {"code_signing", "email_protection", "any_extended_key_usage", "1.3.6.1.5.5.7.3.36"}
 
@@ -389,9 +395,12 @@ def is_der(data: bytes) -> bool:
 
 
 def _shortest(tag: int, value: bytes) -> bool:
-    """Whether a boolean, an integer or an enumeration is written in the one way that DER has for it."""
+    """Whether a boolean, an integer, an enumeration or a string of bits is written in the one way that DER has for it."""
     if tag == 1:
         return value in (b"\x00", b"\xff")
+    if tag == 3:
+        # Keys and signatures are whole bytes; only short strings of flags may end within one.
+        return bool(value) and (value[0] == 0 or (value[0] < 8 and len(value) < 8))
     if tag not in (2, 10) or len(value) == 1:
         return True
     return bool(value) and not ((value[0] == 0 and value[1] < 0x80) or (value[0] == 0xFF and value[1] >= 0x80))

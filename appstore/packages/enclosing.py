@@ -21,7 +21,7 @@ from core.archives import Archive, Damaged, Limits, open_archive, read_archive
 from core.findings import Finding, Level
 
 _SIGNATURE, _CERTIFICATE = (".cms", ".p7s", ".sig"), (".cert", ".crt", ".cer", ".pem")
-_CHUNK = 1 << 20
+_END = b"-----END CERTIFICATE-----\n"
 
 
 @dataclass(slots=True)
@@ -88,8 +88,8 @@ def judge(enclosure: Enclosure, reading: Reading) -> None:
     try:
         der, loose = _block(enclosure.archive.read(enclosure.signature, at_most=cms.LONGEST))
         if enclosure.certificate:
-            beside, untidy = _block(enclosure.archive.read(enclosure.certificate, at_most=cms.LONGEST))
-            der, loose = cms.with_certificates(der, [beside]), loose or untidy
+            beside, untidy = _certificates(enclosure.archive.read(enclosure.certificate, at_most=cms.LONGEST))
+            der, loose = cms.with_certificates(der, beside), loose or untidy
         signature, remarks = signatures.verify_whole(der, enclosure.digest, enclosure.signature, loose=loose)
     except cms.Refused as why:
         signature, remarks = signatures.broken(str(why), enclosure.signature)
@@ -120,6 +120,20 @@ def _block(content: bytes) -> tuple[bytes, str]:
         return cms.unarmoured(content.decode("ascii"))
     except UnicodeDecodeError as problem:
         raise cms.Refused("it is neither DER nor PEM") from problem
+
+
+def _certificates(content: bytes) -> tuple[list[bytes], str]:
+    """Return the certificates of the file beside, DER: one in DER, or one or more in PEM."""
+    if content[:1] == b"\x30":
+        return [content], ""
+    pieces = content.split(_END)
+    read = [_block(piece + _END) for piece in pieces[:-1][: cms.MOST_CERTIFICATES]]
+    if not read:
+        raise cms.Refused("the certificate beside is neither DER nor PEM")
+    untidy = next((loose for _, loose in read if loose), "")
+    return [der for der, _ in read], untidy or (
+        "" if not pieces[-1].strip() else "there is text after the certificates"
+    )
 
 
 @contextmanager

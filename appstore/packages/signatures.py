@@ -246,7 +246,7 @@ def _about(block: Block) -> Signature:
         serial=f"{certificate.serial_number:x}",
         fingerprint=told[0]["fingerprint"],
         self_signed=certificate.subject == certificate.issuer,
-        algorithm=f"{key.algorithm}-{key.bit_size} with {first.digest}",
+        algorithm=f"{key.algorithm}-{cms.key_size(certificate)} with {first.digest}",
         not_before=validity["not_before"].native.isoformat(),
         not_after=validity["not_after"].native.isoformat(),
         weak=told[0]["weak"],

@@ -15,16 +15,17 @@ LEAST = [(str(state), str(state)) for state in (State.UNSIGNED, State.UNKNOWN, S
 
 
 class TrustPolicy(models.Model):
-    """What an organisation demands of signatures, and the number of its trust list.
+    """What an organisation demands of signatures, and the state of its trust list.
 
-    `version` grows with each change of the list, so that what was judged by an older one is judged again. The policy of
-    the organisation that runs the store holds for everybody beside their own.
+    `version` is another number after each change of the list, so that what was judged by an older one is judged again;
+    it is drawn, not counted, because the number of a change that was rolled back must never come again. The policy of the
+    organisation that runs the store holds for everybody beside their own.
     """
 
     organisation = models.OneToOneField(
         "accounts.Organisation", on_delete=models.CASCADE, primary_key=True, related_name="trust_policy"
     )
-    version = models.PositiveIntegerField(default=0)
+    version = models.PositiveBigIntegerField(default=0)
     publish_least = models.CharField(max_length=10, choices=LEAST, default=str(State.UNSIGNED))
     deploy_least = models.CharField(max_length=10, choices=LEAST, default=str(State.UNSIGNED))
     import_least = models.CharField(max_length=10, choices=LEAST, default=str(State.UNSIGNED))

@@ -5,6 +5,7 @@ Entry points for other topics: `standing`, `standings`, `judgement`, `trusted_pu
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -367,14 +368,14 @@ def _issuer_of(told: paths.RevocationList, between: list[bytes], trust: judging.
 
 
 def _touch(organisation: Organisation) -> TrustPolicy:
-    """Give the trust list its next number, so that what was judged by the old one is judged again."""
+    """Give the trust list another number, so that what was judged by the old one is judged again."""
     policy = TrustPolicy.objects.select_for_update().filter(pk=organisation.pk).first()
     if policy is None:
         try:
             with transaction.atomic():
-                return TrustPolicy.objects.create(organisation=organisation, version=1)
+                return TrustPolicy.objects.create(organisation=organisation, version=secrets.randbits(52))
         except IntegrityError:
             policy = TrustPolicy.objects.select_for_update().get(pk=organisation.pk)
-    policy.version += 1
+    policy.version = secrets.randbits(52)
     policy.save(update_fields=["version"])
     return policy

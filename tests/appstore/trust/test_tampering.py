@@ -18,7 +18,7 @@ from asn1crypto import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appstore.packages import signing
+from appstore.packages import cms, signatures, signing
 from core.archives import open_archive
 from tests.appstore import making
 from tests.appstore.trust import pki
@@ -192,6 +192,20 @@ def test_tampering_is_refused_with_the_right_finding(tamper: Any, code: str, pac
     assert code in errors
 
 
+def test_two_names_of_a_digest_that_contradict_each_other_are_told(package: bytes, folder: Path) -> None:
+    reading = pki.read(folder, the_digest_algorithm(package))
+    # The digest of the content does not fit either; without the first check that would be the reason, or none at all.
+    assert reading.signature.problem == "the manifest was changed after it was signed"  # type: ignore[union-attr]
+    text = pki.files(package)[MANIFEST].partition(b"-----BEGIN")[0]
+    der = base64.b64decode(
+        pki.files(package)[MANIFEST].partition(b"-----BEGIN CMS-----\n")[2].partition(b"-----END")[0]
+    )
+    info = asn1.ContentInfo.load(der)
+    info["content"]["signer_infos"][0]["signature_algorithm"] = {"algorithm": "sha512_ecdsa"}
+    signature, _ = signatures.verify(base64.b64encode(info.dump(force=True)).decode(), {"manifest": text}, MANIFEST)
+    assert signature.problem == "two different digests are named"
+
+
 def test_a_signature_cut_off_the_manifest_leaves_an_unsigned_package(package: bytes, folder: Path) -> None:
     bare = manifest_with(package, lambda manifest: manifest.partition(b"-----BEGIN")[0])
     assert pki.state_of(folder, bare, TRUST)[0] == "unsigned"
@@ -316,3 +330,78 @@ def test_a_deflated_package_inside_is_read_from_disk(folder: Path) -> None:
     reading = pki.read(folder, out.getvalue())
     assert reading.signature.covers == "package"  # type: ignore[union-attr]
     assert reading.chart == CHART  # type: ignore[union-attr]
+
+
+def test_the_file_beside_may_hold_the_whole_chain(folder: Path) -> None:
+    package = making.edgegallery()
+    block = signing.sign_text(package, pki.SIGNER.key, pki.SIGNER.certificate)
+    info = asn1.ContentInfo.load(base64.b64decode(b"".join(block.splitlines()[1:-1])))
+    info["content"]["certificates"] = asn1.CertificateSet([])
+    chain = (pki.SIGNER.pem + pki.MIDDLE.pem).encode()
+    assert pki.state_of(folder, pki.enclosed(package, info.dump(force=True), app__pem=chain), TRUST)[0] == "trusted"
+
+
+# Ed25519, which the tools at hand do not sign with: made by hand as RFC 8419 has it.
+
+
+def by_ed25519(digest: str) -> tuple[bytes, bytes]:
+    """A text and the DER of its signature by an Ed25519 key that the root certifies."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    signer = pki.party("Acme Ed", pki.ROOT, ca=False, key=ed25519.Ed25519PrivateKey.generate())
+    text, certificate = b"metadata:\n", x509.Certificate.load(signer.der)
+    attributes = asn1.CMSAttributes(
+        [
+            asn1.CMSAttribute({"type": "content_type", "values": ["data"]}),
+            asn1.CMSAttribute({"type": "message_digest", "values": [hashlib.new(digest, text).digest()]}),
+        ]
+    )
+    info = asn1.SignerInfo(
+        {
+            "version": "v1",
+            "sid": asn1.SignerIdentifier(
+                {"issuer_and_serial_number": {"issuer": certificate.issuer, "serial_number": certificate.serial_number}}
+            ),
+            "digest_algorithm": {"algorithm": digest},
+            "signed_attrs": attributes,
+            "signature_algorithm": {"algorithm": "ed25519"},
+            "signature": signer.key.sign(attributes.dump()),
+        }
+    )
+    data = asn1.SignedData(
+        {
+            "version": "v1",
+            "digest_algorithms": [{"algorithm": digest}],
+            "encap_content_info": {"content_type": "data"},
+            "certificates": [asn1.CertificateChoices("certificate", certificate)],
+            "signer_infos": [info],
+        }
+    )
+    return text, asn1.ContentInfo({"content_type": "signed_data", "content": data}).dump()
+
+
+@pytest.mark.parametrize(("digest", "state"), [("sha512", "valid"), ("sha256", "invalid")])
+def test_ed25519_verifies_with_the_digest_that_its_standard_names(digest: str, state: str) -> None:
+    text, der = by_ed25519(digest)
+    signature, _ = signatures.verify(base64.b64encode(der).decode(), {"manifest": text}, "a.mf")
+    assert signature.state == state, signature.problem
+    assert signatures.verify(base64.b64encode(der).decode(), {"manifest": text + b"x"}, "a.mf")[0].state == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("der", "strict"),
+    [
+        ("300302010a", True),
+        ("30800201050000", False),  # indefinite length
+        ("30810302010a", False),  # a length in more bytes than it needs
+        ("300402020001", False),  # an integer in more bytes than it needs
+        ("3003010101", False),  # true in another way
+        ("240504030a0b0c", False),  # a string in pieces
+        ("030204f0", True),  # flags
+        ("03090100000000000000fe", False),  # a signature that ends within a byte
+        ("3003020105ff", False),  # something after the end
+        ("300502010a", False),  # something missing
+    ],
+)
+def test_only_what_is_written_in_the_one_way_is_der(der: str, strict: bool) -> None:
+    assert cms.is_der(bytes.fromhex(der)) is strict

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.db import transaction
 from django.utils import timezone
 
 from appstore.packages import gates
@@ -200,3 +201,15 @@ def test_publishing_asks_the_gate(organisation: Any, actor: Any, make_package: A
 def test_a_policy_asks_for_nothing_that_there_is_not(change: Any, organisation: Any, actor: Any) -> None:
     with pytest.raises(Invalid):
         services.set_policy(organisation, actor=actor, **change)
+
+
+def test_a_change_that_was_rolled_back_leaves_nothing_behind(
+    organisation: Any, actor: Any, make_package: Any, known_signature: Any
+) -> None:
+    package = make_package(signature=known_signature)
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012  (what is rolled back is looked at inside)
+        services.add_anchors(organisation, actor=actor, text=pki.ROOT.pem)
+        assert state(package, organisation) == "trusted"
+        raise RuntimeError("something else went wrong")
+    services.add_anchors(organisation, actor=actor, text=pki.STRANGER.pem)
+    assert state(package, organisation) == "unknown"
