@@ -55,7 +55,7 @@ def follow(event: Event, package: Package) -> None:
     """Keep the index and those who follow an application up to date; a follower of `appstore.packages`."""
     if event == "gone":
         services.drop([key_of(package)])
-    elif package.state in _TOLD or package.state in states.LISTED:
+    elif package.state in {*_TOLD, *states.LISTED} or Release.objects.filter(key=key_of(package)).exists():
         services.put(entries_of([package]))
 
 

@@ -241,8 +241,14 @@ def _picked(index: Snapshot, order: str, bits: int, most: int) -> list[int]:
 
 def _rows(listing_ids: Sequence[int]) -> list[Listing]:
     found = Listing.objects.select_related("app", "release").defer("release__text", "facets").in_bulk(listing_ids)
-    # Between two queries a row may have gone.
-    return [found[pk] for pk in listing_ids if pk in found and found[pk].release is not None]
+    rows = []
+    for pk in listing_ids:
+        row = found.get(pk)
+        # Between two queries a row may have gone.
+        if row is not None and row.release is not None:
+            row.release.app = row.app
+            rows.append(row)
+    return rows
 
 
 def suggestions(text: str, actor: Actor, most: int = 8) -> list[App]:

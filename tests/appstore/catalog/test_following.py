@@ -246,6 +246,18 @@ def test_the_api_searches_and_leads_on(api: Any, put: Any) -> None:
     ]
 
 
+def test_a_page_of_the_api_costs_the_same_however_long_it_is(
+    api: Any, put: Any, django_assert_num_queries: Any
+) -> None:
+    for number in range(12):
+        put(f"Crane {number:02}")
+    api.get("/api/v1/catalogue")
+    # Session, user, roles; the serial of the index, and the rows.
+    for size in (1, 12):
+        with django_assert_num_queries(5):
+            api.get(f"/api/v1/catalogue?page_size={size}")
+
+
 @pytest.mark.parametrize(
     "query", ["page=x", "page_size=0", "page_size=9999999", "sort=%00", "q=%00", "category=%00", "q=" + "%22" * 50]
 )
