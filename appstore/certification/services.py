@@ -22,6 +22,8 @@ from core.operations import services as operations
 from core.operations.models import Operation
 
 RUN = "certification.run"
+#: The questions that other topics ask of certificates; see `issuing`.
+verify, accept, levels_of = issuing.verify, issuing.accept, issuing.levels_of
 _MOST_SUITES = 12
 
 

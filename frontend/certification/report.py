@@ -23,6 +23,8 @@ from frontend.page import page, told
 from frontend.store.packages import visible
 
 _RUNS = 12
+#: More findings of one check than this help nobody on a page; all are in the JUnit file.
+_FINDINGS = 25
 #: The words of the filter, and the outcomes that each shows.
 FILTERS: dict[str, tuple[str, frozenset[str]]] = {
     "": ("everything", frozenset()),
@@ -97,6 +99,10 @@ def _groups(rows: list[CheckResult], wanted: str) -> list[tuple[str, list[CheckR
     for row in rows:
         if not shown or row.outcome in shown:
             groups.setdefault(str(row.described.get("group", "other")), []).append(row)
+    levels = {"error": 0, "warning": 1, "info": 2}
+    for row in rows:
+        worst = sorted(row.findings, key=lambda finding: levels.get(finding.get("level", ""), 3))
+        row.shown, row.more = worst[:_FINDINGS], max(0, len(worst) - _FINDINGS)  # type: ignore[attr-defined]
     order = ["failed", "crashed", "timed-out", "out-of-memory", "waiting", "warned", "", "passed"]
     for group in groups.values():
         group.sort(key=lambda row: order.index(row.outcome) if row.outcome in order else 9)

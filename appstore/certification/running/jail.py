@@ -25,6 +25,8 @@ from appstore.certification.running import landlock, seccomp
 NAMESPACES, FILTER = "namespaces", "filter"
 #: Where the files of the package are inside of the walls.
 SUBJECT = Path("/subject")
+#: The one folder in which a check may write, a file system in memory of its own. (Not /tmp: code may lie there.)
+_OWN = Path("/own")
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
     0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000,
@@ -99,8 +101,8 @@ def descend(
             _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
         except OSError:
             _mount("tmpfs", "/proc", "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC)
-        _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, f"size={_FOLDER_BYTES},nr_inodes=4096,mode=1777")  # noqa: S108
-        folder = Path("/tmp")  # noqa: S108  (a file system of this check alone)
+        _mount("tmpfs", str(_OWN), "tmpfs", _NOSUID | _NODEV, f"size={_FOLDER_BYTES},nr_inodes=4096,mode=1777")
+        folder = _OWN
     os.chdir(folder)
     os.environ["TMPDIR"] = os.environ["HOME"] = str(folder)
     _limit(seconds, memory_mib)
@@ -184,7 +186,7 @@ def _new_root(root: Path, files: Sequence[tuple[Path, str]], shown: Iterable[Pat
         _show(source, root / SUBJECT.relative_to("/") / name)
     for device in _DEVICES:
         _show(Path(device), root / device[1:])
-    for name in ("proc", "tmp", "old"):
+    for name in ("proc", _OWN.name, "old"):
         (root / name).mkdir()
     _mount("proc", str(root / "proc"), "proc", _NOSUID | _NODEV | _NOEXEC)
     if _libc.syscall(_PIVOT_ROOT[platform.machine()], os.fsencode(root), os.fsencode(root / "old")):

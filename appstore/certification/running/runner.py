@@ -7,6 +7,7 @@ that check itself, since each has a socket of its own.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import selectors
@@ -28,6 +29,8 @@ from appstore.certification.contract import Outcome, Result, Sandbox
 from appstore.certification.running.jail import FILTER, Walls
 from core.errors import BreakwaterError, Invalid, Rejected, Unavailable
 from core.findings import Finding, Level
+
+logger = logging.getLogger("breakwater.certification")
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START = (
@@ -382,6 +385,10 @@ class _Active:
                 raise Rejected(f"The answer of {method} is too large")
         except BreakwaterError as problem:
             answer = json.dumps({"problem": problem.problem()})
+        except Exception:
+            # A mistake of the sandbox is no mistake of this check, and must not end the run of all others.
+            logger.exception("the sandbox failed in %s, asked by the check %s", _text(method, 40), self.job.name)
+            answer = json.dumps({"problem": BreakwaterError("The sandbox itself failed").problem()})
         try:
             self._channel.settimeout(_WRITE_WITHIN)
             self._channel.sendall(answer.encode() + b"\n")
