@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef
 
 from appstore.packages.models import Package
 from core.accounts.access import SYSTEM, Actor
@@ -234,7 +235,8 @@ class Provider:
 
     def nodes(self, organisation_id: UUID | str) -> list[dict[str, Any]]:
         """Return the nodes of an organisation on which it may try packages; `free` says whether nobody does now."""
-        busy = set(Trial.objects.under_way().values_list("node_id", flat=True))
+        under_way = Trial.objects.under_way().filter(node=OuterRef("node"))
+        marked = Mark.objects.of(organisation_id).select_related("node").annotate(busy=Exists(under_way))
         return [
             {
                 "id": str(each.node_id),
@@ -242,9 +244,9 @@ class Provider:
                 "engine": each.node.engine,
                 "simulated": each.node.simulated or each.node.engine == "memory",
                 "state": each.node.state,
-                "free": each.node_id not in busy,
+                "free": not each.busy,
             }
-            for each in Mark.objects.of(organisation_id).select_related("node")
+            for each in marked
         ]
 
     @contextlib.contextmanager
