@@ -240,6 +240,18 @@ def recalls() -> dict[str, Any]:
     return dict(_value("recalls", {}))
 
 
+def recalls_in_words() -> str:
+    """Return a sentence about the recall list for people; empty while it names nothing."""
+    said = recalls().get("list", {})
+    entries = said.get("entries") or []
+    if not entries:
+        return ""
+    stopped = Applied.objects.filter(kind="app", state=Applied.State.RECALLED).count()
+    applications = "1 application of this node is" if stopped == 1 else f"{stopped} applications of this node are"
+    told = f"Recall list {said.get('serial')} names {len(entries)} package{'' if len(entries) == 1 else 's'}"
+    return f"{told}; {applications} stopped by it." if stopped else f"{told}; none of them was stopped here."
+
+
 def keep_recalls(held: Mapping[str, Any]) -> None:
     """Keep the recall list that is in force from now on."""
     _write("recalls", dict(held))

@@ -60,6 +60,7 @@ def _facts() -> dict[str, Any]:
     on = Q(state=RuleState.ACTIVE)
     return {
         "link": link_in_words(store.link(), now),
+        "recalls": store.recalls_in_words(),
         "answers": probes(),
         "apps": App.objects.aggregate(all=Count("pk"), ready=Count("pk", filter=Q(state=AppState.READY))),
         "services": Service.objects.aggregate(

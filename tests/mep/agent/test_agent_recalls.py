@@ -208,6 +208,15 @@ def test_the_list_stays_in_force_when_its_wish_goes_and_gives_way_to_another_cen
     assert node.recalls.stops({"package": "p-1", "packageSha256": DIGEST}) is None
 
 
+def test_the_console_of_the_node_has_a_sentence_about_it(node: Node) -> None:
+    assert store.recalls_in_words() == ""
+    node.run()
+    node.hear(7, ENTRY, Entry("r-2", "b" * 64))
+    assert store.recalls_in_words() == "Recall list 7 names 2 packages; none of them was stopped here."
+    node.edge.apps.step("a")
+    assert store.recalls_in_words().endswith("1 application of this node is stopped by it.")
+
+
 def test_nonsense_instead_of_a_list_is_told_and_changes_nothing(node: Node) -> None:
     node.hear(1, ENTRY)
     for spec in ({}, {"list": 1}, {"list": "x", "keys": "y"}, {"list": recalls.pack({"payload": 1}), "keys": []}):

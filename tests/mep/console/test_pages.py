@@ -32,7 +32,7 @@ PAGES = [
 ]
 #: The most that a page may ask, whatever the number of rules; session and messages cost nothing.
 BUDGET = {
-    "/": 16, "/apps": 9, "/services": 8, "/subscriptions": 8, "/traffic": 8, "/traffic/new": 3, "/dns": 5, "/dns/new": 4,
+    "/": 17, "/apps": 9, "/services": 8, "/subscriptions": 8, "/traffic": 8, "/traffic/new": 3, "/dns": 5, "/dns/new": 4,
     "/alarms": 7, "/logs": 2,
 }  # fmt: skip
 TRAFFIC_FORM = {
