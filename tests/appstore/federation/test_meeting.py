@@ -138,6 +138,7 @@ def test_a_confirmation_for_another_store_passed_on_to_us_is_refused(known: Stor
 def test_an_introduction_signed_by_another_key_than_its_own_is_refused(known: Store, mallory: Store) -> None:
     answer = mallory.post("/api/v1/federation/introductions", {"identity": known.identity()})
     assert answer.status_code == 401
+    assert "another key than the one that it introduces" in answer.json()["detail"]
     assert not Peer.objects.exists()
 
 
