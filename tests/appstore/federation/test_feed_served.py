@@ -292,6 +292,7 @@ def test_metadata_are_signed_anew_before_they_end(partner: Partner, publish: Any
     assert partner.follow(news, now=later + timedelta(hours=20)).empty
 
 
+@pytest.mark.live
 def test_a_feed_without_changes_stays_alive_for_a_year(partner: Partner, publish: Any) -> None:
     publish("one")
     now = timezone.now()
