@@ -301,6 +301,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "watch direct nodes": {"task": "nodes.watch", "schedule": 30},
     "collect garbage": {"task": "packages.collect_garbage", "schedule": 3600},
+    "follow partner stores": {"task": "federation.follow", "schedule": 60},
+    # Metadata live for a day, so that a frozen mirror is noticed; they are signed anew long before.
+    "build feeds": {"task": "federation.build", "schedule": 900},
+    "look at trust again": {"task": "trust.look_again", "schedule": 24 * 3600},
 }
 OPERATION_BELL = "mecm.celery.ring"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from appstore.federation import serials, sync
 from appstore.packages import services as packages
+from appstore.trust import authority, publishers
 from core.operations import services as operations
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
@@ -28,3 +30,22 @@ def sweep_operations() -> None:
 def collect_package_garbage() -> None:
     """Drop stored files that nothing names any more."""
     packages.collect_garbage()
+
+
+@shared_task(name="federation.follow")
+def follow_partners() -> None:
+    """Ask for a sync of every partner store whose time has come."""
+    sync.request_due()
+
+
+@shared_task(name="federation.build")
+def build_feeds() -> None:
+    """Bring the feeds up to date and sign them anew before they expire."""
+    serials.request_build(settle=0)
+
+
+@shared_task(name="trust.look_again")
+def look_at_trust_again() -> None:
+    """Look at old publisher proofs again, and publish our revocation list anew before it ends."""
+    publishers.recheck_due()
+    authority.refresh_due()

@@ -15,14 +15,14 @@ urlpatterns = [
         name="api-catalogue-named",
     ),
     path("catalogue/apps/<int:app>/reviews", api_feedback.ReviewsView.as_view(), name="api-app-reviews"),
-    path("reviews/<uuid:pk>", api_feedback.ReviewView.as_view(), name="api-review"),
-    path("reviews/<uuid:pk>/answer", api_feedback.AnswerView.as_view(), name="api-review-answer"),
+    path("feedback/<uuid:pk>", api_feedback.ReviewView.as_view(), name="api-feedback"),
+    path("feedback/<uuid:pk>/answer", api_feedback.AnswerView.as_view(), name="api-feedback-answer"),
     *(
         path(
-            f"reviews/<uuid:pk>/{deed}",
+            f"feedback/<uuid:pk>/{deed}",
             api_feedback.ReviewDeedView.as_view(),
             {"deed": deed},
-            name=f"api-review-{deed}",
+            name=f"api-feedback-{deed}",
         )
         for deed in ("report", "hide", "restore")
     ),

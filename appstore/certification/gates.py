@@ -15,6 +15,8 @@ _WORDS = {"publish": "published", "deploy": "deployed", "import": "imported"}
 
 def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
     """Pass when the package has a valid certificate of the level that is needed; else `Conflict` says which."""
+    if deed not in _WORDS:
+        return  # a deed that no level is about
     needed = profiles.needed(deed, organisation_id)
     if not needed:
         return

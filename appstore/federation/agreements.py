@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from appstore.federation import identity, meeting, services, terms
+from appstore.federation import identity, meeting, serials, services, sync, terms
 from appstore.federation.models import Agreement, Peer
 from appstore.federation.models_peers import OutMessage
 from appstore.federation.terms import Offer, Terms
@@ -240,6 +240,9 @@ def _in_force(agreement: Agreement) -> None:
     )
     agreement.state, agreement.settled_at = Agreement.State.ACCEPTED, timezone.now()
     agreement.save()
+    # Its feed is made by a worker, and its offers are looked at, without waiting for the clock.
+    serials.request_build(settle=0)
+    sync.request_sync(agreement.peer)
 
 
 def _settle(agreement: Agreement, state: str, reason: str) -> None:

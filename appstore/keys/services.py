@@ -24,7 +24,9 @@ STORE: Final = "store"
 LAB: Final = "lab"
 #: The recall list that edges fetch is signed with it.
 RECALL: Final = "recall"
-PURPOSES = (STORE, LAB, RECALL)
+#: The roles of The Update Framework, and the offers that are delegated (`appstore.federation.roots`).
+TUF: Final = ("tuf-root", "tuf-targets", "tuf-snapshot", "tuf-timestamp", "tuf-offers")
+PURPOSES = (STORE, LAB, RECALL, *TUF)
 
 
 def current(purpose: str) -> SigningKey:

@@ -495,8 +495,8 @@ class SignerRevokeView(_View):
     @extend_schema(operation_id="signer_certificate_revoke", request=ReasonIn, responses=SignerOut)
     def post(self, request: Request, pk: Any) -> Response:
         """Revoke it and publish the list: the organisation itself may, and who runs the store."""
-        wanted = _valid(ReasonIn(data=request.data))
         row = authority.visible(pk, self.actor)
+        wanted = _valid(ReasonIn(data=request.data))
         return Response(SignerOut(authority.revoke(row, actor=self.actor, reason=wanted["reason"])).data)
 
 

@@ -18,7 +18,7 @@ from appstore.trust import services
 from appstore.trust.models import Anchor, Authority, Crl, SignerCertificate
 from core.accounts import access
 from core.accounts import services as accounts
-from core.accounts.access import Actor
+from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid, Missing
@@ -171,6 +171,19 @@ def refresh(*, actor: Actor, name: str = NAME) -> Crl:
     """Publish the revocation list anew, with the next number and a new end."""
     actor.require(services.MANAGE, accounts.operator())
     return _publish(present(name), actor=actor)
+
+
+def refresh_due(within: timedelta = CRL_LIFE / 3) -> int:
+    """Publish the revocation list of each authority anew that ends within that time; return how many. Call it daily."""
+    done = 0
+    for authority in Authority.objects.filter(retired_at=None):
+        root, _ = _loaded(authority)
+        held = Crl.objects.filter(issuer_fingerprint=root.fingerprint(hashes.SHA256()).hex())
+        if not held.filter(next_update__gt=timezone.now() + within).exists():
+            with transaction.atomic():
+                _publish(authority, actor=SYSTEM)
+            done += 1
+    return done
 
 
 def visible(pk: Any, actor: Actor) -> SignerCertificate:

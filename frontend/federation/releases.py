@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from appstore.federation import edgegallery, recommendations
-from appstore.federation.models import RemoteRelease
+from appstore.federation import edgegallery, grants, recommendations
+from appstore.federation.models import ReleaseGrant, RemoteRelease
 from appstore.federation.models_peers import Recommendation
 from appstore.packages.models import Package
 from core.errors import Missing
@@ -21,7 +21,7 @@ from frontend import tenancy
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told, words_of
 
-STATES = ("published", "withdrawn")
+STATES = ("published", "deprecated", "yanked", "quarantined", "recalled")
 
 
 @require_GET
@@ -80,13 +80,12 @@ def ours_page(request: HttpRequest, pk: Any) -> HttpResponse:
     """List our releases that this partner may see by their visibility, with the recommendation of each."""
     peer, words = partner_of(request, pk), words_of(request)
     agreement = peer.agreement()
-    mine = Q(visibility="public") | Q(visibility="partners", grants__peer=peer)
     rows = (
-        Package.objects.published()
+        Package.objects.listed()
         .own()
-        .filter(mine)
+        .filter(visibility__in=["public", "partners"])
         .matching(words)
-        .distinct()
+        .annotate(granted=Exists(ReleaseGrant.objects.filter(package=OuterRef("pk"), peer=peer)))
         .order_by("name", "-published_at", "pk")
     )
     shown = paged(request, rows.defer("descriptor", "findings", "signature"))
@@ -100,6 +99,18 @@ def ours_page(request: HttpRequest, pk: Any) -> HttpResponse:
     out = agreement.read().out if agreement else None
     context = frame(peer, "ours", rows=shown, q=words, agreement=agreement, out=out)
     return render(request, "frontend/federation/ours.html", context)
+
+
+@require_POST
+@page
+def grant(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Offer a release for named partners to this one, or no longer."""
+    peer, actor = partner_of(request, pk), tenancy.actor_of(request)
+    package = _named(Package.objects.own().filter(visibility="partners"), request.POST.get("package"))
+    back = request.POST.get("back") == "1"
+    with told(request, f"{package} is {'no longer ' if back else ''}offered to {peer}."):
+        (grants.take_back if back else grants.grant)(package, peer, actor=actor)
+    return redirect("frontend:partner-ours", pk)
 
 
 @require_POST

@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern] = [
     path("partners/<uuid:pk>/offers", releases.offers_page, name="partner-offers"),
     path("partners/<uuid:pk>/import", releases.import_offer, name="import-offer"),
     path("partners/<uuid:pk>/ours", releases.ours_page, name="partner-ours"),
+    path("partners/<uuid:pk>/grant", releases.grant, name="grant-release"),
     path("partners/<uuid:pk>/recommend", releases.recommend, name="recommend"),
     path("partners/<uuid:pk>/recommendations", releases.recommendations_page, name="partner-recommendations"),
     path("partners/<uuid:pk>/answer", releases.answer, name="answer-recommendation"),

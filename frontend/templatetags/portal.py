@@ -79,6 +79,15 @@ STATES = {
 #: kind of operation -> words
 WORK = {
     "package.check": "Check a package",
+    "package.sign": "Sign a package",
+    "publisher.recheck": "Look at a publisher's proof again",
+    "federation.sync": "Follow a partner store",
+    "federation.feed": "Make the feeds for partners",
+    "federation.import": "Fetch a release from a partner",
+    "federation.deliver": "Deliver messages to a partner",
+    "edgegallery.list": "Read the list of an EdgeGallery store",
+    "edgegallery.pull": "Fetch a package from an EdgeGallery store",
+    "trial.close": "Clear a trial away",
     "contents.inspect": "Look into a package",
     "certification.run": "Certify a package",
     "node.probe": "Test the connection",

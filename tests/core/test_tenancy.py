@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from core.accounts.models import ApiToken, Membership
 from core.operations import services as operations
@@ -18,6 +19,14 @@ pytestmark = pytest.mark.django_db
 OTHER_GUARDS = {
     "^edge/blobs/(?P<sha256>[0-9a-f]{64})$": "a node's own signature; tests/mecm/edge",
     "<path:unknown>": "always 404",
+    "federation/blobs/<str:sha256>": "a partner's signed request; tests/appstore/federation/test_feed_served.py",
+    "federation/tuf/<str:name>": "a partner's signed request",
+    "federation/targets/<str:audience>/<str:file>": "a partner's signed request",
+    "federation/certificates/<uuid:ref>/<str:sha256>": "a partner's signed request",
+    "certificates/<uuid:pk>": "public, so that partners can verify; tests/appstore/certification/test_api.py",
+    "certificates/<uuid:pk>/envelope": "public",
+    "packages/<uuid:pk>/badges/<slug:kind>.svg": "public for what everybody sees; tests/appstore/catalog",
+    "catalogue/named/<slug:organisation>/<str:provider>/<path:name>": "no id; tests/appstore/catalog",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -61,18 +70,77 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "packages": package.pk,
         "nodes": node.pk,
         "deployments": deployment.pk,
+        **_of_the_store(organisation, admin, actor, package),
         "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
         "membership": Membership.objects.get(user=admin).pk,
     }
 
 
+def _of_the_store(organisation: Any, admin: Any, actor: Any, package: Any) -> dict[str, Any]:
+    """Objects of the store: trust, certification, reviews, recalls and feedback that are nobody else's business."""
+    from appstore.catalog import webhooks
+    from appstore.catalog.models import App
+    from appstore.catalog.models import Review as Feedback
+    from appstore.certification.models import Certificate, Run, TrustedLab
+    from appstore.packages.models import Package
+    from appstore.releases.models import Recall, Review
+    from appstore.trust import authority, publishers, services
+    from appstore.trust.models import Anchor
+    from core.accounts.access import SYSTEM
+
+    authority.create(actor=SYSTEM)
+    hidden = Package.objects.create(
+        organisation=organisation, uploaded_by=admin, sha256="4" * 64, size=1, state="in-review", name="x", version="1"
+    )
+    app = App.objects.create(
+        key="/acme/Acme/x", slug="acme", organisation_id=organisation.pk, name="x", provider="Acme"
+    )
+    hook, _ = webhooks.create(
+        organisation, actor=actor, name="chat", url="https://hooks.example/in", events=["release"], everything=True
+    )
+    return {
+        "trust/anchors": Anchor.objects.get().pk,
+        "trust/distrusts": services.distrust(organisation, actor=SYSTEM, fingerprint="ab" * 32, reason="lost").pk,
+        "trust/publishers": publishers.claim(organisation, actor=actor, provider="Acme", method="key").pk,
+        "trust/certificates": authority.issue(organisation, actor=SYSTEM).pk,
+        "certification/runs": Run.objects.create(
+            organisation=organisation, package=package, sha256="0" * 64, requested_by=admin
+        ).pk,
+        "certification/labs": TrustedLab.objects.create(
+            organisation=organisation, name="Lab", public_pem="", key_id="2" * 64
+        ).pk,
+        "reviews": Review.objects.create(package=hidden, organisation=organisation, reasons=[]).pk,
+        "recalls": Recall.objects.create(organisation=organisation, reason="leaks").pk,
+        "catalogue/apps": app.pk,
+        "feedback": Feedback.objects.create(app=app, organisation=organisation, rating=4, version="1").pk,
+        "webhooks": hook.pk,
+        "certificates": Certificate.objects.create(
+            organisation=organisation,
+            lab_key="0" * 64,
+            sha256="0" * 64,
+            level="basic",
+            envelope={},
+            digest="1" * 64,
+            not_before=timezone.now(),
+            not_after=timezone.now(),
+        ).pk,
+        "name": "none",
+        "evidence": uuid4(),
+    }
+
+
 def address(path: str, pattern: URLPattern, ids: dict[str, Any]) -> str:
     """Fill the parameters of a path with ids of `ids`."""
-    kind = path.split("/")[0]
+    first, second = [*path.split("/"), ""][:2]
+    kind = f"{first}/{second}" if f"{first}/{second}" in ids else first
     filled = path
     for index, (name, converter) in enumerate(pattern.pattern.converters.items()):
         value = ids[kind] if index == 0 else ids.get(name, 1)
-        for spelling in (f"<{converter.__class__.__name__.removesuffix('Converter').lower()}:{name}>", f"<{name}>"):
+        for spelling in (
+            f"<str:{name}>",
+            f"<{converter.__class__.__name__.removesuffix('Converter').lower()}:{name}>",
+            f"<{name}>",
+        ):
             filled = filled.replace(spelling, str(value))
     assert "<" not in filled, f"teach this test about {path}"
     return "/api/v1/" + filled

@@ -394,7 +394,8 @@ def test_it_cannot_mix_the_files_of_two_states(hostile: Hostile, peer: Peer) -> 
     hostile.forge.say({ref(4): release("four")})
     role = trustroot.role_of(hostile.forge.audience)
     hostile.forge.files[f"tuf/2.{role}.json.gz"] = old[f"tuf/1.{role}.json.gz"]
-    refuses(peer, "mixed")
+    # Signatures differ in length by a byte or two: the older file may already be longer than what is signed.
+    refuses(peer, "mixed", "too-large")
 
 
 # Exhaust --------------------------------------------------------------------------------------------------------------

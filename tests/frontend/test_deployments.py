@@ -202,6 +202,6 @@ def test_failed_work_can_be_asked_for_again(pages: Any, operation: Any) -> None:
     assert "hello 1.0.0" in text  # the package by its name, not its id
     # A check of a release is refused by its handler, not here.
     assert "is asked for again" in text_of(pages.post(f"/operations/{operation.pk}/retry", follow=True))
-    waiting = type(operation).objects.get(state="pending")
+    waiting = type(operation).objects.get(state="pending", kind=operation.kind)
     assert "is being cancelled" in text_of(pages.post(f"/operations/{waiting.pk}/cancel", follow=True))
     assert "over already" in text_of(pages.post(f"/operations/{waiting.pk}/cancel", follow=True))

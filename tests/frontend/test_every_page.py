@@ -63,6 +63,7 @@ ACTIONS = {
     "end-agreement",
     "import-offer",
     "recommend",
+    "grant-release",
     "answer-recommendation",
     "set-trust-policy",
     "add-anchor",
@@ -95,7 +96,7 @@ ACTIONS = {
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
 #: Pages that only lead to another one.
-LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "review")
+LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
@@ -265,8 +266,8 @@ def test_more_rows_cost_no_more_queries(
         spare = make_node(f"spare-{number}")
         for where in (spare, objects["nodes"]):
             services.request(actor=actor, organisation=organisation, node=where, package=extra, name=f"more-{number}")
-    # Session, user, roles and organisations are four of them. (The tail of a deployment writes down that somebody looks.)
-    with django_assert_max_num_queries(12):
+    # Session, user, roles, organisations and unread notices are five of them. (The tail of a deployment writes down that somebody looks.)
+    with django_assert_max_num_queries(13):
         assert pages.get(address(name, objects)).status_code == 200
 
 

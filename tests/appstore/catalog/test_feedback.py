@@ -170,12 +170,12 @@ def test_the_same_over_the_api(
     assert stranger_api.put(url, {"rating": 9}, format="json").json()["errors"][0]["field"] == "rating"
     pk = stranger_api.put(url, {"rating": 5, "text": "Fine"}, format="json").json()["id"]
     assert api.get(url).json()["results"][0]["text"] == "Fine"
-    assert api.put(f"/api/v1/reviews/{pk}/answer", {"text": "Thanks"}, format="json").json()["answer"] == "Thanks"
-    assert stranger_api.put(f"/api/v1/reviews/{pk}/answer", {"text": "x"}, format="json").status_code == 403
-    assert stranger_api.post(f"/api/v1/reviews/{pk}/hide", {"reason": "x"}, format="json").status_code in (403, 404)
-    assert api.post(f"/api/v1/reviews/{pk}/hide", {}, format="json").status_code == 400
-    assert api.post(f"/api/v1/reviews/{pk}/hide", {"reason": "rude"}, format="json").status_code == 200
+    assert api.put(f"/api/v1/feedback/{pk}/answer", {"text": "Thanks"}, format="json").json()["answer"] == "Thanks"
+    assert stranger_api.put(f"/api/v1/feedback/{pk}/answer", {"text": "x"}, format="json").status_code == 403
+    assert stranger_api.post(f"/api/v1/feedback/{pk}/hide", {"reason": "x"}, format="json").status_code in (403, 404)
+    assert api.post(f"/api/v1/feedback/{pk}/hide", {}, format="json").status_code == 400
+    assert api.post(f"/api/v1/feedback/{pk}/hide", {"reason": "rude"}, format="json").status_code == 200
     assert stranger_api.get(url).json()["results"][0]["hidden_reason"] == "rude"
-    assert stranger_api.delete(f"/api/v1/reviews/{pk}").status_code == 409
-    assert api.post(f"/api/v1/reviews/{pk}/restore", {}, format="json").status_code == 200
-    assert stranger_api.delete(f"/api/v1/reviews/{pk}").status_code == 204
+    assert stranger_api.delete(f"/api/v1/feedback/{pk}").status_code == 409
+    assert api.post(f"/api/v1/feedback/{pk}/restore", {}, format="json").status_code == 200
+    assert stranger_api.delete(f"/api/v1/feedback/{pk}").status_code == 204

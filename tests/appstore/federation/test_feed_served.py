@@ -151,7 +151,7 @@ def test_changes_travel_as_diffs(partner: Partner, publish: Any) -> None:
     assert later.full is None
     after = feed.apply(news.full or {}, later.patches[0])
     assert {release["name"]: release["state"] for release in after.values()} == {
-        "two": "withdrawn",
+        "two": "yanked",
         "three": "published",
     }
     assert after[str(second.pk)]["reason"] == "It leaks"

@@ -142,7 +142,7 @@ def test_only_what_may_go_there_is_recommended(peer: Peer, release: Package, act
     release.refresh_from_db()
     ReleaseGrant.objects.create(package=release, peer=peer)
     assert recommendations.recommend(release, peer, note="", actor=actor).state == "open"
-    refused(state="withdrawn", withdrawn_at=timezone.now())
+    refused(state="yanked")
 
 
 def test_nothing_is_recommended_against_the_agreement(peer: Peer, harbour: Store, release: Package, actor: Any) -> None:

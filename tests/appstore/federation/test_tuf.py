@@ -130,7 +130,8 @@ def test_metadata_signed_by_another_key_are_refused(forge: Forge, role: str) -> 
         real = forge.files[f"tuf/{forge.versions['targets']}.targets.json.gz"]
         forge.sign()
         forge.files[f"tuf/{forge.versions['targets']}.targets.json.gz"] = real
-        assert refused(forge, news) in ("signature", "mixed")
+        # Signatures differ in length by a byte or two, so the right file may be too long for what the thief lists.
+        assert refused(forge, news) in ("signature", "mixed", "too-large")
     else:
         forge.sign()
         assert refused(forge, news) == "signature"

@@ -158,8 +158,8 @@ def test_a_plan_for_many_nodes_asks_the_database_a_few_times(
 ) -> None:
     for at in range(20):
         make_node(f"n{at}", cpu_millis=400 if at % 2 else 4000)
-    # one of them asks whether the package is recalled
-    with django_assert_max_num_queries(9):
+    # Six of them are gates: recalls, the policies of signatures and of certification.
+    with django_assert_max_num_queries(14):
         answer = api.post(f"{URL}/plan", {"package": str(package.pk)}, format="json")
     assert (answer.status_code, answer.json()["fits"], len(answer.json()["results"])) == (200, 10, 20)
     refused = next(row for row in answer.json()["results"] if not row["fits"])
