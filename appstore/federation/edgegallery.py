@@ -123,9 +123,12 @@ def refresh(peer: Peer) -> int:
         changed = []
         for ref, offer in present.items():
             wanted: dict[str, Any] = _columns(rows[ref]) if ref in rows else {"state": "withdrawn"}
-            # An icon that was fetched is kept.
+            # An icon that was fetched is kept, with its kind.
             if "metadata" in wanted:
-                wanted["metadata"] = {**{k: v for k, v in offer.metadata.items() if k == "icon"}, **wanted["metadata"]}
+                wanted["metadata"] = {
+                    **{k: v for k, v in offer.metadata.items() if k in ("icon", "icon_type")},
+                    **wanted["metadata"],
+                }
             if any(getattr(offer, name) != value for name, value in wanted.items()):
                 for name, value in wanted.items():
                     setattr(offer, name, value)
