@@ -351,13 +351,39 @@ OBJECTS = {
     "feedback": "feedback",
     "webhooks": "webhook",
 }
-SEVERAL = ("certification", "trust_objects")
+#: Fixtures that make several, and the steps that each is for.
+SEVERAL = {
+    "certification": ("certifications", "manual-checks", "certificates", "labs"),
+    "trust_objects": ("trust-anchors", "trust-distrusts", "publishers", "signers"),
+}
+
+
+class Objects:
+    """One object for each kind that an address may name, by the first step of the address; made when it is asked for."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.request = request
+        self.instead: dict[str, Any] = {}
+
+    def __setitem__(self, step: str, made: Any) -> None:
+        self.instead[step] = made
+
+    def __getitem__(self, step: str) -> Any:
+        if step in self.instead:
+            return self.instead[step]
+        for name, steps in SEVERAL.items():
+            if step in steps:
+                return self.request.getfixturevalue(name)[step]
+        return self.request.getfixturevalue(OBJECTS[step])
+
+    def everything(self) -> None:
+        """Make one of each, so that lists have something to show."""
+        for name in (*OBJECTS.values(), *SEVERAL):
+            self.request.getfixturevalue(name)
 
 
 @pytest.fixture
-def objects(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """One object for each kind that an address may name, by the first step of the address."""
-    made = {step: request.getfixturevalue(name) for step, name in OBJECTS.items()}
-    for name in SEVERAL:
-        made |= request.getfixturevalue(name)
-    return made
+def objects(request: pytest.FixtureRequest, package: Any, settings: Any, organisation: Any) -> Objects:
+    """One object for each kind that an address may name."""
+    settings.OPERATOR = organisation.slug
+    return Objects(request)

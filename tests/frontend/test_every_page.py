@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from django.urls import URLPattern, reverse
 
 from frontend.urls import urlpatterns
+from tests.frontend.conftest import Objects
 
 PUBLIC = {"sign-in", "sign-out"}
 ACTIONS = {
@@ -102,11 +104,13 @@ READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
 
 
-def address(name: str, objects: dict[str, Any]) -> str:
+def address(name: str, objects: Objects) -> str:
     """Return the address of a page about the objects at hand."""
     pattern: URLPattern = next(each for each in urlpatterns if each.name == name)
     given: dict[str, Any] = {}
-    if "pk" in pattern.pattern.converters:
+    if "pk" not in pattern.pattern.converters:
+        objects.everything()
+    else:
         given["pk"] = objects[str(pattern.pattern).split("/")[0]].pk
     for number in {"generation", "version"} & set(pattern.pattern.converters):
         given[number] = 1
@@ -152,107 +156,120 @@ class Page(HTMLParser):
         self._in = ""
 
 
-@pytest.mark.parametrize("name", READABLE)
-def test_an_administrator_gets_every_page(name: str, pages: Any, objects: Any) -> None:
-    response = pages.get(address(name, objects))
+def each(names: Iterable[str], look: Callable[[str], None]) -> None:
+    """Try every page in one world, which is made once, and tell of all that are wrong."""
+    wrong = []
+    for name in names:
+        try:
+            look(name)
+        except (AssertionError, pytest.fail.Exception) as problem:
+            wrong.append(f"{name}: {str(problem).splitlines()[0] if str(problem) else 'failed'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def is_page(answer: Any, *statuses: int) -> None:
+    assert answer.status_code in statuses, f"answered {answer.status_code}"
+
+
+def test_an_administrator_gets_every_page(pages: Any, objects: Objects) -> None:
     # Whoever is signed in needs no sign-in page.
-    assert response.status_code == (302 if name in LEADS_ON else 200)
+    each(READABLE, lambda name: is_page(pages.get(address(name, objects)), 302 if name in LEADS_ON else 200))
 
 
-@pytest.mark.parametrize("name", [name for name in READABLE if name not in (*LEADS_ON, "map-script")])
-def test_no_page_has_inline_code_or_loads_from_outside(name: str, pages: Any, objects: Any) -> None:
-    response = pages.get(address(name, objects))
-    page = Page(response.content.decode())
-    assert page.inline == []
-    outside = [url for url in page.loads if re.match(r"(?:[a-z]+:)?//", url, re.IGNORECASE)]
-    assert outside == []
-    assert "'unsafe-inline'" not in response.headers["Content-Security-Policy"]
-    assert "'unsafe-eval'" not in response.headers["Content-Security-Policy"]
-    assert len(page.ids) == len(set(page.ids))
+def test_no_page_has_inline_code_or_loads_from_outside(pages: Any, objects: Objects) -> None:
+    def look(name: str) -> None:
+        response = pages.get(address(name, objects))
+        page = Page(response.content.decode())
+        assert page.inline == []
+        outside = [url for url in page.loads if re.match(r"(?:[a-z]+:)?//", url, re.IGNORECASE)]
+        assert outside == []
+        assert "'unsafe-inline'" not in response.headers["Content-Security-Policy"]
+        assert "'unsafe-eval'" not in response.headers["Content-Security-Policy"]
+        assert len(page.ids) == len(set(page.ids))
+
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-script")), look)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in PUBLIC])
-def test_nobody_gets_in_without_signing_in(name: str, client: Any, objects: Any) -> None:
-    url = address(name, objects)
-    response = client.post(url) if name in ACTIONS else client.get(url)
-    assert response.status_code == 302
-    assert response.headers["Location"].startswith("/sign-in")
+def test_nobody_gets_in_without_signing_in(client: Any, objects: Objects) -> None:
+    def look(name: str) -> None:
+        url = address(name, objects)
+        response = client.post(url) if name in ACTIONS else client.get(url)
+        is_page(response, 302)
+        assert response.headers["Location"].startswith("/sign-in")
+
+    each((name for name in NAMES if name not in PUBLIC), look)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize("name", ABOUT_ONE)
 def test_another_tenants_things_are_not_found(
-    name: str, method: str, browser_of: Any, stranger: Any, objects: Any, make_package: Any
+    method: str, browser_of: Any, stranger: Any, objects: Objects, make_package: Any
 ) -> None:
     # A published release is for everybody; what is not published is its owner's.
     objects["packages"] = make_package("draft", state="checked")
-    response = getattr(browser_of(stranger), method)(address(name, objects))
-    allowed = response.status_code == 405  # this page does not take the method at all
-    assert response.status_code == 404 or allowed
-    if allowed:
-        other = "post" if method == "get" else "get"
-        assert getattr(browser_of(stranger), other)(address(name, objects)).status_code == 404
+    browser = browser_of(stranger)
+
+    def look(name: str) -> None:
+        response = getattr(browser, method)(address(name, objects))
+        allowed = response.status_code == 405  # this page does not take the method at all
+        assert response.status_code == 404 or allowed, f"answered {response.status_code}"
+        if allowed:
+            other = "post" if method == "get" else "get"
+            is_page(getattr(browser, other)(address(name, objects)), 404)
+
+    each(ABOUT_ONE, look)
 
 
-@pytest.mark.parametrize("name", sorted(ACTIONS - {"sign-out", "choose-organisation", "revoke-token"} - ONES_OWN))
-def test_a_viewer_changes_nothing(name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any) -> None:
-    viewer = make_user("viewer", organisation, "viewer")
-    assert browser_of(viewer).post(address(name, objects)).status_code == 403
+def test_a_viewer_changes_nothing(browser_of: Any, make_user: Any, organisation: Any, objects: Objects) -> None:
+    viewer = browser_of(make_user("viewer", organisation, "viewer"))
+    deeds = sorted(ACTIONS - {"sign-out", "choose-organisation", "revoke-token"} - ONES_OWN)
+    each(deeds, lambda name: is_page(viewer.post(address(name, objects)), 403))
 
 
-@pytest.mark.parametrize(
-    "name", ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
-)
 def test_a_viewer_gets_no_form_that_changes_something(
-    name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any
+    browser_of: Any, make_user: Any, organisation: Any, objects: Objects
 ) -> None:
-    viewer = make_user("viewer", organisation, "viewer")
-    assert browser_of(viewer).get(address(name, objects)).status_code == 403
+    viewer = browser_of(make_user("viewer", organisation, "viewer"))
+    forms = ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
+    each(forms, lambda name: is_page(viewer.get(address(name, objects)), 403))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["catalogue", "packages", "package", "nodes", "map", "node", "deployments", "deployment", "operations", "audit"],
-)
 def test_a_viewer_reads_everything_but_the_audit_log(
-    name: str, browser_of: Any, make_user: Any, organisation: Any, objects: Any
+    browser_of: Any, make_user: Any, organisation: Any, objects: Objects
 ) -> None:
-    viewer = make_user("viewer", organisation, "viewer")
-    assert browser_of(viewer).get(address(name, objects)).status_code == (403 if name == "audit" else 200)
+    viewer = browser_of(make_user("viewer", organisation, "viewer"))
+    read = ["catalogue", "packages", "package", "nodes", "map", "node", "deployments", "deployment", "operations"]
+    each(read, lambda name: is_page(viewer.get(address(name, objects)), 200))
+    is_page(viewer.get(address("audit", objects)), 403)
 
 
-@pytest.mark.parametrize("name", sorted(ACTIONS))
-def test_a_mere_link_changes_nothing(name: str, pages: Any, objects: Any) -> None:
-    assert pages.get(address(name, objects)).status_code == 405
+def test_a_mere_link_changes_nothing(pages: Any, objects: Objects) -> None:
+    each(sorted(ACTIONS), lambda name: is_page(pages.get(address(name, objects)), 405))
 
 
-@pytest.mark.parametrize("name", sorted(ACTIONS - {"deploy-plan"}))
-def test_a_form_from_elsewhere_is_refused(name: str, admin: Any, objects: Any) -> None:
+def test_a_form_from_elsewhere_is_refused(admin: Any, objects: Objects) -> None:
     from django.test import Client
 
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin)
-    response = strict.post(address(name, objects))
-    assert response.status_code == 403
-    assert "no longer valid" in response.content.decode()
+
+    def look(name: str) -> None:
+        response = strict.post(address(name, objects))
+        is_page(response, 403)
+        assert "no longer valid" in response.content.decode()
+
+    each(sorted(ACTIONS - {"deploy-plan"}), look)
 
 
-@pytest.mark.parametrize("name", READABLE)
 def test_somebody_in_no_organisation_is_told_so_and_sees_no_error(
-    name: str, browser_of: Any, make_user: Any, objects: Any
+    browser_of: Any, make_user: Any, objects: Objects
 ) -> None:
     lonely = browser_of(make_user("lonely"))
-    assert lonely.get(address(name, objects)).status_code in (200, 302, 403, 404)
+    each(READABLE, lambda name: is_page(lonely.get(address(name, objects)), 200, 302, 403, 404))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name in READABLE if name not in (*LEADS_ON, "map-script", "deploy", "deployment-tail")],
-)
 def test_more_rows_cost_no_more_queries(
-    name: str,
     pages: Any,
-    objects: Any,
+    objects: Objects,
     make_node: Any,
     make_package: Any,
     actor: Any,
@@ -261,14 +278,21 @@ def test_more_rows_cost_no_more_queries(
 ) -> None:
     from mecm.deployments import services
 
+    objects.everything()
     for number in range(5):
         extra = make_package("hello", f"1.{number}.9")
         spare = make_node(f"spare-{number}")
         for where in (spare, objects["nodes"]):
             services.request(actor=actor, organisation=organisation, node=where, package=extra, name=f"more-{number}")
-    # Session, user, roles, organisations and unread notices are five of them. (The tail of a deployment writes down that somebody looks.)
-    with django_assert_max_num_queries(13):
-        assert pages.get(address(name, objects)).status_code == 200
+
+    def look(name: str) -> None:
+        url = address(name, objects)
+        # Session, user, roles, organisations and unread notices are five of them. (The tail of a deployment writes
+        # down that somebody looks.)
+        with django_assert_max_num_queries(13):
+            is_page(pages.get(url), 200)
+
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-script", "deploy", "deployment-tail")), look)
 
 
 def test_a_wrong_address_gets_a_page_for_people(pages: Any, client: Any) -> None:
@@ -278,12 +302,11 @@ def test_a_wrong_address_gets_a_page_for_people(pages: Any, client: Any) -> None
         assert "There is no page at this address" in response.content.decode()
 
 
-@pytest.mark.parametrize("where", ["/nodes", "/packages", "/deployments", "/operations", "/audit", "/"])
-@pytest.mark.parametrize(
-    "query", ["q=%00", "q=%F0%9F%8C%8A", "page=-1", "page=x", "page=99999", "state=%00", "q=" + "a" * 5000]
-)
-def test_odd_queries_are_no_errors(where: str, query: str, pages: Any, objects: Any) -> None:
-    assert pages.get(f"{where}?{query}").status_code == 200
+def test_odd_queries_are_no_errors(pages: Any, objects: Objects) -> None:
+    objects.everything()
+    odd = ["q=%00", "q=%F0%9F%8C%8A", "page=-1", "page=x", "page=99999", "state=%00", "q=" + "a" * 5000]
+    lists = ["/nodes", "/packages", "/deployments", "/operations", "/audit", "/"]
+    each((f"{where}?{query}" for where in lists for query in odd), lambda url: is_page(pages.get(url), 200))
 
 
 def test_the_banner_says_when_nothing_runs_for_real(pages: Any, settings: Any) -> None:
