@@ -33,6 +33,9 @@ from core.errors import BreakwaterError, Missing, Rejected, TimedOut, Unavailabl
 from tests.appstore import making
 from tests.appstore.federation.forge import Forge, Memory, ref, release
 
+#: Each attack waits for a real server that stalls, lies or never ends.
+pytestmark = pytest.mark.live
+
 ROOT = "/api/v1/federation/"
 PACKAGE = making.edgegallery()
 SHA = hashlib.sha256(PACKAGE).hexdigest()
