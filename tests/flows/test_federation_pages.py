@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.appstore import making
 from tests.flows.storelab import Store, agree, befriend, offer_fields
 from tests.waiting import until
 
@@ -134,3 +136,86 @@ def the_end_is_told_with_its_reason(stores: tuple[Store, Store], friends: tuple[
     other.pages.send(f"{theirs}/end", on=theirs, reason="the pilot is over")
     until(lambda: "the pilot is over" in one.pages.read(ours), 20, what="the end to arrive")
     assert "none in force" in one.pages.read(ours)
+
+
+_PUBLISH = """
+from pathlib import Path
+from appstore.packages import services
+from appstore.packages.models import Package
+from core.accounts.access import SYSTEM
+from core.accounts.services import operator
+from core.operations import services as operations
+services.receive([Path({path!r}).read_bytes()], actor=SYSTEM, organisation=operator(), filename="app.csar")
+operations.run_due()
+services.publish(Package.objects.own().get(sha256={sha256!r}), actor=SYSTEM)
+"""
+_YANK = """
+from appstore.packages import life
+from appstore.packages.models import Package
+from core.accounts.access import SYSTEM
+life.yank(Package.objects.own().get(), actor=SYSTEM, reason="It leaks memory")
+"""
+
+
+def publish(store: Store, folder: Path, provider: str) -> None:
+    """Publish a package of that provider in the store, by the services that its pages use."""
+    files = making.edgegallery_files()
+    content = making.zip_bytes({"hello.mf": making.manifest_of(files, app_provider_id=provider), **files})
+    path = folder / f"{provider}.csar"
+    path.write_bytes(content)
+    store.tell(_PUBLISH.format(path=str(path), sha256=hashlib.sha256(content).hexdigest()))
+
+
+def test_releases_and_their_end_travel_in_both_directions(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    folder = tmp_path_factory.mktemp("pair")
+    with Store(folder / "one", "Quay Store") as one, Store(folder / "other", "Harbour Store") as other:
+        publish(one, tmp_path, "North Apps")
+        publish(other, tmp_path, "South Apps")
+        ours, theirs = befriend(one, other)
+        agree(one, ours, other, theirs)
+        for store, page, provider in ((one, ours, "South Apps"), (other, theirs, "North Apps")):
+
+            def offered(store: Store = store, page: str = page, provider: str = provider) -> bool:
+                store.pages.send(f"{page}/sync", on=page)
+                return provider in store.pages.read(f"{page}/offers")
+
+            until(offered, 60, what=f"the offer of {provider}")
+            offer = re.findall(r'name="offer" value="([^"]+)"', store.pages.read(f"{page}/offers"))[0]
+            store.pages.send(f"{page}/import", on=f"{page}/offers", offer=offer)
+            until(
+                lambda store=store, page=page, provider=provider: (
+                    provider in store.pages.read(f"{page}/offers?state=here")
+                ),
+                60,
+                what=f"the package of {provider}",
+            )
+        # Both stores now have both packages; the copies say where they come from.
+        for store, partner in ((one, "Harbour Store"), (other, "Quay Store")):
+            assert partner in store.pages.read("/")
+        one.tell(_YANK)
+
+        def gone() -> bool:
+            other.pages.send(f"{theirs}/sync", on=theirs)
+            return "yanked" in other.tell(_STATES)
+
+        until(gone, 60, what="the withdrawal to arrive")
+        # The copy was not published yet, and now nobody can: its original is gone.
+        assert "It leaks memory" in other.tell(_PUBLISH_COPY)
+
+
+_STATES = """
+from appstore.federation.models import RemoteRelease
+print(list(RemoteRelease.objects.values_list("state", flat=True)))
+"""
+_PUBLISH_COPY = """
+from appstore.packages import services
+from appstore.packages.models import Package
+from core.accounts.access import SYSTEM
+from core.errors import Conflict
+try:
+    services.publish(Package.objects.exclude(origin="").get(), actor=SYSTEM)
+except Conflict as refused:
+    print(refused.detail)
+"""
