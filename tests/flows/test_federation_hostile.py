@@ -219,7 +219,7 @@ def test_it_cannot_answer_with_the_objects_of_another_store(hostile: Hostile, pe
 def test_it_cannot_answer_with_what_it_offers_to_another_partner(hostile: Hostile, peer: Peer) -> None:
     hostile.forge.say({ref(4): release("more")})
     hostile.forge.files["feed"] = hostile.forge.ticket(**{"for": "e" * 64})
-    refuses(peer, "mixed")
+    refuses(peer, "mixed", "too-large")
 
 
 def test_it_cannot_plant_more_releases_than_agreed(hostile: Hostile, peer: Peer, organisation: Any) -> None:
