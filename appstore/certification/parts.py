@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from appstore.certification.contract import Part
 from appstore.certification.verdicts import digest_of
-from core.archives import Archive, open_archive
+from appstore.packages.enclosing import open_package
+from core.archives import Archive
 from core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def parts_of(package: Package, path: Path, signature: Mapping[str, Any]) -> dict
 def _members(package: Package, path: Path) -> tuple[Any, Any]:
     """Return what stands for the manifest and for all other files; a package that cannot be read is a whole."""
     try:
-        with open_archive(path) as archive:
+        with open_package(path) as opened:
+            archive = opened.archive
             manifest = {
                 name: _content(archive, name)
                 for name in archive.members

@@ -18,6 +18,7 @@ from appstore.contents.charts import ChartInside, guarded
 from appstore.contents.facts import Component, Facts, ImageFact
 from appstore.contents.images import MOST_COMPONENTS, ImageReading, read_images
 from appstore.packages import csar
+from appstore.packages.enclosing import open_package
 from core.archives import Archive, Limits, open_archive
 from core.errors import BreakwaterError, Invalid
 from engines.contract import Manifest
@@ -141,7 +142,8 @@ def _rendered(source: Source, facts: Facts) -> Sequence[Manifest]:
 
 def _package(source: Source, limits: Limits, found: Inside, chart: ChartInside, paper: dict[str, str]) -> None:
     """Read the files around the chart; a chart that is the package has none."""
-    with open_archive(source.path, limits) as archive:
+    with open_package(source.path, limits) as opened:
+        archive = opened.archive
         if source.chart_sha256 == source.sha256:
             return
         root = csar.root_of(archive) or ""

@@ -29,6 +29,7 @@ from typing import Any
 
 from appstore.certification.contract import Check, ImageFile, Need, Progress, Sandbox, Skip, Subject
 from appstore.certification.running import jail
+from appstore.packages.enclosing import open_package
 from core.archives import Archive, open_archive
 from core.errors import BreakwaterError, Invalid, from_problem
 from core.findings import Finding, Level
@@ -193,7 +194,11 @@ class Lent:
         self._opened: dict[Path, Archive] = {}
 
     def archive(self) -> Archive:
-        return self._open(self._subject.path)
+        path = self._subject.path
+        if path not in self._opened:
+            # The package may lie in a zip beside its signature (NFV-SOL 004, option 2).
+            self._opened[path] = self._stack.enter_context(open_package(path)).archive
+        return self._opened[path]
 
     def chart_archive(self) -> Archive:
         if self._subject.chart is None:
