@@ -25,6 +25,11 @@ const FILES = {
   "leaflet/images": "leaflet/dist/images",
   "leaflet/LICENSE": "leaflet/LICENSE",
   "world/LICENSE": "world-atlas/LICENSE",
+  "supercluster/supercluster.min.js": "supercluster/dist/supercluster.min.js",
+  "supercluster/LICENSE": "supercluster/LICENSE",
+  "uplot/uPlot.iife.min.js": "uplot/dist/uPlot.iife.min.js",
+  "uplot/uPlot.min.css": "uplot/dist/uPlot.min.css",
+  "uplot/LICENSE": "uplot/LICENSE",
 };
 
 const ICONS = `
