@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -170,7 +170,7 @@ def _any(parts: Iterable[tuple[float, int]]) -> int:
 def _widened(index: Snapshot, asked: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[float, int]], bool]:
     """Look for what was meant: first with the slips put right, then for any of the words."""
     known = fulltext.backend().known(asked)
-    lexicon = snapshot.vocabulary() if len(known) < len(asked) else None
+    lexicon = snapshot.vocabulary(index) if len(known) < len(asked) else None
     mended = tuple(dict.fromkeys(word if word in known or lexicon is None else lexicon.nearest(word) for word in asked))
     if lexicon is not None and all(mended) and (parts := index.matching(mended)):
         return mended, parts, False
@@ -180,7 +180,7 @@ def _widened(index: Snapshot, asked: tuple[str, ...]) -> tuple[tuple[str, ...], 
 
 def _meant(asked: tuple[str, ...], index: Snapshot, visible: int, found: int) -> str:
     """Return what else may have been meant by words that hardly anything has; empty when that finds no more."""
-    lexicon = snapshot.vocabulary()
+    lexicon = snapshot.vocabulary(index)
     other = tuple(lexicon.nearest(word, other=True) or word for word in asked)
     if other == asked:
         return ""
@@ -197,8 +197,10 @@ def _facets(index: Snapshot, query: Query, hits: int, chosen: Mapping[str, int],
         counted = [
             (count, pk) for pk in index.by_facet.get(name, ()) if (count := (bits.get(pk, 0) & base).bit_count())
         ]
-        # What is not stated comes last, however often.
-        counted.sort(key=lambda pair: (labels[pair[1]][1] == listing.NONE, -pair[0], labels[pair[1]][2]))
+        # What is not stated is the last one already and stays there, however often.
+        unstated = [counted.pop()] if counted and labels[counted[-1][1]][1] == listing.NONE else []
+        counted.sort(key=itemgetter(0), reverse=True)
+        counted += unstated
         shown = [Choice(labels[pk][1], labels[pk][2], n, labels[pk][1] in picked) for n, pk in counted[:most]]
         there = {choice.value for choice in shown}
         # What is chosen can always be unchosen, also when nothing has it.
@@ -216,27 +218,24 @@ def _in_order(
 ) -> list[int]:
     """Return the first `most` slots of what was found, in the order that is asked for."""
     if query.sort != "relevance" or not parts:
-        return _picked(index, query.sort if query.sort != "relevance" else "newest", found, most)
-    rows, phrase, exact = index.rows, " ".join(asked), set(asked)
+        return index.picked(query.sort if query.sort != "relevance" else "newest", found, most)
+    rows, phrase, exact = index.rows, " ".join(asked), [f" {word} " for word in asked]
     ordered: list[int] = []
     for worth, bits in parts:
-        slots = _picked(index, "liked", bits & found, len(rows) if worth > fulltext.KEYWORDS else most - len(ordered))
-        if worth > fulltext.KEYWORDS:
+        named = worth > fulltext.KEYWORDS
+        slots = index.picked("liked", bits & found, len(rows) if named else most - len(ordered))
+        if named:
             # A name that is the query, or has its very words, comes before one in which they only begin.
+            names = {slot: f" {rows[slot].name} " for slot in slots}
             slots.sort(
-                key=lambda slot: 0 if rows[slot].name == phrase else 1 if exact <= set(rows[slot].name.split()) else 2
+                key=lambda slot: (
+                    0 if rows[slot].name == phrase else 1 if all(word in names[slot] for word in exact) else 2
+                )
             )
         ordered += slots
         if len(ordered) >= most:
             break
     return ordered[:most]
-
-
-def _picked(index: Snapshot, order: str, bits: int, most: int) -> list[int]:
-    packed = bits.to_bytes(len(index.rows) // 8 + 1, "little")
-    return (
-        list(islice((slot for slot in index.order(order) if packed[slot >> 3] >> (slot & 7) & 1), most)) if bits else []
-    )
 
 
 def _rows(listing_ids: Sequence[int]) -> list[Listing]:

@@ -88,18 +88,22 @@ class Vocabulary:
         most, length = tolerance(word), len(word)
         if not most:
             return ""
-        bits, best = ~mask(word), (most + 1, 0, "")
+        own, best = mask(word), (most + 1, 0, "")
+        bits, few = ~own, 2 * most
         for size in range(length - most, length + most + 1):
-            for known, letters, count in self._by_length.get(size, ()):
+            # An edit brings in one letter at most and takes one away, so nearly all words are ruled out without looking
+            # at their order.
+            for known, letters, count in [
+                row for row in self._by_length.get(size, ()) if (row[1] ^ own).bit_count() <= few
+            ]:
                 if other and known == word:
                     continue
-                # An edit brings in one letter at most, so most words are ruled out without looking at their order.
-                if (letters & bits).bit_count() <= most and (~letters & ~bits).bit_count() <= most:
+                if (letters & bits).bit_count() <= most and (~letters & own).bit_count() <= most:
                     best = min(best, (distance(word, known, most), -count, known))
         if best[0] > most and length > 3 and not other:
             for size in range(length, LONGEST + 1):
                 for known, letters, count in self._by_length.get(size, ()):
-                    if (~letters & ~bits).bit_count() <= 1 and known[0] == word[0]:
+                    if known[0] == word[0] and (~letters & own).bit_count() <= 1:
                         best = min(best, (distance(word, known, 1, prefix=True), -count, known))
             if best[0] > 1:
                 return ""
