@@ -15,7 +15,7 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
 from frontend import tenancy
-from frontend.page import page, paged, words_of
+from frontend.page import open_page, page, paged, words_of
 
 PAGE_SIZE = 24
 #: Values of a facet that are shown, and after "show more".
@@ -24,9 +24,9 @@ FEW, MANY = 8, 200
 
 @require_GET
 @vary_on_headers("HX-Request")
-@page
+@open_page
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Show what may be seen, each application once; a script that asks while somebody types gets the inner part."""
+    """Show what may be seen, to visitors what is public, each application once; a script that asks while somebody types gets the inner part."""
     query = Query.of(request.GET, size=PAGE_SIZE)
     more = bool(request.GET.get("more"))
     found = search.search(query, tenancy.actor_of(request), values=MANY if more else FEW)
