@@ -34,7 +34,7 @@ def test_a_visitor_sees_what_is_public_and_nothing_else(client: Any, released: d
     assert "/favourite" not in app
     for name in ("inner-dock", "lock-gate"):
         assert client.get(f"/catalogue/{released[name].pk}").status_code == 404
-        assert name not in client.get(f"/search?q={name}").content.decode().replace(f"“{name}”", "").replace(f'"{name}"', "")
+        assert "Nothing matches" in client.get(f"/search?q={name}").content.decode()
     assert client.get("/apps/acme/Acme/inner-dock").status_code == 404
     lead = client.get("/apps/acme/Acme/open-sea")
     assert (lead.status_code, lead.headers["Location"]) == (302, f"/catalogue/{released['open-sea'].pk}")
