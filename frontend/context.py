@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from appstore.catalog import notices
-from frontend import tenancy
+from frontend import language, tenancy
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
@@ -22,5 +22,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
         "may": tenancy.permissions(request),
         # Asked when the menu is drawn; fragments have none.
         "unread_notices": lambda: notices.unread(request.actor.user.pk if request.actor.user else None),
+        "languages": language.choices(),
+        "open_to_visitors": settings.PUBLIC_CATALOGUE,
         "simulated_runtime": settings.SIMULATED_RUNTIME,
     }

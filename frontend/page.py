@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -29,14 +30,33 @@ def page(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.actor.authenticated:  # type: ignore[attr-defined]
             return _to_sign_in(request)
-        try:
-            return view(request, *args, **kwargs)
-        except Unauthenticated:
-            return _to_sign_in(request)
-        except BreakwaterError as error:
-            return error_page(request, error)
+        return _answered(view, request, *args, **kwargs)
 
     return guarded
+
+
+def open_page(view: View) -> View:
+    """As `page`, but visitors come in as well while `PUBLIC_CATALOGUE` is on.
+
+    Such a view asks only for what is visible to its actor, which is `ANONYMOUS` for visitors.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not (request.actor.authenticated or settings.PUBLIC_CATALOGUE):  # type: ignore[attr-defined]
+            return _to_sign_in(request)
+        return _answered(view, request, *args, **kwargs)
+
+    return guarded
+
+
+def _answered(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    try:
+        return view(request, *args, **kwargs)
+    except Unauthenticated:
+        return _to_sign_in(request)
+    except BreakwaterError as error:
+        return error_page(request, error)
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.federation.urls import urlpatterns as federation_pages
+from frontend.language import choose_language
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.steering.urls import urlpatterns as steering_pages
+from frontend.search.urls import urlpatterns as search_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -56,6 +58,8 @@ urlpatterns = [
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
     path("audit", audit.audit_page, name="audit"),
+    path("language", choose_language, name="choose-language"),
+    *search_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

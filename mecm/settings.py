@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from core import languages
 from core.env import Env, boolean, words
 from core.vault import load_or_make_key
 from mecm.runtime.env import declare
@@ -57,6 +58,9 @@ MAX_UNPACKED_BYTES = env(
 OPERATOR = env("OPERATOR", "", help="slug of the organisation that runs this store; the oldest one when empty")
 OCI_ANONYMOUS = env(
     "OCI_ANONYMOUS", True, cast=boolean, help="let everybody pull charts of public releases by `helm pull oci://`"
+)
+PUBLIC_CATALOGUE = env(
+    "PUBLIC_CATALOGUE", True, cast=boolean, help="show public releases of the catalogue also to those who are not signed in"
 )
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
 CHECKS = env("CHECKS", [], cast=words, help="folders with further certification checks, one check in a file")
@@ -162,7 +166,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "frontend.language.PortalLanguage",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -229,8 +233,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English")]
+LANGUAGE_CODE = languages.SOURCE
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGES = languages.found(LOCALE_PATHS[0])
+LANGUAGE_COOKIE_NAME = "breakwater_language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SECURE = SESSION_COOKIE_SECURE
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True

@@ -15,17 +15,18 @@ from appstore.catalog import apps_of, notices, reviews
 from appstore.catalog.models import Favourite, Follow, Notice
 from core.errors import Missing
 from frontend import tenancy
-from frontend.page import page, paged
+from frontend.page import open_page, page, paged
 from frontend.store.packages import visible
 
 
 @require_GET
-@page
+@open_page
 def app_page(request: HttpRequest, app: int) -> HttpResponse:
     """Show an application with all releases that the person may see, newest first, each with its notes."""
     actor = tenancy.actor_of(request)
     found = apps_of.get(actor, app)
     releases = apps_of.releases(actor, found)
+    package_id = next((row.package_id for row in releases if row.package_id), None)
     context = {
         "section": "catalogue",
         "app": found,
@@ -33,7 +34,8 @@ def app_page(request: HttpRequest, app: int) -> HttpResponse:
         "data": releases[0].data,
         "releases": [(row, apps_of.changes(row)) for row in releases],
         "standing": apps_of.standing(actor, found),
-        "package_id": next((row.package_id for row in releases if row.package_id), None),
+        "package_id": package_id,
+        "badges": package_id and releases[0].visibility == "public",
     }
     return render(request, "frontend/catalog/app.html", context)
 
@@ -49,13 +51,16 @@ def app_of_package(request: HttpRequest, pk: Any) -> HttpResponse:
 
 
 @require_GET
-@page
+@open_page
 def app_by_name(request: HttpRequest, organisation: str, provider: str, name: str) -> HttpResponse:
     """Lead to the newest release of an application that the person may see."""
     actor = tenancy.actor_of(request)
     rows = apps_of.releases(actor, apps_of.named(actor, organisation, provider, name))
     if not rows:
         raise Missing("There is no such application, or you may not see it.")
+    if not actor.authenticated:
+        # Packages are for those who signed in.
+        return redirect("frontend:catalogue-app", rows[0].app_id)
     return redirect(notices.address_of(rows[0]))
 
 

@@ -68,7 +68,7 @@ def webhooks_page(request: HttpRequest) -> HttpResponse:
             else:
                 form, status = WebhookForm(), 200
     rows = Webhook.objects.filter(organisation=organisation)
-    context = {"section": "notices", "form": form, "rows": rows, "secret": secret, "labels": LABELS}
+    context = {"section": "webhooks", "form": form, "rows": rows, "secret": secret, "labels": LABELS}
     return render(request, "frontend/catalog/webhooks.html", context, status=status)
 
 
@@ -89,7 +89,7 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
             else:
                 return redirect("frontend:webhook", pk)
     context = {
-        "section": "notices",
+        "section": "webhooks",
         "webhook": webhook,
         "form": form,
         "rows": paged(request, webhook.deliveries.all(), 20),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
@@ -15,18 +17,36 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
 from frontend import tenancy
-from frontend.page import page, paged, words_of
+from frontend.page import open_page, page, paged, words_of
 
 PAGE_SIZE = 24
+#: The words of the search's facets and orders, here because pages speak more languages than the API.
+HEADINGS = {
+    "category": gettext_lazy("Category"),
+    "certification": gettext_lazy("Certification"),
+    "signature": gettext_lazy("Signature"),
+    "service": gettext_lazy("MEC services"),
+    "architecture": gettext_lazy("Architecture"),
+    "licence": gettext_lazy("Licence"),
+    "provider": gettext_lazy("Provider"),
+    "store": gettext_lazy("Store"),
+}
+ORDERS = {
+    "relevance": gettext_lazy("Best match"),
+    "newest": gettext_lazy("Newest"),
+    "name": gettext_lazy("Name"),
+    "downloads": gettext_lazy("Most used"),
+    "rating": gettext_lazy("Best rated"),
+}
 #: Values of a facet that are shown, and after "show more".
 FEW, MANY = 8, 200
 
 
 @require_GET
 @vary_on_headers("HX-Request")
-@page
+@open_page
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Show what may be seen, each application once; a script that asks while somebody types gets the inner part."""
+    """Show what may be seen, to visitors what is public, each application once; a script that asks while somebody types gets the inner part."""
     query = Query.of(request.GET, size=PAGE_SIZE)
     more = bool(request.GET.get("more"))
     found = search.search(query, tenancy.actor_of(request), values=MANY if more else FEW)
@@ -39,7 +59,7 @@ def _shown(found: Result) -> dict[str, Any]:
     query = found.query
     ticked = [
         {
-            "facet": facet.label,
+            "facet": HEADINGS.get(facet.name, facet.label),
             "label": choice.label,
             "address": query.address(
                 page=1,
@@ -58,9 +78,13 @@ def _shown(found: Result) -> dict[str, Any]:
         "query": query,
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
-        "facets": [f for f in found.facets if len(f.choices) > 1 or any(c.chosen for c in f.choices)],
+        "facets": [
+            replace(f, label=str(HEADINGS.get(f.name, f.label)))
+            for f in found.facets
+            if len(f.choices) > 1 or any(c.chosen for c in f.choices)
+        ],
         "ticked": ticked,
-        "sorts": [(name, label, name == query.sort) for name, label in search.SORTS.items()],
+        "sorts": [(name, ORDERS.get(name, label), name == query.sort) for name, label in search.SORTS.items()],
         "empty": not found.total and not query.text and not query.facets,
         "address": query.address(),
         "without_facets": query.address(page=1, facets={}),

@@ -22,7 +22,7 @@ from mecm.deployments.models import Deployment
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
 #: What the choices of visibility mean.
 SEEN_BY = {
-    "public": "Everybody who signs in here, and every partner store that we have an agreement with.",
+    "public": "Everybody who opens this store, and every partner store that we have an agreement with.",
     "organisation": "Its own organisation only.",
     "partners": "Its own organisation, and the partner stores that it is granted to.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import yaml
@@ -14,93 +15,104 @@ from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 register = template.Library()
 
 #: state -> (look, icon, word)
 STATES = {
     # packages
-    "draft": ("busy", "loader", "being checked"),
-    "checked": ("ok", "circle-check", "checked"),
-    "rejected": ("bad", "circle-x", "rejected"),
-    "published": ("ok", "world", "published"),
-    "in-review": ("busy", "eye-check", "in review"),
-    "deprecated": ("warn", "archive", "deprecated"),
-    "yanked": ("quiet", "ban", "yanked"),
-    "quarantined": ("warn", "lock", "quarantined"),
-    "recalled": ("bad", "urgent", "recalled"),
+    "draft": ("busy", "loader", gettext_lazy("being checked")),
+    "checked": ("ok", "circle-check", gettext_lazy("checked")),
+    "rejected": ("bad", "circle-x", gettext_lazy("rejected")),
+    "published": ("ok", "world", gettext_lazy("published")),
+    "in-review": ("busy", "eye-check", gettext_lazy("in review")),
+    "deprecated": ("warn", "archive", gettext_lazy("deprecated")),
+    "yanked": ("quiet", "ban", gettext_lazy("yanked")),
+    "quarantined": ("warn", "lock", gettext_lazy("quarantined")),
+    "recalled": ("bad", "urgent", gettext_lazy("recalled")),
     # reviews and recalls
-    "open": ("busy", "eye", "open"),
-    "approved": ("ok", "check", "approved"),
-    "declined": ("bad", "x", "declined"),
-    "retracted": ("quiet", "arrow-back-up", "retracted"),
-    "done": ("ok", "circle-check", "done"),
-    "under-way": ("busy", "loader", "under way"),
-    "dark": ("bad", "plug-connected-x", "dark"),
-    "lifted": ("quiet", "arrow-back-up", "lifted"),
-    "high": ("bad", "alert-triangle", "high"),
-    "medium": ("warn", "alert-triangle", "medium"),
-    "low": ("quiet", "info-circle", "low"),
+    "open": ("busy", "eye", gettext_lazy("open")),
+    "approved": ("ok", "check", gettext_lazy("approved")),
+    "declined": ("bad", "x", gettext_lazy("declined")),
+    "retracted": ("quiet", "arrow-back-up", gettext_lazy("retracted")),
+    "done": ("ok", "circle-check", gettext_lazy("done")),
+    "under-way": ("busy", "loader", gettext_lazy("under way")),
+    "dark": ("bad", "plug-connected-x", gettext_lazy("dark")),
+    "lifted": ("quiet", "arrow-back-up", gettext_lazy("lifted")),
+    "high": ("bad", "alert-triangle", gettext_lazy("high")),
+    "medium": ("warn", "alert-triangle", gettext_lazy("medium")),
+    "low": ("quiet", "info-circle", gettext_lazy("low")),
     # nodes
-    "new": ("quiet", "circle-dashed", "not enrolled"),
-    "enrolled": ("warn", "clock", "enrolled"),
-    "online": ("ok", "circle-check", "online"),
-    "offline": ("bad", "circle-x", "offline"),
+    "new": ("quiet", "circle-dashed", gettext_lazy("not enrolled")),
+    "enrolled": ("warn", "clock", gettext_lazy("enrolled")),
+    "online": ("ok", "circle-check", gettext_lazy("online")),
+    "offline": ("bad", "circle-x", gettext_lazy("offline")),
     # deployments and workloads
-    "pending": ("busy", "loader", "waiting"),
-    "progressing": ("busy", "loader", "in progress"),
-    "ready": ("ok", "circle-check", "ready"),
-    "failed": ("bad", "circle-x", "failed"),
-    "removing": ("busy", "loader", "being removed"),
-    "removed": ("quiet", "trash", "removed"),
-    "absent": ("quiet", "circle-dashed", "absent"),
+    "pending": ("busy", "loader", gettext_lazy("waiting")),
+    "progressing": ("busy", "loader", gettext_lazy("in progress")),
+    "ready": ("ok", "circle-check", gettext_lazy("ready")),
+    "failed": ("bad", "circle-x", gettext_lazy("failed")),
+    "removing": ("busy", "loader", gettext_lazy("being removed")),
+    "removed": ("quiet", "trash", gettext_lazy("removed")),
+    "absent": ("quiet", "circle-dashed", gettext_lazy("absent")),
     # operations
-    "running": ("busy", "loader", "running"),
-    "succeeded": ("ok", "circle-check", "succeeded"),
-    "cancelled": ("quiet", "ban", "cancelled"),
+    "running": ("busy", "loader", gettext_lazy("running")),
+    "succeeded": ("ok", "circle-check", gettext_lazy("succeeded")),
+    "cancelled": ("quiet", "ban", gettext_lazy("cancelled")),
     # what a node's MEP says (MEC 011)
-    "ACTIVE": ("ok", "circle-check", "active"),
-    "INACTIVE": ("quiet", "circle-dashed", "inactive"),
-    "SUSPENDED": ("warn", "alert-triangle", "suspended"),
-    "READY": ("ok", "circle-check", "ready"),
-    "TERMINATING": ("busy", "loader", "terminating"),
+    "ACTIVE": ("ok", "circle-check", gettext_lazy("active")),
+    "INACTIVE": ("quiet", "circle-dashed", gettext_lazy("inactive")),
+    "SUSPENDED": ("warn", "alert-triangle", gettext_lazy("suspended")),
+    "READY": ("ok", "circle-check", gettext_lazy("ready")),
+    "TERMINATING": ("busy", "loader", gettext_lazy("terminating")),
     # alarms (ITU-T X.733); a warning is one of the findings below
-    "critical": ("bad", "alert-circle", "critical"),
-    "major": ("bad", "alert-circle", "major"),
-    "minor": ("warn", "alert-triangle", "minor"),
+    "critical": ("bad", "alert-circle", gettext_lazy("critical")),
+    "major": ("bad", "alert-circle", gettext_lazy("major")),
+    "minor": ("warn", "alert-triangle", gettext_lazy("minor")),
     # findings
-    "error": ("bad", "alert-circle", "error"),
-    "warning": ("warn", "alert-triangle", "warning"),
-    "info": ("busy", "info-circle", "note"),
+    "error": ("bad", "alert-circle", gettext_lazy("error")),
+    "warning": ("warn", "alert-triangle", gettext_lazy("warning")),
+    "info": ("busy", "info-circle", gettext_lazy("note")),
 }
 
 #: kind of operation -> words
 WORK = {
-    "package.check": "Check a package",
-    "package.sign": "Sign a package",
-    "publisher.recheck": "Look at a publisher's proof again",
-    "federation.sync": "Follow a partner store",
-    "federation.feed": "Make the feeds for partners",
-    "federation.import": "Fetch a release from a partner",
-    "federation.deliver": "Deliver messages to a partner",
-    "edgegallery.list": "Read the list of an EdgeGallery store",
-    "edgegallery.pull": "Fetch a package from an EdgeGallery store",
-    "trial.close": "Clear a trial away",
-    "contents.inspect": "Look into a package",
-    "certification.run": "Certify a package",
-    "node.probe": "Test the connection",
-    "node.watch": "Look at a node",
-    "deployment.apply": "Apply a deployment",
-    "deployment.observe": "Look at a deployment",
-    "recalls.spread": "Give the nodes the recall list",
-    "recalls.renew": "Sign the recall list anew",
-    "catalog.tell": "Tell followers",
-    "catalog.deliver": "Send a webhook",
-    "catalog.rebuild": "Rebuild the catalogue",
+    "package.check": gettext_lazy("Check a package"),
+    "package.sign": gettext_lazy("Sign a package"),
+    "publisher.recheck": gettext_lazy("Look at a publisher's proof again"),
+    "federation.sync": gettext_lazy("Follow a partner store"),
+    "federation.feed": gettext_lazy("Make the feeds for partners"),
+    "federation.import": gettext_lazy("Fetch a release from a partner"),
+    "federation.deliver": gettext_lazy("Deliver messages to a partner"),
+    "edgegallery.list": gettext_lazy("Read the list of an EdgeGallery store"),
+    "edgegallery.pull": gettext_lazy("Fetch a package from an EdgeGallery store"),
+    "trial.close": gettext_lazy("Clear a trial away"),
+    "contents.inspect": gettext_lazy("Look into a package"),
+    "certification.run": gettext_lazy("Certify a package"),
+    "node.probe": gettext_lazy("Test the connection"),
+    "node.watch": gettext_lazy("Look at a node"),
+    "deployment.apply": gettext_lazy("Apply a deployment"),
+    "deployment.observe": gettext_lazy("Look at a deployment"),
+    "recalls.spread": gettext_lazy("Give the nodes the recall list"),
+    "recalls.renew": gettext_lazy("Sign the recall list anew"),
+    "catalog.tell": gettext_lazy("Tell followers"),
+    "catalog.deliver": gettext_lazy("Send a webhook"),
+    "catalog.rebuild": gettext_lazy("Rebuild the catalogue"),
 }
-UNITS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+#: The length of a unit in seconds, and how to say a span of it that is past or to come.
+UNITS = (
+    (31_536_000, ngettext_lazy("%d year ago", "%d years ago"), ngettext_lazy("in %d year", "in %d years")),
+    (2_592_000, ngettext_lazy("%d month ago", "%d months ago"), ngettext_lazy("in %d month", "in %d months")),
+    (86_400, ngettext_lazy("%d day ago", "%d days ago"), ngettext_lazy("in %d day", "in %d days")),
+    (3600, ngettext_lazy("%d hour ago", "%d hours ago"), ngettext_lazy("in %d hour", "in %d hours")),
+    (60, ngettext_lazy("%d minute ago", "%d minutes ago"), ngettext_lazy("in %d minute", "in %d minutes")),
+    (1, ngettext_lazy("%d second ago", "%d seconds ago"), ngettext_lazy("in %d second", "in %d seconds")),
+)
 
 
 @register.simple_tag
@@ -117,7 +129,7 @@ def icon(name: str, extra: str = "") -> SafeString:
 @register.simple_tag
 def state(value: Any, word: str = "") -> SafeString:
     """Write a state as a word with a mark and a colour."""
-    look, mark, usual = STATES.get(str(value), ("quiet", "circle-dashed", str(value or "unknown")))
+    look, mark, usual = STATES.get(str(value), ("quiet", "circle-dashed", str(value or _("unknown"))))
     # Motion belongs to work under way, not to notes.
     return format_html('<span class="state state-{}">{}{}</span>', look, icon(mark), word or usual)
 
@@ -128,11 +140,11 @@ def size(value: Any) -> str:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return "unknown"
+        return _("unknown")
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(number) < 1024 or unit == "TiB":
             plain = unit == "B" or number >= 100 or number == int(number)
-            return f"{number:.0f} {unit}" if plain else f"{number:.1f} {unit}"
+            return f"{number_format(number, 0 if plain else 1)} {unit}"
         number /= 1024
     return ""
 
@@ -141,13 +153,13 @@ def size(value: Any) -> str:
 def cpus(value: Any) -> str:
     """Write thousandths of a CPU for people: 1500 -> 1.5 CPU."""
     try:
-        return f"{float(value) / 1000:g} CPU"
+        return f"{number_format(Decimal(format(float(value) / 1000, 'g')))} CPU"
     except (TypeError, ValueError):
-        return "unknown"
+        return _("unknown")
 
 
 @register.simple_tag
-def ago(moment: datetime | str | None, never: str = "never") -> SafeString | str:
+def ago(moment: datetime | str | None, never: str = "") -> SafeString | str:
     """Write a moment as a distance from now; the exact time is in the title. Scripts keep it fresh."""
     if isinstance(moment, str):
         # What a node reports may be no time at all.
@@ -156,7 +168,7 @@ def ago(moment: datetime | str | None, never: str = "never") -> SafeString | str
         except ValueError:
             moment = None
     if moment is None:
-        return never
+        return never or _("never")
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, UTC)
     local = timezone.localtime(moment)
@@ -172,13 +184,9 @@ def distance(seconds: float) -> str:
     """Write a span from now for people: -180 is "3 minutes ago", 7200 is "in 2 hours"."""
     span = abs(seconds)
     if span < 5:
-        return "just now"
-    for unit, length in UNITS:
-        if span >= length:
-            count = round(span / length)
-            text = f"{count} {unit}{'' if count == 1 else 's'}"
-            return f"in {text}" if seconds > 0 else f"{text} ago"
-    return "just now"
+        return _("just now")
+    length, past, future = next(unit for unit in UNITS if span >= unit[0])
+    return str((future if seconds > 0 else past) % round(span / length))
 
 
 @register.filter
@@ -202,7 +210,7 @@ def get(mapping: Any, key: str) -> Any:
 @register.filter
 def work(kind: str) -> str:
     """Write a kind of operation for people; one we have no words for stays as it is."""
-    return WORK.get(kind, kind)
+    return str(WORK.get(kind, kind))
 
 
 @register.filter
@@ -227,12 +235,12 @@ def query(context: template.Context, **changes: Any) -> str:
 
 #: The pages about one package, each by the topic that owns it.
 PACKAGE_TABS = (
-    ("overview", "package", "Overview"),
-    ("inside", "package-inside", "What is inside"),
-    ("trust", "package-trust", "Signature"),
-    ("certification", "package-certification", "Certification"),
-    ("life", "package-life", "Life"),
-    ("reviews", "package-reviews", "Reviews"),
+    ("overview", "package", gettext_lazy("Overview")),
+    ("inside", "package-inside", gettext_lazy("What is inside")),
+    ("trust", "package-trust", gettext_lazy("Signature")),
+    ("certification", "package-certification", gettext_lazy("Certification")),
+    ("life", "package-life", gettext_lazy("Life")),
+    ("reviews", "package-reviews", gettext_lazy("Reviews")),
 )
 
 

@@ -22,7 +22,7 @@ from django.utils import timezone  # noqa: E402
 from appstore.catalog import notices, webhooks  # noqa: E402
 from appstore.catalog import services as index  # noqa: E402
 from appstore.catalog.entries import Entry  # noqa: E402
-from appstore.catalog.models import App, Delivery, Notice, Review  # noqa: E402
+from appstore.catalog.models import App, Delivery, Notice, Review, Webhook  # noqa: E402
 from appstore.packages import blobs  # noqa: E402
 from appstore.packages.models import Package  # noqa: E402
 from core.accounts import services as accounts  # noqa: E402
@@ -32,6 +32,7 @@ from core.operations.models import Operation  # noqa: E402
 from mecm.deployments import services as deployments  # noqa: E402
 from mecm.edge.models import NodeSync, ReportedObject  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
+from tests.browser import seed_store  # noqa: E402
 
 PASSWORD = "a walk along the quay"
 NOW = timezone.now()
@@ -330,6 +331,7 @@ def main() -> None:
     made, where = packages(organisation, owner), nodes(organisation)
     there = running(organisation, owner, made, where)
     told = catalogue(organisation, owner, made)
+    topics = seed_store.fill(organisation, owner, made)
     Operation.objects.create(
         kind="node.probe", target=f"node:{where['cluster'].pk}", organisation_id=organisation.pk, state="failed",
         attempts=3, requested_by="harbour-admin", finished_at=NOW,
@@ -346,7 +348,16 @@ def main() -> None:
         "upgrade": f"/deployments/{ready.pk}/upgrade", "rollback": f"/deployments/{ready.pk}/rollback/1",
         "operations": "/operations", "audit": "/audit", "profile": "/profile", **told,
     }  # fmt: skip
-    print(json.dumps(addresses))
+    token, _ = accounts.issue_token(owner, name="ci", actor=Actor(owner))
+    # One object for each first step of an address, for whoever walks all pages.
+    objects = {
+        **topics, "packages": release.pk, "nodes": where["hamburg-port"].pk, "deployments": ready.pk,
+        "profile": token.pk, "catalogue": App.objects.get(name="Crane View").pk,
+        "feedback": Review.objects.first().pk, "webhooks": Webhook.objects.first().pk,
+        "operations": Operation.objects.first().pk,
+    }  # fmt: skip
+    addresses["in-review"] = f"/packages/{objects.pop('in-review')}"
+    print(json.dumps({"pages": addresses, "objects": {step: str(pk) for step, pk in objects.items()}}))
 
 
 if __name__ == "__main__":

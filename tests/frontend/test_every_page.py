@@ -14,6 +14,8 @@ from frontend.urls import urlpatterns
 from tests.frontend.conftest import Objects
 
 PUBLIC = {"sign-in", "sign-out"}
+#: Where visitors get in, too, and see what is public; tests/frontend/test_visitors.py.
+VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language"}
 ACTIONS = {
     "sign-out",
     "choose-organisation",
@@ -94,9 +96,11 @@ ACTIONS = {
     "ping-webhook",
     "resend-webhook",
     "remove-webhook",
+    "choose-language",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
+ONES_OWN |= {"choose-language"}
 #: Pages that only lead to another one.
 LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
 NAMES = [pattern.name for pattern in urlpatterns]
@@ -197,7 +201,7 @@ def test_nobody_gets_in_without_signing_in(client: Any, objects: Objects) -> Non
         is_page(response, 302)
         assert response.headers["Location"].startswith("/sign-in")
 
-    each((name for name in NAMES if name not in PUBLIC), look)
+    each((name for name in NAMES if name not in PUBLIC | VISITED), look)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

@@ -29,14 +29,14 @@
     const before = label.textContent;
     try {
       await navigator.clipboard.writeText(text);
-      label.textContent = "Copied";
+      label.textContent = document.body.dataset.wordCopied;
     } catch {
       // Without a secure context there is no clipboard: select it, so that one key is enough.
       const range = document.createRange();
       range.selectNodeContents(source);
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      label.textContent = "Selected, press Ctrl+C";
+      label.textContent = document.body.dataset.wordSelected;
     }
     setTimeout(() => { label.textContent = before; }, 2500);
   }
@@ -63,7 +63,7 @@
     for (const [unit, size] of UNITS) {
       if (Math.abs(seconds) >= size) return words.format(Math.round(seconds / size), unit);
     }
-    return Math.abs(seconds) < 5 ? "just now" : words.format(Math.round(seconds), "second");
+    return Math.abs(seconds) < 5 ? document.body.dataset.wordNow : words.format(Math.round(seconds), "second");
   }
   function showTimes() {
     document.querySelectorAll("time[data-ago]").forEach((element) => {
