@@ -59,7 +59,7 @@ def list_deployments(
     every: All = False,
 ) -> Answer:
     """List deployments, newest first; removed ones only with --state removed."""
-    params = {"q": q, "state": state, "organisation": organisation}
+    params: dict[str, Any] = {"q": q, "state": state, "organisation": organisation}
     params["node"] = resolve(session, "node", node) if node else ""
     params["package"] = resolve(session, "package", package) if package else ""
     return Answer(session.pages("/deployments", every, page=page, page_size=page_size, **params), COLUMNS)

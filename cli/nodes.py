@@ -49,7 +49,7 @@ def list_nodes(
     every: All = False,
 ) -> Answer:
     """List nodes."""
-    params = {"q": q, "state": state, "engine": engine, "link": link, "organisation": organisation}
+    params: dict[str, Any] = {"q": q, "state": state, "engine": engine, "link": link, "organisation": organisation}
     return Answer(session.pages("/nodes", every, page=page, page_size=page_size, **params), COLUMNS)
 
 

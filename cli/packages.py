@@ -67,7 +67,7 @@ def list_packages(
     every: All = False,
 ) -> Answer:
     """List packages, newest first: all of your organisations, and what others have published."""
-    params = {"q": q, "state": state, "format": format, "organisation": organisation}
+    params: dict[str, Any] = {"q": q, "state": state, "format": format, "organisation": organisation}
     return Answer(session.pages("/packages", every, page=page, page_size=page_size, **params), COLUMNS)
 
 

@@ -147,7 +147,8 @@ def _me(profile: Profile, me: dict[str, Any]) -> dict[str, Any]:
 verb(organisations, "list", "GET", "/organisations", "List your organisations.",
      columns=(Column("slug", "slug"), Column("name", "name"), Column("id", "id")))  # fmt: skip
 verb(organisations, "create", "POST", "/organisations", "Found an organisation.",
-     body=[Given("slug", "Short name.", required=True), Given("name", "Name.", required=True)], say="Founded {slug}.")  # fmt: skip
+     body=[Given("slug", "Short name.", required=True), Given("name", "Name.", required=True)],
+     say="Founded {slug}.")  # fmt: skip
 _IN = {"organisation": "organisation"}
 verb(members, "list", "GET", "/organisations/{organisation}/members", "List members and their roles.", kinds=_IN,
      columns=(Column("id", "id"), Column("user", "username"), Column("role", "role")))  # fmt: skip

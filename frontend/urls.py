@@ -6,6 +6,7 @@ from frontend.account import audit, profile, session
 from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
+from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
@@ -55,6 +56,7 @@ urlpatterns = [
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
     path("audit", audit.audit_page, name="audit"),
+    *device_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

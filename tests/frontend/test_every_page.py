@@ -17,6 +17,7 @@ PUBLIC = {"sign-in", "sign-out"}
 ACTIONS = {
     "sign-out",
     "choose-organisation",
+    "decide-device",
     "revoke-token",
     "check",
     "publish",
@@ -96,7 +97,7 @@ ACTIONS = {
     "remove-webhook",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
-ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
+ONES_OWN = {"decide-device", "favour-app", "follow-app", "read-notices", "unfollow"}
 #: Pages that only lead to another one.
 LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
 NAMES = [pattern.name for pattern in urlpatterns]
