@@ -6,6 +6,7 @@ from frontend.account import audit, profile, session
 from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
+from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.language import choose_language
 from frontend.operator import deploy, deployments, maps, nodes, operations
@@ -60,6 +61,7 @@ urlpatterns = [
     path("audit", audit.audit_page, name="audit"),
     path("language", choose_language, name="choose-language"),
     *search_pages,
+    *device_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

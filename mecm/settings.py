@@ -87,6 +87,10 @@ WEBHOOK_NETWORKS = env(
 )
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
+DEVICE_CODE_MINUTES = env("DEVICE_CODE_MINUTES", 10, cast=int, help="minutes in which a sign-in by code is approved")
+DEVICE_TOKEN_DAYS = env(
+    "DEVICE_TOKEN_DAYS", 90, cast=int, help="days that a token of the command line is good for; 0 for no end"
+)
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
@@ -143,6 +147,7 @@ INSTALLED_APPS = [
     "csp",
     "core.accounts",
     "core.audit",
+    "core.device",
     "core.operations",
     "appstore.packages",
     "appstore.keys",

@@ -19,6 +19,7 @@ VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-langua
 ACTIONS = {
     "sign-out",
     "choose-organisation",
+    "decide-device",
     "revoke-token",
     "check",
     "publish",
@@ -101,6 +102,7 @@ ACTIONS = {
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
 ONES_OWN |= {"choose-language"}
+ONES_OWN = {"decide-device", "favour-app", "follow-app", "read-notices", "unfollow"}
 #: Pages that only lead to another one.
 LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
 NAMES = [pattern.name for pattern in urlpatterns]

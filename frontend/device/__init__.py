@@ -1,0 +1,1 @@
+"""Letting a program in that has shown a code."""
