@@ -84,6 +84,8 @@ WEBHOOK_NETWORKS = env(
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
+ALARM_KEEP_DAYS = env("ALARM_KEEP_DAYS", 365, cast=int, help="days for which cleared alarms are kept")
+FIGURES_KEEP_DAYS = env("FIGURES_KEEP_DAYS", 400, cast=int, help="days for which hourly figures of the fleet are kept")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
 
@@ -154,6 +156,8 @@ INSTALLED_APPS = [
     "mecm.deployments",
     "mecm.recalls",
     "mecm.trials",
+    "mecm.fleet",
+    "mecm.backup",
     "mecm",
     "frontend",
 ]
@@ -185,6 +189,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "frontend.context.portal",
+                "frontend.fleet.context.alarms",
             ]
         },
     }
@@ -304,6 +309,11 @@ CELERY_BEAT_SCHEDULE = {
     "follow partner stores": {"task": "federation.follow", "schedule": 60},
     # Metadata live for a day, so that a frozen mirror is noticed; they are signed anew long before.
     "build feeds": {"task": "federation.build", "schedule": 900},
+    "sweep alarms": {
+        "task": "fleet.sweep",
+        "schedule": env("ALARMS_EVERY", 20, cast=int, help="seconds between two looks for alarms"),
+    },
+    "roll up figures": {"task": "fleet.roll_up", "schedule": 600},
     "look at trust again": {"task": "trust.look_again", "schedule": 24 * 3600},
 }
 OPERATION_BELL = "mecm.celery.ring"
