@@ -7,6 +7,7 @@ from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.federation.urls import urlpatterns as federation_pages
+from frontend.fleet.urls import urlpatterns as fleet_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.store import catalogue, packages, upload
@@ -61,4 +62,5 @@ urlpatterns = [
     *certification_pages,
     *releases_pages,
     *federation_pages,
+    *fleet_pages,
 ]

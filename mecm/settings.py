@@ -42,6 +42,7 @@ SIMULATED_RUNTIME = env("SIMULATED", False, cast=boolean, help="say on every pag
 # The key file makes one secret per installation; a setting may give one for several web hosts.
 _key_file = Path(env("KEY_FILE", str(VAR_DIR / "keys" / "vault.key"), help="32 byte key that seals secrets at rest"))
 VAULT_KEY = load_or_make_key(_key_file)
+KEY_FILE = _key_file
 SECRET_KEY = env(
     "SECRET_KEY", "", help="key of sessions; made once and kept beside the vault key when empty", secret=True
 )
@@ -84,6 +85,9 @@ WEBHOOK_NETWORKS = env(
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
+BACKUP_PASSPHRASE = env(
+    "BACKUP_PASSPHRASE", "", help="passphrase that seals the keys in a backup; asked for when empty", secret=True
+)
 ALARM_KEEP_DAYS = env("ALARM_KEEP_DAYS", 365, cast=int, help="days for which cleared alarms are kept")
 FIGURES_KEEP_DAYS = env("FIGURES_KEEP_DAYS", 400, cast=int, help="days for which hourly figures of the fleet are kept")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")

@@ -94,6 +94,7 @@ ACTIONS = {
     "ping-webhook",
     "resend-webhook",
     "remove-webhook",
+    "acknowledge-alarms",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}

@@ -64,11 +64,11 @@ def test_ten_thousand_nodes_cost_no_more_queries_and_each_silent_one_one_row(
 ) -> None:
     now = timezone.now()
     Node.objects.bulk_create(
-        (
+
             Node(organisation=organisation, name=f"n{number}", engine="memory",
                  last_seen_at=now - timedelta(hours=number % 500 == 0))
             for number in range(2000)
-        )
+
     )  # fmt: skip
     services.sweep()
     assert Alarm.objects.standing().count() == 4
