@@ -9,6 +9,7 @@ from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.language import choose_language
+from frontend.fleet.urls import urlpatterns as fleet_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.steering.urls import urlpatterns as steering_pages
@@ -69,4 +70,5 @@ urlpatterns = [
     *releases_pages,
     *federation_pages,
     *steering_pages,
+    *fleet_pages,
 ]

@@ -43,6 +43,7 @@ SIMULATED_RUNTIME = env("SIMULATED", False, cast=boolean, help="say on every pag
 # The key file makes one secret per installation; a setting may give one for several web hosts.
 _key_file = Path(env("KEY_FILE", str(VAR_DIR / "keys" / "vault.key"), help="32 byte key that seals secrets at rest"))
 VAULT_KEY = load_or_make_key(_key_file)
+KEY_FILE = _key_file
 SECRET_KEY = env(
     "SECRET_KEY", "", help="key of sessions; made once and kept beside the vault key when empty", secret=True
 )
@@ -92,6 +93,11 @@ DEVICE_TOKEN_DAYS = env(
     "DEVICE_TOKEN_DAYS", 90, cast=int, help="days that a token of the command line is good for; 0 for no end"
 )
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
+BACKUP_PASSPHRASE = env(
+    "BACKUP_PASSPHRASE", "", help="passphrase that seals the keys in a backup; asked for when empty", secret=True
+)
+ALARM_KEEP_DAYS = env("ALARM_KEEP_DAYS", 365, cast=int, help="days for which cleared alarms are kept")
+FIGURES_KEEP_DAYS = env("FIGURES_KEEP_DAYS", 400, cast=int, help="days for which hourly figures of the fleet are kept")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
 
@@ -163,6 +169,8 @@ INSTALLED_APPS = [
     "mecm.deployments",
     "mecm.recalls",
     "mecm.trials",
+    "mecm.fleet",
+    "mecm.backup",
     "mecm",
     "frontend",
 ]
@@ -194,6 +202,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "frontend.context.portal",
+                "frontend.fleet.context.alarms",
             ]
         },
     }
@@ -319,6 +328,11 @@ CELERY_BEAT_SCHEDULE = {
     "follow partner stores": {"task": "federation.follow", "schedule": 60},
     # Metadata live for a day, so that a frozen mirror is noticed; they are signed anew long before.
     "build feeds": {"task": "federation.build", "schedule": 900},
+    "sweep alarms": {
+        "task": "fleet.sweep",
+        "schedule": env("ALARMS_EVERY", 20, cast=int, help="seconds between two looks for alarms"),
+    },
+    "roll up figures": {"task": "fleet.roll_up", "schedule": 600},
     "look at trust again": {"task": "trust.look_again", "schedule": 24 * 3600},
 }
 OPERATION_BELL = "mecm.celery.ring"

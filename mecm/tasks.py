@@ -8,6 +8,8 @@ from appstore.federation import serials, sync
 from appstore.packages import services as packages
 from appstore.trust import authority, publishers
 from core.operations import services as operations
+from mecm.fleet import figures
+from mecm.fleet import services as fleet
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
 BATCH = 20
@@ -49,3 +51,17 @@ def look_at_trust_again() -> None:
     """Look at old publisher proofs again, and publish our revocation list anew before it ends."""
     publishers.recheck_due()
     authority.refresh_due()
+
+
+@shared_task(name="fleet.sweep")
+def sweep_alarms() -> None:
+    """Raise and clear alarms, and take this minute's figures."""
+    fleet.sweep()
+    figures.take()
+
+
+@shared_task(name="fleet.roll_up")
+def roll_up_figures() -> None:
+    """Make hours of minutes, and forget what is old."""
+    figures.roll_up()
+    fleet.forget_old()

@@ -44,6 +44,9 @@ class Entry(models.Model):
         indexes = [
             models.Index(fields=["organisation_id", "-at"], name="audit_by_organisation"),
             models.Index(fields=["object_type", "object_id", "-at"], name="audit_by_object"),
+            models.Index(fields=["organisation_id", "actor", "-at"], name="audit_by_actor"),
+            models.Index(fields=["organisation_id", "action", "-at"], name="audit_by_action"),
+            models.Index(fields=["organisation_id", "object_id", "-at"], name="audit_by_target"),
         ]
 
     def __str__(self) -> str:

@@ -52,6 +52,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     from appstore.federation.models import Peer
     from appstore.packages.models import Package
     from mecm.deployments.models import Deployment
+    from mecm.fleet.models import Alarm
     from mecm.nodes.models import Node
 
     package = Package.objects.create(
@@ -72,6 +73,17 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "deployments": deployment.pk,
         **_of_the_store(organisation, admin, actor, package),
         "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
+        "alarms": Alarm.objects.create(
+            organisation=organisation,
+            source_kind="node",
+            source_id="1",
+            cause="x",
+            severity="minor",
+            worst="minor",
+            text="x",
+            raised_at=timezone.now(),
+            changed_at=timezone.now(),
+        ).pk,  # fmt: skip
         "membership": Membership.objects.get(user=admin).pk,
     }
 

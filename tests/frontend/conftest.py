@@ -337,6 +337,18 @@ def listed(package: Any) -> Any:
     return App.objects.get(name=package.name)
 
 
+@pytest.fixture
+def alarm(organisation: Any, node: Any) -> Any:
+    """An alarm that stands."""
+    from mecm.fleet.models import Alarm
+
+    now = timezone.now()
+    return Alarm.objects.create(
+        organisation=organisation, source_kind="node", source_id=str(node.pk), cause="node-offline", node=node,
+        severity="major", worst="major", text="It is silent", advice="Look", raised_at=now, changed_at=now,
+    )  # fmt: skip
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -350,6 +362,7 @@ OBJECTS = {
     "catalogue": "listed",
     "feedback": "feedback",
     "webhooks": "webhook",
+    "alarms": "alarm",
 }
 #: Fixtures that make several, and the steps that each is for.
 SEVERAL = {

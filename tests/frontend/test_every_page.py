@@ -98,6 +98,7 @@ ACTIONS = {
     "resend-webhook",
     "remove-webhook",
     "choose-language",
+    "acknowledge-alarms",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}

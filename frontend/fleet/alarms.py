@@ -1,0 +1,149 @@
+"""Alarms: what is wrong in the fleet, who looks after it, and what was before."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from core.accounts import access
+from core.errors import BreakwaterError, Denied, Invalid
+from frontend import tenancy
+from frontend.fleet.export import download
+from frontend.page import page, paged, told, words_of
+from mecm.fleet import services
+from mecm.fleet.api import sought
+from mecm.fleet.causes import SOURCES
+from mecm.fleet.models import Alarm, AlarmQuerySet, Severity
+
+#: Source kind -> the page about such a thing.
+PAGES = {
+    "node": "frontend:node", "deployment": "frontend:deployment", "partner": "frontend:partner",
+    "recall": "frontend:recall",
+}  # fmt: skip
+SHOWN = [
+    ("standing", gettext_lazy("that stand")),
+    ("open", gettext_lazy("that nobody looks after")),
+    ("acknowledged", gettext_lazy("that somebody looks after")),
+    ("cleared", gettext_lazy("that were cleared")),
+    ("all", gettext_lazy("of all times")),
+]
+COLUMNS = (
+    "id", "severity", "cause", "source_kind", "source_id", "source_name", "text", "advice", "times", "raised_at",
+    "changed_at", "cleared_at", "acknowledged_at", "acknowledged_by", "note",
+)  # fmt: skip
+
+
+@require_GET
+@page
+def alarms_page(request: HttpRequest) -> HttpResponse:
+    """List alarms, the worst first."""
+    found = paged(request, _found(request).select_related("organisation"))
+    actor = tenancy.actor_of(request)
+    for alarm in found:
+        alarm.may_write = actor.may("nodes.write", alarm.organisation_id)
+    context = {
+        "section": "alarms",
+        "rows": found,
+        "may_acknowledge": any(alarm.may_write and alarm.cleared_at is None for alarm in found),
+        "wanted": {name: words_of(request, name) for name in ("show", "severity", "source", "q")},
+        "filtered": any(words_of(request, name) for name in ("severity", "source", "q"))
+        or words_of(request, "show") not in ("", "standing"),
+        "shown": SHOWN,
+        "severities": Severity.values,
+        "sources": SOURCES,
+        "note_limit": services.LONGEST_NOTE,
+    }
+    live = bool(request.htmx)  # type: ignore[attr-defined]
+    return render(request, f"frontend/fleet/alarms{'_live' if live else ''}.html", context)
+
+
+@require_GET
+@page
+def alarm_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show one alarm, what happened to it, and the earlier times of the same trouble."""
+    return _alarm(request, access.get(Alarm.objects.select_related("organisation"), _actor(request), "nodes.read", pk))
+
+
+@require_POST
+@page
+def acknowledge(request: HttpRequest) -> HttpResponse:
+    """Write down that the person looks after the alarms that are ticked."""
+    actor = _actor(request)
+    if not actor.organisations("nodes.write"):
+        raise Denied(_("Your roles do not let you acknowledge alarms."))
+    ticked = [key for key in request.POST.getlist("alarm")[: services.MOST_AT_ONCE] if _is_id(key)]
+    rows = list(access.scoped(Alarm.objects.filter(pk__in=ticked), actor, "nodes.write"))
+    note = request.POST.get("note", "")
+    back = request.POST.get("back", "")
+    try:
+        if not rows:
+            raise Invalid(_("Tick the alarms that you look after."))
+        services.acknowledge(rows, actor=actor, note=note)
+    except BreakwaterError as error:
+        # One alarm has a page of its own, on which the note is kept.
+        if len(rows) == 1 and back == "one":
+            return _alarm(request, rows[0], problem=error.detail, note=note)
+        with told(request):
+            raise
+    else:
+        text = ngettext("You look after %(count)d alarm.", "You look after %(count)d alarms.", len(rows))
+        with told(request, text % {"count": len(rows)}):
+            pass
+    if len(rows) == 1 and back == "one":
+        return redirect("frontend:alarm", rows[0].pk)
+    return redirect("frontend:alarms")
+
+
+@require_safe
+@page
+def download_alarms(request: HttpRequest) -> HttpResponseBase:
+    """Send the alarms of the list as a file."""
+    rows = _found(request).values_list(*COLUMNS)
+    return download(words_of(request, "form") or "csv", "alarms", COLUMNS, rows.iterator(chunk_size=2000))
+
+
+def _actor(request: HttpRequest) -> Any:
+    return tenancy.actor_of(request)
+
+
+def _found(request: HttpRequest) -> AlarmQuerySet:
+    actor = tenancy.actor_of(request)
+    if not actor.organisations("nodes.read"):
+        raise Denied(_("Your roles do not show you alarms."))
+    rows = Alarm.objects.visible_to(actor)
+    try:
+        return sought(rows, request.GET)
+    except Invalid:
+        return sought(rows, {"q": words_of(request)})
+
+
+def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str = "") -> HttpResponse:
+    source = alarm.source_id if alarm.source_kind in PAGES else ""
+    context = {
+        "section": "alarms",
+        "alarm": alarm,
+        "events": alarm.events.all()[:200],  # type: ignore[attr-defined]
+        "earlier": services.earlier(alarm),
+        "source_word": SOURCES.get(alarm.source_kind, alarm.source_kind),
+        "source_page": reverse(PAGES[alarm.source_kind], args=[source]) if source else "",
+        "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
+        "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
+        "problem": problem,
+        "note": note or alarm.note,
+        "note_limit": services.LONGEST_NOTE,
+    }
+    return render(request, "frontend/fleet/alarm.html", context, status=400 if problem else 200)
+
+
+def _is_id(key: str) -> bool:
+    try:
+        return bool(UUID(key))
+    except ValueError:
+        return False

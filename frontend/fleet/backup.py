@@ -1,0 +1,32 @@
+"""When the centre was last backed up, when that was last proved, by whom, and what no backup holds."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from appstore.packages.life import of_the_store
+from core.errors import Denied
+from frontend import tenancy
+from frontend.page import page, paged
+from mecm.backup import services
+from mecm.backup.models import Backup
+
+
+@require_GET
+@page
+def backup_page(request: HttpRequest) -> HttpResponse:
+    """Show the record of backups to those who look after the store."""
+    if not of_the_store(tenancy.actor_of(request), "accounts.manage"):
+        raise Denied(_("Only administrators of the organisation that runs this store see its backups."))
+    made, proved = services.last()
+    context = {
+        "section": "backup",
+        "made": made,
+        "proved": proved,
+        "rows": paged(request, Backup.objects.all()),
+        "not_inside": services.NOT_INSIDE,
+    }
+    return render(request, "frontend/fleet/backup.html", context)
