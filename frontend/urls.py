@@ -3,6 +3,7 @@
 from django.urls import path
 
 from frontend.account import audit, profile, session
+from frontend.account.urls import urlpatterns as account_pages
 from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
@@ -55,6 +56,7 @@ urlpatterns = [
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
     path("audit", audit.audit_page, name="audit"),
+    *account_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

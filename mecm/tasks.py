@@ -8,6 +8,7 @@ from appstore.federation import serials, sync
 from appstore.packages import services as packages
 from appstore.trust import authority, publishers
 from core.operations import services as operations
+from core.sign_in import services as sign_in
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
 BATCH = 20
@@ -49,3 +50,9 @@ def look_at_trust_again() -> None:
     """Look at old publisher proofs again, and publish our revocation list anew before it ends."""
     publishers.recheck_due()
     authority.refresh_due()
+
+
+@shared_task(name="sign_in.drop_expired")
+def drop_ended_sessions() -> None:
+    """Drop the rows of sessions that have ended."""
+    sign_in.drop_expired()

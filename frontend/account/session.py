@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -16,7 +15,11 @@ from django.views.decorators.http import require_POST
 
 from core.accounts import services as accounts
 from core.errors import BreakwaterError, Missing
+from core.sign_in import passkeys
+from core.sign_in import services as sign_in
 from frontend import tenancy
+from frontend.account.leading import safe_next
+from frontend.account.second import admitted
 from frontend.forms import PortalForm
 from frontend.page import page
 
@@ -41,7 +44,7 @@ class SignIn(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         """Show the form; whoever is in already goes on."""
         if tenancy.actor_of(request).authenticated:
-            return redirect(_next(request))
+            return redirect(safe_next(request))
         return self._form(request, SignInForm(), 200)
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -50,15 +53,15 @@ class SignIn(View):
         if not form.is_valid():
             return self._form(request, form, 400)
         try:
-            user = accounts.sign_in(request, address=request.META.get("REMOTE_ADDR", ""), **form.cleaned_data)
+            user = accounts.sign_in(request, address=sign_in.address_of(request), **form.cleaned_data)
+            return admitted(request, user, how="password", then=safe_next(request))
         except BreakwaterError as error:
             form.add_error(None, error.detail)
             return self._form(request, form, error.status)
-        login(request, user)
-        return redirect(_next(request))
 
     def _form(self, request: HttpRequest, form: SignInForm, status: int) -> HttpResponse:
-        return render(request, "frontend/account/sign_in.html", {"form": form, "next": _next(request)}, status=status)
+        context = {"form": form, "next": safe_next(request), "passkeys_usable": passkeys.usable()}
+        return render(request, "frontend/account/sign_in.html", context, status=status)
 
 
 @require_POST
@@ -78,11 +81,4 @@ def choose_organisation(request: HttpRequest) -> HttpResponse:
     if chosen is None:
         raise Missing("There is no such organisation, or you are no member of it.")
     request.session[tenancy.SESSION_KEY] = str(chosen.pk)
-    return redirect(_next(request))
-
-
-def _next(request: HttpRequest) -> str:
-    """Return where to go afterwards: a path of ours, nothing else."""
-    wanted = request.POST.get("next") or request.GET.get("next") or "/"
-    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=request.is_secure())
-    return wanted if ours and wanted.startswith("/") else "/"
+    return redirect(safe_next(request))
