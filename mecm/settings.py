@@ -83,7 +83,9 @@ WEBHOOK_NETWORKS = env(
 )
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
-SESSION_SEEN_EVERY = env("SESSION_SEEN_EVERY", 300, cast=int, help="seconds after which a session in use is noted again")
+SESSION_SEEN_EVERY = env(
+    "SESSION_SEEN_EVERY", 300, cast=int, help="seconds after which a session in use is noted again"
+)
 SIGN_IN_NETWORKS = env(
     "SIGN_IN_NETWORKS",
     [],

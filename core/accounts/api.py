@@ -132,7 +132,9 @@ class SessionView(ApiView):
         missing = sign_in.admit(http, user, how="password")
         if missing == "enrol":
             http.session.flush()
-            raise Denied("Your organisation wants a second factor, and you have none yet. Sign in at the portal to set it up.")
+            raise Denied(
+                "Your organisation wants a second factor, and you have none yet. Sign in at the portal to set it up."
+            )
         if missing and not code:
             http.session.flush()
             raise Unauthenticated("Send the code of your second factor as well.", field="code")

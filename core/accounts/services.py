@@ -104,6 +104,36 @@ def withdraw_role(membership: Membership, *, actor: Actor) -> None:
 
 
 @transaction.atomic
+def remove_member(user: User, organisation: Organisation, *, actor: Actor) -> None:
+    """Take all roles in an organisation away, with the tokens bound to it; `Conflict` for its last administrator."""
+    actor.require("accounts.manage", organisation)
+    rows = list(Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation"))
+    if not rows:
+        raise Missing("There is no such member.")
+    for row in rows:
+        withdraw_role(row, actor=actor)
+    tokens = ApiToken.objects.filter(user=user, organisation=organisation, revoked_at=None)
+    ended = tokens.update(revoked_at=timezone.now())
+    audit.record(actor, "member.remove", user, organisation=organisation, user=user.username, tokens=ended)
+
+
+@transaction.atomic
+def set_roles(user: User, organisation: Organisation, roles: list[str], *, actor: Actor) -> None:
+    """Let a member have exactly these roles; new ones are given first, so that nobody is without any in between."""
+    actor.require("accounts.manage", organisation)
+    rows = Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation")
+    present = {row.role: row for row in rows}
+    if not present:
+        raise Missing("There is no such member.")
+    if not roles:
+        raise Invalid("Choose a role; who should have none any more is removed.", field="roles")
+    for role in sorted(set(roles) - set(present)):
+        grant(user, organisation, role, actor=actor)
+    for role in sorted(set(present) - set(roles)):
+        withdraw_role(present[role], actor=actor)
+
+
+@transaction.atomic
 def issue_token(
     user: User,
     *,

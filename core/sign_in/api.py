@@ -46,7 +46,11 @@ class OneSessionView(ApiView):
     def delete(self, request: Request, ref: Any) -> Response:
         """End a session of one's own, or of a member of an organisation whose accounts one manages."""
         row = services.managed(self.actor, ref)
-        if self.actor.token is not None and self.actor.token.scopes and "accounts.manage" not in self.actor.token.scopes:
+        if (
+            self.actor.token is not None
+            and self.actor.token.scopes
+            and "accounts.manage" not in self.actor.token.scopes
+        ):
             raise Denied("This needs a token with the scope 'accounts.manage'.")
         services.revoke(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)

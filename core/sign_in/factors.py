@@ -146,7 +146,9 @@ def recover(user: User, *, actor: Actor, reason: str) -> None:
             raise Missing(_("There is no such member."))
         if organisations - theirs:
             raise Denied(
-                _("This person also belongs to an organisation that you do not administer. Who runs the store can help.")
+                _(
+                    "This person also belongs to an organisation that you do not administer. Who runs the store can help."
+                )
             )
     if not reason.strip():
         raise Invalid(_("Say why, and how you know who asked."), field="reason")

@@ -58,7 +58,7 @@ def begin_registration(session: Any, user: User) -> dict[str, Any]:
     entity = PublicKeyCredentialUserEntity(id=user.pk.bytes, name=user.username, display_name=user.username)
     options, state = _server().register_begin(
         entity,
-        [PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=websafe_decode(row.credential_id)) for row in rows],
+        [_descriptor(row) for row in rows],
         resident_key_requirement=ResidentKeyRequirement.REQUIRED,
         user_verification=UserVerificationRequirement.REQUIRED,
     )  # fmt: skip
@@ -139,6 +139,11 @@ def remove(user: User, pk: Any, *, actor: Actor) -> None:
     audit.record(actor, "factor.remove", user, kind="passkey", name=row.name)
     row.delete()
     factors.drop_codes_without_factor(user)
+
+
+def _descriptor(row: Passkey) -> PublicKeyCredentialDescriptor:
+    identifier = websafe_decode(row.credential_id)
+    return PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=identifier)
 
 
 def _server() -> Fido2Server:

@@ -55,8 +55,9 @@ def admit(request: HttpRequest, user: User, *, how: str, strong: bool = False) -
 def halfway(request: HttpRequest, step: str = "") -> User:
     """Return who has shown the first thing and not yet the second; `Unauthenticated` when nobody has, or too long ago."""
     half = request.session.get(_HALF)
-    fresh = half and time.time() - half["at"] < PATIENCE and step in ("", half["step"])
-    user = User.objects.filter(pk=half["user"], is_active=True).first() if fresh else None
+    user = None
+    if half and time.time() - half["at"] < PATIENCE and step in ("", half["step"]):
+        user = User.objects.filter(pk=half["user"], is_active=True).first()
     if user is None:
         raise Unauthenticated(_("Begin the sign-in again."))
     return user
@@ -105,7 +106,7 @@ def managed(actor: Actor, ref: Any) -> Session:
 
 
 def _may_end(actor: Actor, owner: UUID | None) -> bool:
-    if actor.user is None:
+    if actor.user is None or owner is None:
         return False
     theirs = actor.organisations("accounts.manage")
     return owner == actor.user.pk or Membership.objects.filter(user_id=owner, organisation_id__in=theirs).exists()
@@ -133,7 +134,11 @@ def _organisation(actor: Actor, user: User | None) -> Any:
     if actor.user is None or user is None or actor.user.pk == user.pk:
         return None
     theirs = actor.organisations("accounts.manage")
-    return Membership.objects.filter(user=user, organisation_id__in=theirs).values_list("organisation_id", flat=True).first()
+    return (
+        Membership.objects.filter(user=user, organisation_id__in=theirs)
+        .values_list("organisation_id", flat=True)
+        .first()
+    )
 
 
 @transaction.atomic

@@ -33,7 +33,7 @@ class SessionStore(DatabaseStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         """Return the row for `data`, with the columns that lists are made from."""
-        row = super().create_model_instance(data)
+        row: Any = super().create_model_instance(data)
         facts = data.get(FACTS, {})
         row.ref = ref_of(row.session_key)
         row.user_id = data.get(SESSION_KEY)
@@ -43,7 +43,7 @@ class SessionStore(DatabaseStore):
         return row
 
     def _get_session_from_db(self) -> Any:
-        self.row = super()._get_session_from_db()
+        self.row = super()._get_session_from_db()  # type: ignore[misc]
         return self.row
 
 

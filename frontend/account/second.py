@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -105,10 +107,8 @@ def passkey_question(request: HttpRequest) -> HttpResponse:
 def passkey_answer(request: HttpRequest) -> HttpResponse:
     """Open the session of whoever's passkey answered."""
     address, half = services.address_of(request), None
-    try:
+    with suppress(Unauthenticated):
         half = services.halfway(request, "second")
-    except Unauthenticated:
-        pass
     then = request.session.get(NEXT, "/") if half else safe_next(request)
     try:
         accounts.throttle("passkey", address)

@@ -44,7 +44,9 @@ class PasswordForm(PortalForm):
         max_length=400,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=gettext_lazy("At least ten letters, none of the common ones and not like your name. A sentence is good."),
+        help_text=gettext_lazy(
+            "At least ten letters, none of the common ones and not like your name. A sentence is good."
+        ),
     )
     again = forms.CharField(
         label=gettext_lazy("New password again"),

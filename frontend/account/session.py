@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -15,13 +17,18 @@ from django.views.decorators.http import require_POST
 
 from core.accounts import services as accounts
 from core.errors import BreakwaterError, Missing
-from core.sign_in import passkeys
+from core.sign_in import passkeys, providers
 from core.sign_in import services as sign_in
+from core.sign_in.models import Provider
+from core.sign_in.sessions import FACTS
 from frontend import tenancy
 from frontend.account.leading import safe_next
 from frontend.account.second import admitted
 from frontend.forms import PortalForm
 from frontend.page import page
+
+#: Where to sign out elsewhere, for the page after signing out here.
+_OUT_OF = "sign_in_out_of"
 
 
 class SignInForm(PortalForm):
@@ -60,16 +67,46 @@ class SignIn(View):
             return self._form(request, form, error.status)
 
     def _form(self, request: HttpRequest, form: SignInForm, status: int) -> HttpResponse:
-        context = {"form": form, "next": safe_next(request), "passkeys_usable": passkeys.usable()}
+        then = safe_next(request)
+        context = {
+            "form": form,
+            "next": then,
+            "passkeys_usable": passkeys.usable(),
+            "providers": [
+                {"provider": row, "query": urlencode({"provider": row.slug, **({"next": then} if then != "/" else {})})}
+                for row in Provider.objects.filter(active=True)
+            ],
+            "signed_out_of": request.session.pop(_OUT_OF, None),
+        }
         return render(request, "frontend/account/sign_in.html", context, status=status)
 
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """Close the session."""
+    """Close the session; who came from a provider that has such a place is shown where to sign out there, too."""
+    elsewhere = _place_elsewhere(request)
     logout(request)
+    if elsewhere:
+        # A link and no redirect: our policy lets forms lead to ourselves only.
+        request.session[_OUT_OF] = elsewhere
+        request.session.set_expiry(300)
     messages.success(request, "You are signed out.")
     return redirect("frontend:sign-in")
+
+
+def _place_elsewhere(request: HttpRequest) -> dict[str, str] | None:
+    how = str(request.session.get(FACTS, {}).get("how", ""))
+    provider = (
+        Provider.objects.filter(slug=how.removeprefix("at ").split(" ")[0]).first() if how.startswith("at ") else None
+    )
+    if provider is None:
+        return None
+    try:
+        url = providers.sign_out_url(provider)
+    except BreakwaterError:
+        # Signing out here must work when the provider does not.
+        return None
+    return {"name": provider.name, "url": url} if url else None
 
 
 @require_POST

@@ -13,11 +13,27 @@ from django.urls import URLPattern, reverse
 from frontend.urls import urlpatterns
 from tests.frontend.conftest import Objects
 
-PUBLIC = {"sign-in", "sign-out"}
+PUBLIC = {"sign-in", "sign-out", "passkey-question", "sign-in-with", "invitation"}
 ACTIONS = {
     "sign-out",
     "choose-organisation",
     "revoke-token",
+    "passkey-question",
+    "passkey-answer",
+    "remove-application",
+    "renew-recovery-codes",
+    "remove-passkey",
+    "end-session",
+    "end-sessions",
+    "connect-identity",
+    "disconnect-identity",
+    "set-sign-in-policy",
+    "set-member-roles",
+    "remove-member",
+    "recover-member",
+    "renew-invitation",
+    "withdraw-invitation",
+    "disconnect-provider",
     "check",
     "publish",
     "deprecate",
@@ -96,9 +112,22 @@ ACTIONS = {
     "remove-webhook",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
-ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
+ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"} | {
+    "passkey-question",
+    "passkey-answer",
+    "remove-application",
+    "renew-recovery-codes",
+    "remove-passkey",
+    "end-session",
+    "end-sessions",
+    "connect-identity",
+    "disconnect-identity",
+}
 #: Pages that only lead to another one.
-LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
+LEADS_ON = (
+    "sign-in", "app-by-name", "app-of-package", "feedback", "second-factor", "enrol-at-sign-in", "sign-in-with",
+    "sign-in-callback", "connect-now",
+)  # fmt: skip
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
@@ -116,6 +145,8 @@ def address(name: str, objects: Objects) -> str:
         given[number] = 1
     if "generation" in pattern.pattern.converters:
         given["generation"] = 1
+    if "secret" in pattern.pattern.converters:
+        given["secret"] = objects["invitation-links"].link.rpartition("/")[2]
     if "app" in pattern.pattern.converters:
         given["app"] = objects["catalogue"].pk
     if name == "app-by-name":
