@@ -89,8 +89,11 @@ class Fetcher:
                 ) as client,
                 client.stream(method, url, headers=asked, data=form) as response,
             ):
+                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    # A few packed bytes can be many: what was not asked for is not unpacked.
+                    raise Rejected(f"{self.name} sends a packed answer that was not asked for.")
                 body = b""
-                for piece in response.iter_raw():
+                for piece in response.iter_bytes():
                     body += piece
                     if len(body) > MOST:
                         raise Rejected(f"{self.name} sends more than the {MOST} bytes that are taken.")
