@@ -3,6 +3,7 @@
 from django.urls import path
 
 from frontend.account import audit, profile, session
+from frontend.account.urls import urlpatterns as account_pages
 from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
@@ -63,6 +64,7 @@ urlpatterns = [
     path("language", choose_language, name="choose-language"),
     *search_pages,
     *device_pages,
+    *account_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

@@ -92,6 +92,26 @@ DEVICE_CODE_MINUTES = env("DEVICE_CODE_MINUTES", 10, cast=int, help="minutes in 
 DEVICE_TOKEN_DAYS = env(
     "DEVICE_TOKEN_DAYS", 90, cast=int, help="days that a token of the command line is good for; 0 for no end"
 )
+SESSION_SEEN_EVERY = env(
+    "SESSION_SEEN_EVERY", 300, cast=int, help="seconds after which a session in use is noted again"
+)
+SIGN_IN_NETWORKS = env(
+    "SIGN_IN_NETWORKS",
+    [],
+    cast=words,
+    help="networks inside (CIDR) in which identity providers may be, also by http; all else is public and https",
+)
+SIGN_IN_CA = env("SIGN_IN_CA", "", help="file of CA certificates (PEM) that identity providers are trusted by, too")
+INVITATION_DAYS = env("INVITATION_DAYS", 7, cast=int, help="days for which an invitation can be accepted")
+EMAIL_HOST = env("EMAIL_HOST", "", help="SMTP server; when empty, e-mails are written to the folder mail/ of VAR")
+EMAIL_PORT = env("EMAIL_PORT", 587, cast=int, help="TCP port of the SMTP server")
+EMAIL_HOST_USER = env("EMAIL_USER", "", help="user name at the SMTP server")
+EMAIL_HOST_PASSWORD = env("EMAIL_PASSWORD", "", help="password at the SMTP server", secret=True)
+EMAIL_USE_TLS = env("EMAIL_TLS", True, cast=boolean, help="use STARTTLS with the SMTP server")
+DEFAULT_FROM_EMAIL = env("EMAIL_FROM", "breakwater@localhost", help="sender of e-mails")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = str(VAR_DIR / "mail")
+EMAIL_TIMEOUT = 10
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
 BACKUP_PASSPHRASE = env(
     "BACKUP_PASSPHRASE", "", help="passphrase that seals the keys in a backup; asked for when empty", secret=True
@@ -152,6 +172,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "core.accounts",
+    "core.sign_in",
     "core.audit",
     "core.device",
     "core.operations",
@@ -186,6 +207,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "core.accounts.middleware.ActorMiddleware",
+    "core.sign_in.middleware.SeenMiddleware",
     "appstore.catalog.counters.CountDownloads",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -216,6 +238,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
+SESSION_ENGINE = "core.sign_in.sessions"
 SESSION_COOKIE_NAME = "breakwater_session"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -333,6 +356,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": env("ALARMS_EVERY", 20, cast=int, help="seconds between two looks for alarms"),
     },
     "roll up figures": {"task": "fleet.roll_up", "schedule": 600},
+    "drop ended sessions": {"task": "sign_in.drop_expired", "schedule": 3600},
     "look at trust again": {"task": "trust.look_again", "schedule": 24 * 3600},
 }
 OPERATION_BELL = "mecm.celery.ring"

@@ -10,6 +10,7 @@ from appstore.trust import authority, publishers
 from core.operations import services as operations
 from mecm.fleet import figures
 from mecm.fleet import services as fleet
+from core.sign_in import services as sign_in
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
 BATCH = 20
@@ -65,3 +66,7 @@ def roll_up_figures() -> None:
     """Make hours of minutes, and forget what is old."""
     figures.roll_up()
     fleet.forget_old()
+@shared_task(name="sign_in.drop_expired")
+def drop_ended_sessions() -> None:
+    """Drop the rows of sessions that have ended."""
+    sign_in.drop_expired()

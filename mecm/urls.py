@@ -10,6 +10,7 @@ from core.http import not_found
 api: list[URLPattern | URLResolver] = [
     path("", include("core.accounts.urls")),
     path("", include("core.device.urls")),
+    path("", include("core.sign_in.urls")),
     path("", include("core.operations.urls")),
     path("", include("core.audit.urls")),
     path("", include("appstore.packages.urls")),

@@ -40,7 +40,7 @@ const ICONS = `
   clock cloud-download cloud-upload code copy cpu database device-desktop device-floppy dots download external-link
   eye eye-check eye-off file-certificate file-code file-text file-zip filter fingerprint flag flask git-branch
   git-compare hand-stop hash heart help-circle history info-circle key layout-grid license link link-off list
-  list-check list-details loader lock lock-open logout mail map-2 map-pin menu-2 message message-circle moon network
+  list-check list-details loader lock lock-open login-2 logout mail map-2 map-pin menu-2 message message-circle moon network
   package packages pencil photo player-pause player-play player-stop plug plug-connected plug-connected-x plus printer
   puzzle radar refresh report rocket route rss scale scan search send server server-2 settings shield shield-check
   shield-exclamation shield-half shield-lock shield-off shield-x signature stack-2 star stethoscope sun

@@ -119,14 +119,18 @@ class Actor:
             raise Denied(f"This needs the permission {permission!r}, which your roles or this token do not give.")
 
 
-class _System(Actor):
-    """The platform itself: workers and commands. It may do everything everywhere."""
+class System(Actor):
+    """The platform itself: workers, commands, rules that an administrator wrote. It may do everything everywhere.
 
-    def __init__(self) -> None:
+    `name` is what the audit trail says.
+    """
+
+    def __init__(self, name: str = "system") -> None:
         super().__init__(None)
+        self.name = name
 
     def __str__(self) -> str:
-        return "system"
+        return self.name
 
     def may(self, permission: str, organisation_id: UUID | None) -> bool:
         _known(permission)
@@ -140,7 +144,7 @@ class _System(Actor):
 
 
 #: The actor of workers and of commands run on the server.
-SYSTEM = _System()
+SYSTEM = System()
 ANONYMOUS = Actor(None)
 
 

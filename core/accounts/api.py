@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.middleware.csrf import get_token
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -15,13 +15,18 @@ from rest_framework.response import Response
 
 from core.accounts import access, services
 from core.accounts.models import ApiToken, Membership, Organisation, Role, User
-from core.errors import Missing, Unauthenticated
+from core.errors import Denied, Missing, Unauthenticated
 from core.http import ApiView, organisation_for, paginated
+from core.sign_in import factors
+from core.sign_in import services as sign_in
 
 
 class SignIn(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=400, trim_whitespace=False, write_only=True)
+    code = serializers.CharField(
+        max_length=40, required=False, default="", write_only=True, help_text="of the second factor, for who has one"
+    )
 
 
 class OrganisationOut(serializers.ModelSerializer[Organisation]):
@@ -102,7 +107,7 @@ def me(view: ApiView) -> dict[str, Any]:
     }
 
 
-@method_decorator(sensitive_post_parameters("password"), name="dispatch")
+@method_decorator(sensitive_post_parameters("password", "code"), name="dispatch")
 class SessionView(ApiView):
     """Sign in, see who one is, sign out."""
 
@@ -117,12 +122,24 @@ class SessionView(ApiView):
 
     @extend_schema(request=SignIn, responses={200: Me})
     def post(self, request: Request) -> Response:
-        """Sign in with name and password; the answer sets the session cookie."""
+        """Sign in with name and password, and the code of the second factor; the answer sets the session cookie."""
         wanted = SignIn(data=request.data)
         wanted.is_valid(raise_exception=True)
-        address = request.META.get("REMOTE_ADDR", "")
-        user = services.sign_in(request._request, address=address, **wanted.validated_data)
-        login(request._request, user)
+        facts = wanted.validated_data
+        code = facts.pop("code")
+        http, address = request._request, sign_in.address_of(request._request)
+        user = services.sign_in(http, address=address, **facts)
+        missing = sign_in.admit(http, user, how="password")
+        if missing == "enrol":
+            http.session.flush()
+            raise Denied(
+                "Your organisation wants a second factor, and you have none yet. Sign in at the portal to set it up."
+            )
+        if missing and not code:
+            http.session.flush()
+            raise Unauthenticated("Send the code of your second factor as well.", field="code")
+        if missing:
+            sign_in.complete(http, by=factors.verify(user, code, address=address))
         self.actor = access.Actor(user)
         return Response(me(self))
 

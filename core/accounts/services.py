@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,6 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from core.accounts.access import Actor, unknown_scopes
@@ -21,6 +21,9 @@ from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthenticated
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
+
+#: Topics above this one hear that somebody got a role (`core.sign_in.policy`); called in the same transaction.
+when_granted: list[Callable[[User], None]] = []
 
 
 @transaction.atomic
@@ -82,6 +85,8 @@ def grant(user: User, organisation: Organisation, role: str, *, actor: Actor) ->
     membership, fresh = Membership.objects.get_or_create(user=user, organisation=organisation, role=role)
     if fresh:
         audit.record(actor, "membership.grant", membership, organisation=organisation, user=user.username, role=role)
+        for hear in when_granted:
+            hear(user)
     return membership
 
 
@@ -96,6 +101,36 @@ def withdraw_role(membership: Membership, *, actor: Actor) -> None:
     facts = {"user": membership.user.username, "role": membership.role}
     audit.record(actor, "membership.withdraw", membership, organisation=organisation, **facts)
     membership.delete()
+
+
+@transaction.atomic
+def remove_member(user: User, organisation: Organisation, *, actor: Actor) -> None:
+    """Take all roles in an organisation away, with the tokens bound to it; `Conflict` for its last administrator."""
+    actor.require("accounts.manage", organisation)
+    rows = list(Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation"))
+    if not rows:
+        raise Missing("There is no such member.")
+    for row in rows:
+        withdraw_role(row, actor=actor)
+    tokens = ApiToken.objects.filter(user=user, organisation=organisation, revoked_at=None)
+    ended = tokens.update(revoked_at=timezone.now())
+    audit.record(actor, "member.remove", user, organisation=organisation, user=user.username, tokens=ended)
+
+
+@transaction.atomic
+def set_roles(user: User, organisation: Organisation, roles: list[str], *, actor: Actor) -> None:
+    """Let a member have exactly these roles; new ones are given first, so that nobody is without any in between."""
+    actor.require("accounts.manage", organisation)
+    rows = Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation")
+    present = {row.role: row for row in rows}
+    if not present:
+        raise Missing("There is no such member.")
+    if not roles:
+        raise Invalid("Choose a role; who should have none any more is removed.", field="roles")
+    for role in sorted(set(roles) - set(present)):
+        grant(user, organisation, role, actor=actor)
+    for role in sorted(set(present) - set(roles)):
+        withdraw_role(present[role], actor=actor)
 
 
 @transaction.atomic
@@ -164,27 +199,57 @@ def token_actor(secret: str) -> Actor:
 
 
 def sign_in(request: Any, *, username: str, password: str, address: str) -> User:
-    """Return the person behind a name and password.
+    """Return the person behind a name and password; `core.sign_in.services.admit` lets them in, or asks for more.
 
     `Unauthenticated` when they do not fit together, and `Throttled` after too many misses for that name from
     that address, or from the address at all. A right password during the pause is refused too.
     """
+    throttle(username, address)
+    user = authenticate(request, username=username, password=password)
+    if user is None:
+        missed(username, address)
+        raise Unauthenticated("The user name and the password do not fit together.")
+    forgive(username, address)
+    return user  # type: ignore[return-value]
+
+
+def check_password(user: User, password: str, *, address: str, field: str) -> None:
+    """Pass when it is the password of `user`; `Invalid` names `field` otherwise. Misses count as at the door."""
+    throttle(user.username, address)
+    if not user.check_password(password):
+        missed(user.username, address)
+        raise Invalid("That is not your password.", field=field)
+    forgive(user.username, address)
+
+
+def throttle(name: str, address: str, *, anywhere: bool = False) -> None:
+    """Pass unless there were too many misses lately; `Throttled` says when to come back.
+
+    Misses count by name and address, and by address; with `anywhere` by name from all addresses together.
+    """
     since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
-    misses = LoginAttempt.objects.filter(at__gt=since, address=address)
-    if misses.filter(name=username).count() >= settings.LOGIN_LIMIT or misses.count() >= settings.LOGIN_LIMIT * 4:
+    misses = LoginAttempt.objects.filter(at__gt=since)
+    here = misses.filter(address=address[:45])
+    named = (misses if anywhere else here).filter(name=name[:150])
+    if named.count() >= settings.LOGIN_LIMIT or here.count() >= settings.LOGIN_LIMIT * 4:
         raise Throttled(
             f"Too many failed sign-ins; try again in {settings.LOGIN_WINDOW // 60} minutes.",
             retry_after=settings.LOGIN_WINDOW,
         )
-    user = authenticate(request, username=username, password=password)
-    if user is None:
-        LoginAttempt.objects.create(name=username[:150], address=address[:45])
-        LoginAttempt.objects.filter(at__lt=since).delete()
-        audit.record(Actor(None), "session.refuse", None, name=username[:150], address=address)
-        raise Unauthenticated("The user name and the password do not fit together.")
-    LoginAttempt.objects.filter(Q(name=username), address=address).delete()
-    audit.record(Actor(user), "session.open", user, address=address)  # type: ignore[arg-type]
-    return user  # type: ignore[return-value]
+
+
+def missed(name: str, address: str) -> None:
+    """Write down a failed sign-in, for the limit and for the audit trail."""
+    since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
+    LoginAttempt.objects.create(name=name[:150], address=address[:45])
+    LoginAttempt.objects.filter(at__lt=since).delete()
+    audit.record(Actor(None), "session.refuse", None, name=name[:150], address=address)
+
+
+def forgive(name: str, address: str, *, anywhere: bool = False) -> None:
+    """Forget the misses of a name, since it was its owner."""
+    rows = LoginAttempt.objects.filter(name=name[:150])
+    (rows if anywhere else rows.filter(address=address[:45])).delete()
 
 
 def _digest(secret: str) -> str:

@@ -84,8 +84,20 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
             raised_at=timezone.now(),
             changed_at=timezone.now(),
         ).pk,  # fmt: skip
+        "sessions": _session_of(admin),
         "membership": Membership.objects.get(user=admin).pk,
     }
+
+
+def _session_of(user: Any) -> Any:
+    """The name of an open session of somebody."""
+    from django.test import Client
+
+    from core.sign_in.sessions import ref_of
+
+    browser = Client()
+    browser.force_login(user)
+    return ref_of(str(browser.session.session_key))
 
 
 def _of_the_store(organisation: Any, admin: Any, actor: Any, package: Any) -> dict[str, Any]:

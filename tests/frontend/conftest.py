@@ -349,6 +349,40 @@ def alarm(organisation: Any, node: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.fixture
+def ways_in(organisation: Any, admin: Any, actor: Any, make_user: Any) -> dict[str, Any]:
+    """A session, a passkey, an identity with its provider, a member and an invitation."""
+    from types import SimpleNamespace
+
+    from core.sign_in import invitations
+    from core.sign_in.models import Identity, Passkey, Provider
+    from core.sign_in.sessions import FACTS, SessionStore
+
+    session = SessionStore()
+    session["_auth_user_id"] = str(admin.pk)
+    session[FACTS] = {
+        "how": "password",
+        "device": "Firefox on Linux",
+        "address": "192.0.2.7",
+        "at": "2026-01-01T00:00:00+00:00",
+    }
+    session.create()
+    session.save()
+    provider = Provider.objects.create(
+        slug="staff", name="Staff", issuer="https://id.example.net", client_id="b", sealed_secret=b""
+    )
+    made = invitations.invite(organisation, role="viewer", email="new@example.net", actor=actor)
+    return {
+        "sessions": SimpleNamespace(pk=session.create_model_instance(dict(session.items())).ref),
+        "passkeys": Passkey.objects.create(user=admin, name="Phone", credential_id="AA", public_key=b""),
+        "identities": Identity.objects.create(provider=provider, subject="1", user=admin, label="admin@example.net"),
+        "members": make_user("mate", organisation, "developer"),
+        "invitations": made.invitation,
+        "invitation-links": made,
+        "identity-providers": provider,
+    }
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -367,6 +401,15 @@ OBJECTS = {
 #: Fixtures that make several, and the steps that each is for.
 SEVERAL = {
     "certification": ("certifications", "manual-checks", "certificates", "labs"),
+    "ways_in": (
+        "sessions",
+        "passkeys",
+        "identities",
+        "members",
+        "invitations",
+        "invitation-links",
+        "identity-providers",
+    ),
     "trust_objects": ("trust-anchors", "trust-distrusts", "publishers", "signers"),
 }
 

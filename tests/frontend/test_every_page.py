@@ -16,11 +16,28 @@ from tests.frontend.conftest import Objects
 PUBLIC = {"sign-in", "sign-out"}
 #: Where visitors get in, too, and see what is public; tests/frontend/test_visitors.py.
 VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language"}
+PUBLIC = {"sign-in", "sign-out", "passkey-question", "sign-in-with", "invitation"}
 ACTIONS = {
     "sign-out",
     "choose-organisation",
     "decide-device",
     "revoke-token",
+    "passkey-question",
+    "passkey-answer",
+    "remove-application",
+    "renew-recovery-codes",
+    "remove-passkey",
+    "end-session",
+    "end-sessions",
+    "connect-identity",
+    "disconnect-identity",
+    "set-sign-in-policy",
+    "set-member-roles",
+    "remove-member",
+    "recover-member",
+    "renew-invitation",
+    "withdraw-invitation",
+    "disconnect-provider",
     "check",
     "publish",
     "deprecate",
@@ -104,8 +121,22 @@ ACTIONS = {
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
 ONES_OWN |= {"choose-language"}
 ONES_OWN = {"decide-device", "favour-app", "follow-app", "read-notices", "unfollow"}
+ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"} | {
+    "passkey-question",
+    "passkey-answer",
+    "remove-application",
+    "renew-recovery-codes",
+    "remove-passkey",
+    "end-session",
+    "end-sessions",
+    "connect-identity",
+    "disconnect-identity",
+}
 #: Pages that only lead to another one.
-LEADS_ON = ("sign-in", "app-by-name", "app-of-package", "feedback")
+LEADS_ON = (
+    "sign-in", "app-by-name", "app-of-package", "feedback", "second-factor", "enrol-at-sign-in", "sign-in-with",
+    "sign-in-callback", "connect-now",
+)  # fmt: skip
 NAMES = [pattern.name for pattern in urlpatterns]
 READABLE = [name for name in NAMES if name not in ACTIONS]
 ABOUT_ONE = [pattern.name for pattern in urlpatterns if "pk" in pattern.pattern.converters]
@@ -123,6 +154,8 @@ def address(name: str, objects: Objects) -> str:
         given[number] = 1
     if "generation" in pattern.pattern.converters:
         given["generation"] = 1
+    if "secret" in pattern.pattern.converters:
+        given["secret"] = objects["invitation-links"].link.rpartition("/")[2]
     if "app" in pattern.pattern.converters:
         given["app"] = objects["catalogue"].pk
     if name == "app-by-name":
