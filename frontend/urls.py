@@ -7,8 +7,9 @@ from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.federation.urls import urlpatterns as federation_pages
-from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.operator import deploy, deployments, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
+from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -30,8 +31,6 @@ urlpatterns = [
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
     path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
     path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),
-    path("map", maps.map_page, name="map"),
-    path("map/script.js", maps.map_script, name="map-script"),
     path("nodes", nodes.nodes_page, name="nodes"),
     path("nodes/new", nodes.new_node, name="new-node"),
     path("nodes/<uuid:pk>", nodes.node_page, name="node"),
@@ -61,4 +60,5 @@ urlpatterns = [
     *certification_pages,
     *releases_pages,
     *federation_pages,
+    *sites_pages,
 ]

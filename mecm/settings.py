@@ -84,6 +84,13 @@ WEBHOOK_NETWORKS = env(
 LOGIN_LIMIT = env("LOGIN_LIMIT", 5, cast=int, help="failed sign-ins of one name from one address before a pause")
 LOGIN_WINDOW = env("LOGIN_WINDOW", 900, cast=int, help="length of that pause, in seconds")
 HEARTBEAT_LIMIT = env("HEARTBEAT_LIMIT", 40, cast=int, help="seconds of silence after which a node counts as offline")
+MAP_TILE_URL = env(
+    "MAP_TILE_URL", "", help="raster tiles of the maps, as https://host/{z}/{x}/{y}.png; our own world map when empty"
+)
+MAP_PMTILES_URL = env(
+    "MAP_PMTILES_URL", "", help="PMTiles archive of the street level; the shipped extract of Helsinki when empty"
+)
+MAP_ATTRIBUTION = env("MAP_ATTRIBUTION", "", help="whom the map's own tiles are owed to, as their licence asks")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
 
@@ -153,6 +160,7 @@ INSTALLED_APPS = [
     "mecm.edge",
     "mecm.deployments",
     "mecm.recalls",
+    "mecm.sites",
     "mecm.trials",
     "mecm",
     "frontend",
@@ -214,14 +222,23 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "SAMEORIGIN"
 
 _SELF, _NONE = "'self'", "'none'"
+_MAP_SOURCES = sorted(
+    # Tile servers may have several names, as {s}.tiles.example.
+    {
+        f"{part.scheme}://{part.netloc.replace('{s}', '*')}"
+        for part in map(urlsplit, (MAP_TILE_URL, MAP_PMTILES_URL))
+        if part.netloc
+    }
+)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [_SELF],
         "script-src": [_SELF],
         "style-src": [_SELF],
-        "img-src": [_SELF, "data:"],
+        "img-src": [_SELF, "data:", *_MAP_SOURCES],
         "font-src": [_SELF],
-        "connect-src": [_SELF],
+        "connect-src": [_SELF, *_MAP_SOURCES],
+        "worker-src": [_SELF],
         "object-src": [_NONE],
         "base-uri": [_SELF],
         "form-action": [_SELF],
