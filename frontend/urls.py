@@ -15,6 +15,9 @@ from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.search.urls import urlpatterns as search_pages
+from frontend.operator import deploy, deployments, nodes, operations
+from frontend.releases.urls import urlpatterns as releases_pages
+from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -36,8 +39,6 @@ urlpatterns = [
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
     path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
     path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),
-    path("map", maps.map_page, name="map"),
-    path("map/script.js", maps.map_script, name="map-script"),
     path("nodes", nodes.nodes_page, name="nodes"),
     path("nodes/new", nodes.new_node, name="new-node"),
     path("nodes/<uuid:pk>", nodes.node_page, name="node"),
@@ -73,4 +74,5 @@ urlpatterns = [
     *federation_pages,
     *steering_pages,
     *fleet_pages,
+    *sites_pages,
 ]

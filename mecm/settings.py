@@ -118,6 +118,13 @@ BACKUP_PASSPHRASE = env(
 )
 ALARM_KEEP_DAYS = env("ALARM_KEEP_DAYS", 365, cast=int, help="days for which cleared alarms are kept")
 FIGURES_KEEP_DAYS = env("FIGURES_KEEP_DAYS", 400, cast=int, help="days for which hourly figures of the fleet are kept")
+MAP_TILE_URL = env(
+    "MAP_TILE_URL", "", help="raster tiles of the maps, as https://host/{z}/{x}/{y}.png; our own world map when empty"
+)
+MAP_PMTILES_URL = env(
+    "MAP_PMTILES_URL", "", help="PMTiles archive of the street level; the shipped extract of Helsinki when empty"
+)
+MAP_ATTRIBUTION = env("MAP_ATTRIBUTION", "", help="whom the map's own tiles are owed to, as their licence asks")
 LOG_LEVEL = env("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR")
 
 
@@ -189,6 +196,7 @@ INSTALLED_APPS = [
     "mecm.edge",
     "mecm.deployments",
     "mecm.recalls",
+    "mecm.sites",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",
@@ -255,14 +263,23 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "SAMEORIGIN"
 
 _SELF, _NONE = "'self'", "'none'"
+_MAP_SOURCES = sorted(
+    # Tile servers may have several names, as {s}.tiles.example.
+    {
+        f"{part.scheme}://{part.netloc.replace('{s}', '*')}"
+        for part in map(urlsplit, (MAP_TILE_URL, MAP_PMTILES_URL))
+        if part.netloc
+    }
+)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [_SELF],
         "script-src": [_SELF],
         "style-src": [_SELF],
-        "img-src": [_SELF, "data:"],
+        "img-src": [_SELF, "data:", *_MAP_SOURCES],
         "font-src": [_SELF],
-        "connect-src": [_SELF],
+        "connect-src": [_SELF, *_MAP_SOURCES],
+        "worker-src": [_SELF],
         "object-src": [_NONE],
         "base-uri": [_SELF],
         "form-action": [_SELF],

@@ -27,6 +27,11 @@ const FILES = {
   "world/LICENSE": "world-atlas/LICENSE",
   "supercluster/supercluster.min.js": "supercluster/dist/supercluster.min.js",
   "supercluster/LICENSE": "supercluster/LICENSE",
+  "maplibre/maplibre-gl.mjs": "maplibre-gl/dist/maplibre-gl.mjs",
+  "maplibre/maplibre-gl-worker.mjs": "maplibre-gl/dist/maplibre-gl-worker.mjs",
+  "maplibre/maplibre-gl.css": "maplibre-gl/dist/maplibre-gl.css",
+  "maplibre/LICENSE": "maplibre-gl/LICENSE.txt",
+  "pmtiles/pmtiles.js": "pmtiles/dist/pmtiles.js",
   "uplot/uPlot.iife.min.js": "uplot/dist/uPlot.iife.min.js",
   "uplot/uPlot.min.css": "uplot/dist/uPlot.min.css",
   "uplot/LICENSE": "uplot/LICENSE",
@@ -48,6 +53,30 @@ const ICONS = `
   versions webhook world world-off world-share x
 `.trim().split(/\s+/);
 
+/** The package carries no file with its licence, only its name (BSD-3-Clause); the notice of its repository belongs to it. */
+const PMTILES_LICENCE = `Copyright 2021 Protomaps LLC
+
+Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
+following conditions are met:
+
+1. Redistributions of source code must retain the above copyright notice, this list of conditions and the following
+disclaimer.
+
+2. Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following
+disclaimer in the documentation and/or other materials provided with the distribution.
+
+3. Neither the name of the copyright holder nor the names of its contributors may be used to endorse or promote products
+derived from this software without specific prior written permission.
+
+THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
+INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
+DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT HOLDER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
+SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
+SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY,
+WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF
+THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
+`;
+
 function write(name, content) {
   const path = join(target, name);
   mkdirSync(dirname(path), { recursive: true });
@@ -63,7 +92,7 @@ function copy(name, from) {
   const source = join(modules, from);
   if (statSync(source).isDirectory()) {
     cpSync(source, join(target, name), { recursive: true });
-  } else if (/\.(css|js)$/.test(name)) {
+  } else if (/\.(css|m?js)$/.test(name)) {
     write(name, withoutSourceMap(readFileSync(source, "utf8")));
   } else {
     write(name, readFileSync(source));
@@ -159,6 +188,7 @@ function manifest() {
 
 rmSync(target, { recursive: true, force: true });
 for (const [name, from] of Object.entries(FILES)) copy(name, from);
+write("pmtiles/LICENSE", PMTILES_LICENCE);
 write("icons/icons.svg", sprite());
 write("icons/LICENSE", readFileSync(join(modules, "@tabler/icons/LICENSE")));
 write("world/countries-110m.json", world("110m", 2));

@@ -1,115 +1,226 @@
-"""The map of nodes: folium makes it, our host serves every byte of it, and no tile server is asked."""
+"""The operator's map: a live page over columns of data, its street level, and folium's report to hand on."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import folium
-from branca.element import Figure, MacroElement
+from branca.element import Element, Figure, JavascriptLink
+from django.conf import settings
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils.safestring import mark_safe
+from django.utils import timezone
+from django.utils.html import escape
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
-from folium.template import Template
 
 from core.errors import Denied
 from frontend import tenancy
 from frontend.page import page
 from mecm.nodes.models import Node
+from mecm.sites import live
+from mecm.sites.models import Site, SiteLink
 
-#: Rows beside the map; the list of nodes has them all.
-BESIDE = 100
+#: Rows that are there before the script is; the list of nodes has them all.
+BESIDE = 50
+#: Nodes that a report holds at most: it is one file, for a letter.
+REPORTED = 10_000
 UNUSED = ("kubeconfig", "mep_token", "mep_ca", "facts")
+NOBODY = "00000000-0000-0000-0000-000000000000"
+COLOURS = {"online": "#2fb344", "new": "#7c8aa0", "enrolled": "#4299e1", "troubled": "#f59f00", "offline": "#d63939"}
 
 
-class OfflineMap(folium.Map):
-    """A folium map that loads Leaflet from our host and has no tiles.
+class State(NamedTuple):
+    """One state of a node, as the legend has it."""
 
-    `identity` names its element, so that page and script agree. Plugins for layers without tiles need `max_zoom`.
-    """
-
-    def __init__(self, identity: str, **options: Any) -> None:
-        super().__init__(tiles=None, max_zoom=18, **options)
-        self._id = identity
-        self.default_js = [("leaflet", static("vendor/leaflet/leaflet.js"))]
-        self.default_css = [("leaflet_css", static("vendor/leaflet/leaflet.css"))]
-
-    def parts(self) -> tuple[str, str]:
-        """Return its HTML and its script apart, because our pages allow no inline script."""
-        figure = self.get_root()
-        assert isinstance(figure, Figure)
-        figure.render()
-        return figure.html.render(), figure.script.render()
+    number: int
+    key: str
+    word: str
 
 
-class BaseMap(MacroElement):
-    """Countries of Natural Earth as a canvas layer: coarse at first, finer when one zooms in."""
-
-    _template = Template(
-        """
-        {% macro script(this, kwargs) %}
-            breakwaterMap.base({{ this._parent.get_name() }}, {{ this.files|tojson }});
-        {% endmacro %}
-        """
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._name = "BaseMap"
-        self.files = {scale: static(f"vendor/world/countries-{scale}.json") for scale in ("110m", "50m")}
-
-
-class NodeLayer(MacroElement):
-    """Nodes from a GeoJSON address, fetched by the browser and kept fresh; `page` is where a node's page is."""
-
-    _template = Template(
-        """
-        {% macro script(this, kwargs) %}
-            breakwaterMap.nodes({{ this._parent.get_name() }}, {{ this.options|tojson }});
-        {% endmacro %}
-        """
-    )
-
-    def __init__(self, url: str, node_page: str, every: int = 10) -> None:
-        super().__init__()
-        self._name = "NodeLayer"
-        self.options = {"url": url, "page": node_page, "every": every}
-
-
-def node_map() -> OfflineMap:
-    """Return the map of nodes; it holds no data of any tenant, so it is the same for everybody."""
-    nothing = "00000000-0000-0000-0000-000000000000"
-    made = OfflineMap("nodes", location=[30, 10], zoom_start=2, zoom_snap=0.25, max_bounds_viscosity=1.0)
-    made.add_child(BaseMap())
-    made.add_child(NodeLayer("/api/v1/geo/nodes", reverse("frontend:node", args=[nothing]).replace(nothing, "{id}")))
-    return made
+def states() -> list[State]:
+    """Return the states in the order of `mecm.sites.live`, in the person's language."""
+    words = {
+        "online": _("online"),
+        "new": _("not enrolled"),
+        "enrolled": _("not seen yet"),
+        "troubled": _("app failed"),
+        "offline": _("offline"),
+    }
+    return [State(number, key, words[key]) for number, key in enumerate(live.STATES)]
 
 
 @require_GET
 @page
 def map_page(request: HttpRequest) -> HttpResponse:
-    """Show the nodes that the person may see, with a list beside it for those who read rather than look."""
-    actor = tenancy.actor_of(request)
-    if not actor.organisations("nodes.read"):
-        raise Denied("Your roles do not show you nodes.")
-    html, _ = node_map().parts()
-    nodes = list(Node.objects.visible_to(actor).select_related("organisation").defer(*UNUSED)[: BESIDE + 1])
+    """Show the map; its data come from the API, and the first rows are there without any script."""
+    actor = _reader(request)
     context = {
         "section": "map",
-        "map_html": mark_safe(html),  # noqa: S308  (folium's own element; its name is ours)
-        "nodes": nodes[:BESIDE],
-        "more": len(nodes) > BESIDE,
+        "nodes": Node.objects.visible_to(actor).select_related("organisation").defer(*UNUSED)[:BESIDE],
+        "node_page": reverse("frontend:node", args=[NOBODY]),
+        "site_page": reverse("frontend:site", args=[NOBODY]),
+        "states": states(),
+        "words": json.dumps(_words()),
+        **ground(),
     }
     return render(request, "frontend/operator/map.html", context)
 
 
 @require_GET
 @page
-def map_script(request: HttpRequest) -> HttpResponse:
-    """Return folium's script as a file of our host, which a strict content security policy allows."""
-    _, script = node_map().parts()
-    response = HttpResponse(script, content_type="text/javascript; charset=utf-8")
-    response["Cache-Control"] = "private, max-age=300"
-    return response
+def street_page(request: HttpRequest) -> HttpResponse:
+    """Show streets and buildings with the nodes among them."""
+    _reader(request)
+    source = settings.MAP_PMTILES_URL
+    context = {
+        "section": "map",
+        "node_page": reverse("frontend:node", args=[NOBODY]),
+        "pmtiles": source or static("frontend/map/helsinki.pmtiles"),
+        "demo": not source,
+        "words": json.dumps({**_words(), "title": _("Street map of the nodes")}),
+        "tiles": settings.MAP_TILE_URL,
+        "by": settings.MAP_ATTRIBUTION if source else _("© OpenStreetMap contributors, ODbL"),
+    }
+    return render(request, "frontend/operator/street.html", context)
+
+
+@require_GET
+@page
+def map_report(request: HttpRequest) -> HttpResponse:
+    """Return the map of this moment as one HTML file that needs nobody, also not us, to be opened."""
+    actor = _reader(request)
+    live.picture.refresh()
+    rows = live.picture.rows(live.Scope.of(actor))
+    placed = [row for row in rows if row.longitude is not None]
+    document = report(placed[:REPORTED], total=len(rows))
+    answer = HttpResponse(document, content_type="text/html; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="nodes-{timezone.now():%Y%m%d-%H%M}.html"'
+    return answer
+
+
+def report(rows: list[live.Row], *, total: int) -> str:
+    """Return folium's map of `rows` as one file: Leaflet, the countries and the nodes are inside."""
+    made = folium.Map(location=[30, 10], zoom_start=2, tiles=None, max_zoom=18, prefer_canvas=True)
+    made.default_js = []
+    made.default_css = []
+    figure = made.get_root()
+    assert isinstance(figure, Figure)
+    figure.title = _("Map of nodes")
+    folium.GeoJson(
+        json.loads(_vendored("world/countries-110m.json")),
+        style_function=lambda _feature: {"color": "#c3cedb", "weight": 0.8, "fillColor": "#fbfcfe", "fillOpacity": 1},
+        control=False,
+    ).add_to(made)
+    known = states()
+    features = [_point(row, known) for row in rows]
+    if features:
+        folium.GeoJson(
+            {"type": "FeatureCollection", "features": features},
+            marker=folium.CircleMarker(radius=7, weight=2, color="#ffffff", fill=True, fill_opacity=1),
+            style_function=lambda feature: {"fillColor": feature["properties"]["colour"]},
+            tooltip=folium.GeoJsonTooltip(fields=["name", "state", "place", "apps"], labels=False),
+            control=False,
+        ).add_to(made)
+        made.fit_bounds(
+            [
+                [min(row.latitude or 0 for row in rows) - 1, min(row.longitude or 0 for row in rows) - 1],
+                [max(row.latitude or 0 for row in rows) + 1, max(row.longitude or 0 for row in rows) + 1],
+            ],
+            max_zoom=8,
+        )
+    made.render()
+    _carry_along(figure)
+    words = _("{shown} of {total} nodes, {when}").format(
+        shown=len(rows), total=total, when=f"{timezone.now():%Y-%m-%d %H:%M} UTC"
+    )
+    figure.html.add_child(Element(_legend(words, known)), name="legend")
+    return str(figure.render())
+
+
+def ground() -> dict[str, Any]:
+    """Return what a page's map lies on: our countries, or the tiles that a setting names."""
+    return {
+        "world": {scale: static(f"vendor/world/countries-{scale}.json") for scale in ("110m", "50m")},
+        "tiles": settings.MAP_TILE_URL,
+        "tiles_by": settings.MAP_ATTRIBUTION,
+    }
+
+
+def _reader(request: HttpRequest) -> Any:
+    actor = tenancy.actor_of(request)
+    if not actor.organisations("nodes.read"):
+        raise Denied(_("Your roles do not show you nodes."))
+    return actor
+
+
+def _words() -> dict[str, Any]:
+    return {
+        "states": [{"key": each.key, "word": each.word} for each in states()],
+        "kinds": {str(value): str(word) for value, word in Site.Kind.choices},
+        "link_states": {str(value): str(word) for value, word in SiteLink.State.choices},
+        "in_view": _("{n} in view of {all}"),
+        "first": _("the first {n} are listed"),
+        "nowhere": _("{n} without a place"),
+        "several": _("{n} nodes"),
+        "here": _("{n} nodes at this place"),
+        "failed": _("{n} failed"),
+        "cpu": _("Free CPU"),
+        "memory": _("Free GiB"),
+        "deployments": _("Deployments"),
+        "apps": _("Applications"),
+        "no_apps": _("No application runs here."),
+        "simulated": _("simulated"),
+        "unknown": _("not known"),
+        "open": _("Open the node"),
+        "close": _("Close"),
+    }
+
+
+def _point(row: live.Row, known: list[State]) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [row.longitude, row.latitude]},
+        # Leaflet writes tooltips as HTML.
+        "properties": {
+            "name": escape(row.name),
+            "state": known[row.state].word,
+            "place": escape(row.site or row.organisation),
+            "apps": escape(", ".join(row.apps)),
+            "colour": COLOURS[known[row.state].key],
+        },
+    }
+
+
+def _carry_along(figure: Figure) -> None:
+    """Put Leaflet itself where folium would put links to it, and drop every other link."""
+    header = figure.header
+    for name, child in list(header._children.items()):
+        if isinstance(child, JavascriptLink) or type(child).__name__ == "CssLink":
+            del header._children[name]
+    script = _vendored("leaflet/leaflet.js").replace("</script", "<\\/script")
+    style = _vendored("leaflet/leaflet.css")
+    header.add_child(Element(f"<script>{script}</script><style>{style}\n{_STYLE}</style>"), name="leaflet")
+
+
+_STYLE = """html,body{height:100%;margin:0;font-family:system-ui,sans-serif}.leaflet-container{background:#dfe8f1}
+.note{position:fixed;left:12px;bottom:24px;z-index:999;background:#fff;border:1px solid #c3cedb;border-radius:6px;
+padding:6px 12px;font-size:13px}.note i{display:inline-block;width:11px;height:11px;border-radius:50%;margin:0 4px 0 10px}"""
+
+
+def _legend(words: str, known: list[State]) -> str:
+    marks = "".join(f'<i style="background:{COLOURS[each.key]}"></i>{escape(each.word)}' for each in known)
+    return f'<div class="note"><strong>{escape(words)}</strong>{marks}</div>'
+
+
+def _vendored(name: str) -> str:
+    found = finders.find(f"vendor/{name}")
+    assert isinstance(found, str)
+    return Path(found).read_text(encoding="utf-8")
+
+

@@ -13,7 +13,9 @@ from django.contrib.staticfiles import finders
 ROOT = Path(__file__).resolve().parents[2]
 FRONTEND = ROOT / "frontend"
 VENDOR = FRONTEND / "static" / "vendor"
-OURS = sorted((FRONTEND / "static" / "frontend").iterdir())
+OURS = sorted(
+    path for path in (FRONTEND / "static" / "frontend").rglob("*") if path.suffix in (".js", ".css", ".svg", ".html")
+)
 TEMPLATES = sorted((FRONTEND / "templates").rglob("*.html"))
 CODE = sorted(FRONTEND.rglob("*.py"))
 
@@ -44,7 +46,7 @@ def test_the_lock_names_no_registry_and_every_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(VENDOR.rglob("*.js")), *sorted(VENDOR.rglob("*.css")), *OURS], ids=lambda path: path.name
+    "path", [*sorted(VENDOR.rglob("*.*js")), *sorted(VENDOR.rglob("*.css")), *OURS], ids=lambda path: path.name
 )
 def test_no_file_asks_for_one_that_is_not_there(path: Path) -> None:
     text = path.read_text()

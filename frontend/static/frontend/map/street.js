@@ -1,0 +1,156 @@
+// Streets, buildings in three dimensions, and the nodes among them.
+const app = document.getElementById("street-app");
+const words = JSON.parse(app.dataset.words);
+const { Nodes, Feed } = window.breakwaterMap;
+const HOME = { centre: [24.9435, 60.1712], zoom: 14.6 };
+// The centre of Helsinki, as far as the shipped extract goes.
+const DEMO = [24.92, 60.155, 24.97, 60.19];
+const COLOURS = ["#2fb344", "#7c8aa0", "#4299e1", "#f59f00", "#d63939"];
+const escape = (text) => { const box = document.createElement("span"); box.textContent = text; return box.innerHTML; };
+const dark = () => document.documentElement.dataset.bsTheme === "dark";
+
+window.breakwaterMap.load ??= async (url) => {
+  const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
+  return answer.json();
+};
+
+function webgl() {
+  try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
+}
+
+/** The look of the streets; it knows the layers of our own tool and those of Protomaps' base maps. */
+function style(nodes, sites) {
+  const night = dark();
+  const look = night
+    ? { ground: "#0f1a2e", green: "#17362f", water: "#0b2a45", minor: "#2d3f60", major: "#6f8fc4", rail: "#3a4a66", wall: "#38517c", low: "#2c4167" }
+    : { ground: "#eef2f6", green: "#cfe6d0", water: "#b9d7ee", minor: "#ffffff", major: "#f2c879", rail: "#b4bfcc", wall: "#c9d3df", low: "#dbe2ea" };
+  const kind = ["coalesce", ["get", "class"], ["match", ["coalesce", ["get", "kind"], ""], "highway", 1, "major_road", 2, "minor_road", 3, "path", 5, "rail", 6, 4]];
+  const width = (near) => ["interpolate", ["exponential", 1.6], ["zoom"], 11, ["match", kind, 1, 1.2, 2, 0.9, 0.4], 18, ["match", kind, 1, near, 2, near * 0.8, 3, near * 0.6, 4, near * 0.35, 6, 2, 1.6]];
+  const green = { type: "fill", source: "streets", paint: { "fill-color": look.green } };
+  const sources = {
+    nodes: { type: "geojson", data: nodes },
+    sites: { type: "geojson", data: sites },
+    streets: { type: "vector", url: `pmtiles://${new URL(app.dataset.pmtiles, location.href).href}`, attribution: escape(app.dataset.by) },
+  };
+  const raster = app.dataset.tiles && "demo" in app.dataset;
+  if (raster) sources.tiles = { type: "raster", tiles: [app.dataset.tiles], tileSize: 256 };
+  return {
+    version: 8,
+    sources,
+    light: { anchor: "viewport", intensity: night ? 0.25 : 0.35, position: [1.3, 210, 35] },
+    layers: [
+      { id: "ground", type: "background", paint: { "background-color": look.ground } },
+      ...(raster ? [{ id: "tiles", type: "raster", source: "tiles" }] : []),
+      { id: "green", "source-layer": "green", ...green },
+      { id: "landuse", "source-layer": "landuse", ...green, filter: ["in", ["get", "kind"], ["literal", ["park", "forest", "grass", "garden", "cemetery", "wood"]]] },
+      { id: "water", type: "fill", source: "streets", "source-layer": "water", paint: { "fill-color": look.water } },
+      { id: "roads", type: "line", source: "streets", "source-layer": "roads", layout: { "line-cap": "round", "line-join": "round" },
+        paint: { "line-color": ["match", kind, 1, look.major, 2, look.major, 6, look.rail, look.minor], "line-width": width(22) } },
+      { id: "areas", type: "fill", source: "sites", filter: ["in", ["geometry-type"], ["literal", ["Polygon", "MultiPolygon"]]], paint: { "fill-color": "#4d94f0", "fill-opacity": 0.16 } },
+      { id: "edges", type: "line", source: "sites", filter: ["!=", ["geometry-type"], "Point"],
+        paint: { "line-width": 2, "line-color": ["match", ["coalesce", ["get", "state"], ""], "up", COLOURS[0], "degraded", COLOURS[3], "down", COLOURS[4], "#4d94f0"] } },
+      { id: "buildings", type: "fill-extrusion", source: "streets", "source-layer": "buildings", minzoom: 13,
+        paint: { "fill-extrusion-color": ["interpolate", ["linear"], ["coalesce", ["get", "height"], 12], 5, look.low, 45, look.wall],
+          "fill-extrusion-height": ["interpolate", ["linear"], ["zoom"], 13, 0, 14, ["coalesce", ["get", "height"], 12]], "fill-extrusion-opacity": night ? 0.92 : 0.88 } },
+      { id: "halo", type: "circle", source: "nodes", paint: { "circle-radius": 17, "circle-color": ["match", ["get", "state"], 0, COLOURS[0], 1, COLOURS[1], 2, COLOURS[2], 3, COLOURS[3], COLOURS[4]], "circle-opacity": 0.25 } },
+      { id: "marks", type: "symbol", source: "nodes", layout: { "icon-image": ["concat", "mark-", ["to-string", ["get", "state"]]], "icon-allow-overlap": true, "icon-size": 0.5 } },
+    ],
+  };
+}
+
+/** Draw the mark of a state, as the other map has it: each its own shape. */
+function mark(state) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 56;
+  const pen = canvas.getContext("2d");
+  pen.translate(28, 28);
+  pen.beginPath();
+  if (state === 4) { pen.moveTo(0, -22); pen.lineTo(22, 0); pen.lineTo(0, 22); pen.lineTo(-22, 0); pen.closePath(); }
+  else if (state === 3) { pen.moveTo(0, -21); pen.lineTo(21, 15); pen.lineTo(-21, 15); pen.closePath(); }
+  else pen.arc(0, 0, 17, 0, 2 * Math.PI);
+  const ring = state === 1 || state === 2;
+  pen.fillStyle = ring ? "#ffffff" : COLOURS[state];
+  pen.strokeStyle = ring ? COLOURS[state] : "#ffffff";
+  pen.lineWidth = ring ? 8 : 5;
+  if (state === 1) pen.setLineDash([8, 6]);
+  pen.fill();
+  pen.stroke();
+  return pen.getImageData(0, 0, 56, 56);
+}
+
+function begin() {
+  const given = (new URLSearchParams(location.search).get("at") || "").split(",").map(Number);
+  const named = given.length === 3 && given.every(Number.isFinite) && Math.abs(given[0]) <= 85 && Math.abs(given[1]) <= 180;
+  return named ? { centre: [given[1], given[0]], zoom: given[2] } : HOME;
+}
+
+async function start() {
+  if (!webgl()) { document.getElementById("street-none").hidden = false; return; }
+  const library = await import(app.dataset.library);
+  library.setWorkerUrl(new URL(app.dataset.worker, location.href).href);
+  library.addProtocol("pmtiles", new window.pmtiles.Protocol().tile);
+
+  const nodes = new Nodes();
+  const empty = { type: "FeatureCollection", features: [] };
+  let points = empty;
+  let sites = empty;
+  const place = begin();
+  const map = new library.Map({
+    container: "street", style: style(points, sites), center: place.centre, zoom: place.zoom, pitch: 56, bearing: -24, maxPitch: 75,
+    minZoom: 11, attributionControl: { compact: false }, locale: { "Map.Title": words.title },
+  });
+  map.addControl(new library.NavigationControl({ visualizePitch: true }), "top-left");
+  map.addControl(new library.ScaleControl(), "bottom-left");
+  const popup = new library.Popup({ closeButton: false, closeOnClick: false, offset: 14 });
+  const marks = () => COLOURS.forEach((_, state) => { if (!map.hasImage(`mark-${state}`)) map.addImage(`mark-${state}`, mark(state)); });
+  map.on("styleimagemissing", marks);
+  map.on("style.load", marks);
+
+  const address = (uuid) => app.dataset.node.replace("00000000-0000-0000-0000-000000000000", uuid);
+  const shown = () => {
+    const { lon, lat, state, name } = nodes.columns;
+    points = { type: "FeatureCollection", features: nodes.order.filter((index) => lon[index] !== null).map((index) => (
+      { type: "Feature", geometry: { type: "Point", coordinates: [lon[index], lat[index]] }, properties: { index, state: state[index], name: name[index] } })) };
+    map.getSource("nodes")?.setData(points);
+    list();
+  };
+  const list = () => {
+    const view = map.getBounds();
+    const { lon, lat, state } = nodes.columns;
+    const inside = nodes.order.filter((index) => lon[index] !== null && view.contains([lon[index], lat[index]])).sort((a, b) => state[b] - state[a]);
+    document.getElementById("street-rows").innerHTML = inside.slice(0, 60).map((index) => {
+      const facts = nodes.facts(index);
+      const look = words.states[facts.state];
+      return `<tr><th scope="row"><a href="${address(facts.uuid)}" class="map-row"><span class="map-row-name">${escape(facts.name)}</span><span class="map-row-more">${escape([facts.site, facts.organisation].filter(Boolean).join(" · "))}</span></a></th><td><span class="map-word map-word-${look.key}">${escape(look.word)}</span></td></tr>`;
+    }).join("");
+    const text = words.in_view.replace("{n}", inside.length).replace("{all}", nodes.size);
+    const status = document.getElementById("street-status");
+    if (status.textContent !== text) status.textContent = text;
+    app.dataset.inView = String(inside.length);
+    const outside = document.getElementById("street-outside");
+    const centre = map.getCenter();
+    if (outside) outside.hidden = centre.lng > DEMO[0] && centre.lng < DEMO[2] && centre.lat > DEMO[1] && centre.lat < DEMO[3];
+    const at = `${centre.lat.toFixed(5)},${centre.lng.toFixed(5)},${map.getZoom().toFixed(2)}`;
+    history.replaceState(null, "", `${location.pathname}?at=${at}`);
+    document.querySelectorAll("[data-street-back]").forEach((link) => { link.href = `${app.dataset.map}?at=${at}`; });
+  };
+  map.on("moveend", list);
+  map.on("mousemove", "marks", (event) => {
+    const facts = nodes.facts(event.features[0].properties.index);
+    map.getCanvas().style.cursor = "pointer";
+    popup.setLngLat([facts.lon, facts.lat]).setHTML(`<strong>${escape(facts.name)}</strong><br>${escape(words.states[facts.state].word)}${facts.apps.length ? `<br>${escape(facts.apps.slice(0, 4).join(", "))}` : ""}`).addTo(map);
+  });
+  map.on("mouseleave", "marks", () => { map.getCanvas().style.cursor = ""; popup.remove(); });
+  map.on("click", "marks", (event) => location.assign(address(nodes.facts(event.features[0].properties.index).uuid)));
+  document.getElementById("street-home")?.addEventListener("click", () => map.jumpTo({ center: HOME.centre, zoom: HOME.zoom }));
+  document.addEventListener("breakwater:theme", () => map.setStyle(style(points, sites), { diff: false }));
+  map.once("idle", () => { app.dataset.drawn = String(map.queryRenderedFeatures({ layers: ["buildings"] }).length); });
+
+  await new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, shown).start();
+  sites = await window.breakwaterMap.load(app.dataset.sites).catch(() => empty);
+  map.getSource("sites")?.setData(sites);
+  map.once("load", () => { map.getSource("nodes").setData(points); map.getSource("sites").setData(sites); });
+}
+
+start();
