@@ -22,6 +22,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("mecm.deployments.urls")),
     path("", include("mecm.edge.urls")),
     path("", include("mecm.recalls.urls")),
+    path("", include("mecm.rollouts.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("<path:unknown>", not_found),

@@ -53,6 +53,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     from appstore.packages.models import Package
     from mecm.deployments.models import Deployment
     from mecm.nodes.models import Node
+    from mecm.rollouts.models import Rollout
 
     package = Package.objects.create(
         organisation=organisation, uploaded_by=admin, filename="a.csar", sha256="0" * 64, size=1, state="draft"
@@ -70,6 +71,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "packages": package.pk,
         "nodes": node.pk,
         "deployments": deployment.pk,
+        "rollouts": Rollout.objects.create(organisation=organisation, package=package, title="hello").pk,
         **_of_the_store(organisation, admin, actor, package),
         "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
         "membership": Membership.objects.get(user=admin).pk,
