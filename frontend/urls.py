@@ -9,6 +9,7 @@ from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
+from frontend.rollouts.urls import urlpatterns as rollouts_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -50,6 +51,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
+    path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),
     path("operations", operations.operations_page, name="operations"),
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
@@ -60,5 +62,6 @@ urlpatterns = [
     *trust_pages,
     *certification_pages,
     *releases_pages,
+    *rollouts_pages,
     *federation_pages,
 ]

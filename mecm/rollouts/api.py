@@ -44,7 +44,7 @@ class WhatIn(serializers.Serializer[Any]):
         required=False,
         default=dict,
         help_text='{"kind": "nodes" or "deployments", "labels": {}, "area": [west, south, east, north], "ids": [], '
-        '"q": "", "release": id}; everything given must hold, nothing given is all of the organisation',
+        '"nodes": [], "q": "", "release": id}; everything given must hold, nothing given is all of the organisation',
     )
     values = serializers.JSONField(
         required=False, default=None, allow_null=True, help_text="left out: deployments keep their own"

@@ -23,13 +23,15 @@ NODES, DEPLOYMENTS = "nodes", "deployments"
 class Selector:
     """What somebody chose. Everything that is set must hold; nothing set means all of the organisation.
 
-    `area` is west, south, east, north in degrees; `release` narrows deployments to those that run it now.
+    `area` is west, south, east, north in degrees; `ids` are of nodes or of deployments, as `kind` says. `nodes` and
+    `release` narrow deployments to those on these nodes, and to those that run that release now.
     """
 
     kind: str = NODES
     labels: tuple[tuple[str, str], ...] = ()
     area: tuple[float, float, float, float] | None = None
     ids: frozenset[UUID] | None = None
+    nodes: frozenset[UUID] | None = None
     words: str = ""
     release: UUID | None = None
 
@@ -42,6 +44,8 @@ class Selector:
             told["area"] = list(self.area)
         if self.ids is not None:
             told["ids"] = sorted(str(each) for each in self.ids)
+        if self.nodes is not None:
+            told["nodes"] = sorted(str(each) for each in self.nodes)
         if self.words:
             told["q"] = self.words
         if self.release is not None:
@@ -53,7 +57,7 @@ def read(asked: Any) -> Selector:
     """Return the selector that a document writes; `Invalid` names the member that is wrong."""
     if not isinstance(asked, Mapping):
         raise Invalid("target must be an object", field="target")
-    unknown = set(asked) - {"kind", "labels", "area", "ids", "q", "release"}
+    unknown = set(asked) - {"kind", "labels", "area", "ids", "nodes", "q", "release"}
     if unknown:
         raise Invalid(f"target has no member {sorted(map(str, unknown))[0]!r}", field="target")
     kind = asked.get("kind", NODES)
@@ -61,9 +65,6 @@ def read(asked: Any) -> Selector:
         raise Invalid("kind must be nodes or deployments", field="target.kind")
     if kind == NODES and asked.get("release") is not None:
         raise Invalid("release chooses deployments, not nodes", field="target.release")
-    ids = asked.get("ids")
-    if ids is not None and (not isinstance(ids, list) or len(ids) > MOST_IDS):
-        raise Invalid(f"ids must be a list of at most {MOST_IDS}", field="target.ids")
     words = asked.get("q", "")
     if not isinstance(words, str) or "\x00" in words or len(words) > 200:
         raise Invalid("q must be a short text", field="target.q")
@@ -72,7 +73,8 @@ def read(asked: Any) -> Selector:
         kind,
         _labels(asked.get("labels") or {}),
         _area(asked.get("area")),
-        frozenset(_uuid(each, "target.ids") for each in ids) if ids is not None else None,
+        _ids(asked, "ids"),
+        _ids(asked, "nodes") if kind == DEPLOYMENTS else None,
         words.strip(),
         _uuid(release, "target.release") if release is not None else None,
     )
@@ -118,6 +120,8 @@ def _deployments(selector: Selector, organisation: Organisation, package: Packag
     )
     if selector.ids is not None:
         rows = rows.filter(pk__in=selector.ids)
+    if selector.nodes is not None:
+        rows = rows.filter(node_id__in=selector.nodes)
     if selector.words:
         rows = rows.filter(name__icontains=selector.words)
     if selector.release is not None:
@@ -161,6 +165,13 @@ def _area(asked: Any) -> tuple[float, float, float, float] | None:
         raise Invalid("area must be west, south, east, north in degrees", field="target.area")
     west, south, east, north = (float(each) for each in asked)
     return west, south, east, north
+
+
+def _ids(asked: Mapping[str, Any], member: str) -> frozenset[UUID] | None:
+    ids = asked.get(member)
+    if ids is not None and (not isinstance(ids, list) or len(ids) > MOST_IDS):
+        raise Invalid(f"{member} must be a list of at most {MOST_IDS}", field=f"target.{member}")
+    return frozenset(_uuid(each, f"target.{member}") for each in ids) if ids is not None else None
 
 
 def _uuid(text: Any, field: str) -> UUID:

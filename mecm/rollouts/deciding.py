@@ -54,6 +54,11 @@ class Counts:
             + self.skipped + self.returning + self.returned + self.stuck
         )  # fmt: skip
 
+    @property
+    def ended(self) -> int:
+        """How many places have come to an end, good or bad."""
+        return self.size - self.waiting - self.going - self.returning
+
 
 @dataclass(frozen=True, slots=True)
 class Next:

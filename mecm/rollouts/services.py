@@ -259,6 +259,15 @@ def counts(rollout: Rollout) -> dict[int, Counts]:
     return {wave: Counts(**members) for wave, members in sorted(found.items())}
 
 
+def sums(pks: Iterable[UUID]) -> dict[UUID, Counts]:
+    """Return how far each of several rollouts is as a whole, in one query; where nothing is to be done is left out."""
+    rows = Place.objects.filter(rollout__in=list(pks), wave__gt=0).order_by()
+    found: dict[UUID, dict[str, int]] = {}
+    for pk, state, number in rows.values_list("rollout", "state").annotate(Count("pk")):
+        found.setdefault(pk, {})[state] = number
+    return {pk: Counts(**members) for pk, members in found.items()}
+
+
 def changed(rollout: Rollout) -> QuerySet[Place]:
     """Return the places that this rollout has changed and could bring back."""
     return places_of(rollout).filter(CHANGED)
