@@ -18,6 +18,7 @@ from frontend.search.urls import urlpatterns as search_pages
 from frontend.operator import deploy, deployments, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.sites.urls import urlpatterns as sites_pages
+from frontend.rollouts.urls import urlpatterns as rollouts_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -57,6 +58,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
+    path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),
     path("operations", operations.operations_page, name="operations"),
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
@@ -71,6 +73,7 @@ urlpatterns = [
     *trust_pages,
     *certification_pages,
     *releases_pages,
+    *rollouts_pages,
     *federation_pages,
     *steering_pages,
     *fleet_pages,

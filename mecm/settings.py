@@ -197,6 +197,7 @@ INSTALLED_APPS = [
     "mecm.deployments",
     "mecm.recalls",
     "mecm.sites",
+    "mecm.rollouts",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",
@@ -364,6 +365,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": env("SWEEP_EVERY", 15, cast=int, help="seconds between sweeps"),
     },
     "watch direct nodes": {"task": "nodes.watch", "schedule": 30},
+    "find lost steps of rollouts": {"task": "rollouts.sweep", "schedule": 30},
     "collect garbage": {"task": "packages.collect_garbage", "schedule": 3600},
     "follow partner stores": {"task": "federation.follow", "schedule": 60},
     # Metadata live for a day, so that a frozen mirror is noticed; they are signed anew long before.

@@ -87,7 +87,7 @@ def deploy(request: HttpRequest, pk: Any) -> HttpResponse:
     actor, package = tenancy.actor_of(request), visible(request, pk)
     organisation = _organisation(request, actor)
     plan_url = reverse("frontend:deploy-plan", args=[package.pk])
-    initial = {"name": _free_name(package, organisation)}
+    initial = {"name": free_name(package, organisation)}
     form, status = DeployForm(request.POST or None, initial=initial, plan_url=plan_url), 200
     if request.method == "POST":
         status = 400
@@ -217,7 +217,7 @@ def _judged(
     }
 
 
-def _free_name(package: Package, organisation: Organisation) -> str:
+def free_name(package: Package, organisation: Organisation) -> str:
     """Return a release name made of the application's, which the organisation has not given yet."""
     stem = re.sub(r"[^a-z0-9]+", "-", package.name.lower()).strip("-")[:45].strip("-") or "app"
     taken = set(

@@ -83,16 +83,56 @@ def rollback(request: HttpRequest, pk: Any, generation: int) -> HttpResponse:
     if target is None:
         raise Missing(f"{deployment.name} has no generation {generation}.")
     if request.method == "POST":
+        # What was shown is what is confirmed: when somebody was faster, it is said and nothing is done.
         with told(request):
-            services.rollback(deployment, actor=actor, to=generation)
+            services.rollback(deployment, actor=actor, to=generation, expected=_number(request.POST.get("expected")))
         return redirect("frontend:deployment", pk)
     context = {
         "section": "deployments",
         "deployment": deployment,
         "target": target,
         "changes": difference(deployment.values, target.values),
+        "same_chart": target.package.chart_sha256 == deployment.package.chart_sha256,
+        "unready": target.outcome != DeploymentRevision.Outcome.READY,
     }
     return render(request, "frontend/operator/rollback.html", context)
+
+
+@require_GET
+@page
+def compare(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Show what differs between two generations: release, chart and values; by default the present and the last one."""
+    deployment = _seen(request, pk)
+    revisions = list(
+        deployment.revisions.select_related("package", "requested_by").defer(
+            "package__findings", "package__signature", "package__description", "package__images"
+        )[:100]
+    )
+    by_number = {each.generation: each for each in revisions}
+    newest = revisions[0] if revisions else None
+    then = by_number.get(_number(request.GET.get("from")) or 0) or (revisions[1] if len(revisions) > 1 else newest)
+    now = by_number.get(_number(request.GET.get("to")) or 0) or newest
+    may_write = tenancy.actor_of(request).may("deployments.write", deployment.organisation_id)
+    context = {
+        "section": "deployments",
+        "deployment": deployment,
+        "revisions": revisions,
+        "then": then,
+        "now": now,
+        "rows": _differences(then, now),
+        "may_go_back": may_write and deployment.wish == Deployment.Wish.PRESENT,
+    }
+    return render(request, "frontend/operator/compare.html", context)
+
+
+def _differences(then: DeploymentRevision | None, now: DeploymentRevision | None) -> list[tuple[str, Any, Any]]:
+    if then is None or now is None:
+        return []
+    return difference(then.values, now.values)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 @require_POST

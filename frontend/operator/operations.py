@@ -20,7 +20,12 @@ from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
 
 #: What an operation's target leads to.
-PAGES = {"package": "frontend:package", "node": "frontend:node", "deployment": "frontend:deployment"}
+PAGES = {
+    "package": "frontend:package",
+    "node": "frontend:node",
+    "deployment": "frontend:deployment",
+    "rollout": "frontend:rollout",
+}
 
 
 @require_GET

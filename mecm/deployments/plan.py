@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -31,16 +32,42 @@ def verdicts(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question of many: does this fit on that node? `besides` is the deployment that it replaces."""
+
+    node: Node
+    requirement: Requirement
+    besides: UUID | None = None
+
+
+def judge(cases: Iterable[Case]) -> list[Placement]:
+    """Return for each case whether it fits; two queries however many there are, and a node may be asked about twice."""
+    cases = list(cases)
+    ids = list({case.node.pk for case in cases})
+    held, offered = _held(ids), services(ids)
+    return [
+        place(
+            case.requirement,
+            facts(case.node, offered.get(case.node.pk)),
+            [each for pk, each in held.get(case.node.pk, ()) if pk != case.besides],
+        )
+        for case in cases
+    ]
+
+
 def allocations(node_ids: list[UUID], *, besides: UUID | None = None) -> dict[UUID, list[Allocation]]:
     """Return what holds a place on each node, in one query."""
-    found: dict[UUID, list[Allocation]] = defaultdict(list)
+    return {node_id: [each for pk, each in held if pk != besides] for node_id, held in _held(node_ids).items()}
+
+
+def _held(node_ids: list[UUID]) -> dict[UUID, list[tuple[UUID, Allocation]]]:
+    found: dict[UUID, list[tuple[UUID, Allocation]]] = defaultdict(list)
     rows = Deployment.objects.present().filter(node_id__in=node_ids)
-    if besides is not None:
-        rows = rows.exclude(pk=besides)
-    for node_id, name, namespace, cpu, memory, storage in rows.values_list(
-        "node_id", "name", "namespace", "cpu_millis", "memory_bytes", "storage_bytes"
+    for pk, node_id, name, namespace, cpu, memory, storage in rows.values_list(
+        "pk", "node_id", "name", "namespace", "cpu_millis", "memory_bytes", "storage_bytes"
     ):
-        found[node_id].append(Allocation(name, namespace, Compute(cpu, memory, storage)))
+        found[node_id].append((pk, Allocation(name, namespace, Compute(cpu, memory, storage))))
     return found
 
 

@@ -17,9 +17,9 @@ from appstore.packages.models import Package
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
-from core.errors import Conflict, Invalid, Missing, Stale
+from core.errors import BreakwaterError, Conflict, Invalid, Missing, Stale
 from core.operations import services as operations
-from mecm.deployments import observation, plan, requirements, specs
+from mecm.deployments import observation, placement, plan, requirements, specs
 from mecm.deployments import values as given
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
@@ -118,7 +118,7 @@ def _install(
         organisation=organisation,
         node=node,
         package=package,
-        name=_name(name),
+        name=check_name(name),
         namespace=namespace,
         values=wanted.values,
         requested_by=actor.user,
@@ -160,8 +160,7 @@ def upgrade(
         if wanted.package.pk != present.package_id:
             _deployable(wanted.package, present.organisation_id)
             _same_application(present.package, wanted.package)
-        same = wanted.package.pk == present.package_id and wanted.values == present.values
-        return None if same and present.state != State.FAILED else wanted
+        return None if _same_wish(present, wanted.package, wanted.values) else wanted
 
     return _revise(deployment, Action.UPGRADE, choose, actor=actor, expected=expected)
 
@@ -247,13 +246,90 @@ def verdicts(
 ) -> list[tuple[Node, Placement]]:
     """Return for each node whether the package would fit there and why not; touches nothing."""
     checked = given.check({} if values is None else values)
-    namespace, name = namespace_of(organisation), _name(name)
+    namespace, name = namespace_of(organisation), check_name(name)
     _deployable(package, organisation.pk)
 
     def needed(node: Node) -> Requirement:
         return requirements.of(package, checked, engine=node.engine, name=name, namespace=namespace)
 
     return plan.verdicts(nodes, needed)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a release would do on one node: `install`, `upgrade`, `keep` (no change) or `unfit`, and every reason."""
+
+    node: Node
+    deployment: Deployment | None
+    name: str
+    action: str
+    placement: Placement
+
+
+def preview(
+    places: list[tuple[Node, Deployment | None, str]],
+    package: Package,
+    *,
+    organisation: Organisation,
+    values: Mapping[str, Any] | None,
+) -> list[Preview]:
+    """Return what the release would do in each place (node, what is there under the name, name); touches nothing.
+
+    Without `values` what is there keeps its own. A fixed number of queries, however many places there are; `Invalid`
+    when the values do not suit the chart.
+    """
+    _deployable(package, organisation.pk)
+    checked = given.check(values) if values is not None else None
+    namespace = namespace_of(organisation)
+    found: list[Preview | None] = []
+    cases: list[plan.Case] = []
+    for node, deployment, name in places:
+        wanted = checked if checked is not None else deployment.values if deployment else {}
+        against = _against(deployment, package)
+        if against is None and deployment and _same_wish(deployment, package, wanted):
+            found.append(Preview(node, deployment, name, "keep", placement.Placement()))
+            continue
+        if against is None:
+            try:
+                needed = requirements.of(package, wanted, engine=node.engine, name=name, namespace=namespace)
+            except BreakwaterError as error:
+                if deployment is None or checked is not None:
+                    raise
+                # Its own values do not suit this release: that is said of this place, not of all.
+                against = placement.Reason("values", error.detail)
+        if against is not None:
+            found.append(Preview(node, deployment, name, "unfit", placement.Placement((against,))))
+            continue
+        cases.append(plan.Case(node, needed, deployment.pk if deployment else None))
+        found.append(None)
+    judged = iter(plan.judge(cases))
+    return [
+        known if known is not None else _previewed(*place, next(judged))
+        for known, place in zip(found, places, strict=True)
+    ]
+
+
+def _previewed(node: Node, deployment: Deployment | None, name: str, verdict: Placement) -> Preview:
+    action = ("upgrade" if deployment else "install") if verdict.fits else "unfit"
+    return Preview(node, deployment, name, action, verdict)
+
+
+def _against(deployment: Deployment | None, package: Package) -> placement.Reason | None:
+    """Return why what is there cannot become this release at all."""
+    if deployment is None:
+        return None
+    if deployment.wish == Wish.ABSENT:
+        return placement.Reason("going-away", f"{deployment.name} is being removed there")
+    try:
+        _same_application(deployment.package, package)
+    except Conflict as error:
+        return placement.Reason("other-application", error.detail)
+    return None
+
+
+def _same_wish(deployment: Deployment, package: Package, values: Mapping[str, Any]) -> bool:
+    same = deployment.package_id == package.pk and deployment.values == values
+    return same and deployment.state != State.FAILED
 
 
 def namespace_of(organisation: Organisation) -> str:
@@ -321,10 +397,10 @@ def _locked(pk: UUID) -> Deployment:
 
 
 def _insist(verdict: list[tuple[Node, Placement]]) -> None:
-    for node, placement in verdict:
-        if not placement.fits:
-            told = "; ".join(reason.message for reason in placement.reasons)
-            raise Conflict(f"{node.name}: {told}", reasons=[reason.as_dict() for reason in placement.reasons])
+    for node, judged in verdict:
+        if not judged.fits:
+            told = "; ".join(reason.message for reason in judged.reasons)
+            raise Conflict(f"{node.name}: {told}", reasons=[reason.as_dict() for reason in judged.reasons])
 
 
 def _always(needed: Requirement) -> Callable[[Node], Requirement]:
@@ -429,7 +505,8 @@ def _same_application(present: Package, wanted: Package) -> None:
         )
 
 
-def _name(name: str) -> str:
+def check_name(name: str) -> str:
+    """Return the name of a release; `Invalid` when it can be none."""
     try:
         DNS_LABEL(name)
     except ValidationError as problem:

@@ -54,6 +54,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     from mecm.deployments.models import Deployment
     from mecm.fleet.models import Alarm
     from mecm.nodes.models import Node
+    from mecm.rollouts.models import Rollout
 
     package = Package.objects.create(
         organisation=organisation, uploaded_by=admin, filename="a.csar", sha256="0" * 64, size=1, state="draft"
@@ -71,6 +72,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "packages": package.pk,
         "nodes": node.pk,
         "deployments": deployment.pk,
+        "rollouts": Rollout.objects.create(organisation=organisation, package=package, title="hello").pk,
         **_of_the_store(organisation, admin, actor, package),
         "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
         "alarms": Alarm.objects.create(

@@ -67,7 +67,9 @@ class Edge:
 
 
 class Fleet(Lab):
-    """A centre and three nodes."""
+    """A centre and three nodes. A story that asks other questions names a worker of its own."""
+
+    script = "recallworker.py"
 
     def __enter__(self) -> Fleet:
         super().__enter__()
@@ -91,7 +93,7 @@ class Fleet(Lab):
         """Ask the worker of this story."""
         if self._worker is None:
             self._worker = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("recallworker.py"))],
+                [sys.executable, str(Path(__file__).with_name(self.script))],
                 env={**self.centre_environment, "PYTHONPATH": str(ROOT)},
                 cwd=ROOT,
                 stdin=subprocess.PIPE,

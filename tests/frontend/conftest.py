@@ -167,6 +167,22 @@ def deployment(organisation: Any, actor: Any, node: Any, package: Any) -> Any:
 
 
 @pytest.fixture
+def rollout(organisation: Any, actor: Any, deployment: Any, make_package: Any, make_node: Any) -> Any:
+    """A rollout whose first node has failed."""
+    from mecm.rollouts import services
+    from mecm.rollouts.models import places_of
+
+    make_node("berth-8")
+    made = services.create(
+        actor=actor, organisation=organisation, package=make_package(version="2.0.0"), name="hello", waves=["1", "rest"]
+    )
+    places_of(made).filter(wave=1).update(state="failed", reason="ImagePullBackOff", message="no such <image>")
+    type(made).objects.filter(pk=made.pk).update(state="failed", wave=1, why="1 of 1 failed in wave 1; none may.")
+    made.refresh_from_db()
+    return made
+
+
+@pytest.fixture
 def operation(organisation: Any, package: Any) -> Any:
     """Work that failed."""
     from core.operations.models import Operation
@@ -388,6 +404,7 @@ OBJECTS = {
     "packages": "package",
     "nodes": "node",
     "deployments": "deployment",
+    "rollouts": "rollout",
     "operations": "operation",
     "profile": "token",
     "reviews": "review",

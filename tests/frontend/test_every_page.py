@@ -57,6 +57,14 @@ ACTIONS = {
     "lift-recall",
     "discard",
     "deploy-plan",
+    "preview-rollout",
+    "start-rollout",
+    "replan-rollout",
+    "pause-rollout",
+    "resume-rollout",
+    "abort-rollout",
+    "roll-back-rollout",
+    "retry-rollout",
     "join-node",
     "revoke-node",
     "import-kubeconfig",
@@ -270,6 +278,7 @@ def test_a_viewer_gets_no_form_that_changes_something(
 ) -> None:
     viewer = browser_of(make_user("viewer", organisation, "viewer"))
     forms = ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
+    forms += ["new-rollout", "make-rollout"]
     each(forms, lambda name: is_page(viewer.get(address(name, objects)), 403))
 
 
@@ -278,6 +287,7 @@ def test_a_viewer_reads_everything_but_the_audit_log(
 ) -> None:
     viewer = browser_of(make_user("viewer", organisation, "viewer"))
     read = ["catalogue", "packages", "package", "nodes", "map", "node", "deployments", "deployment", "operations"]
+    read += ["rollouts", "rollout", "compare-revisions"]
     each(read, lambda name: is_page(viewer.get(address(name, objects)), 200))
     is_page(viewer.get(address("audit", objects)), 403)
 
