@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +11,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from appstore.catalog import search
+from appstore.catalog.models import Listing
 from appstore.catalog.search import Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
@@ -20,6 +22,11 @@ from frontend.page import page, paged, words_of
 PAGE_SIZE = 24
 #: Values of a facet that are shown, and after "show more".
 FEW, MANY = 8, 200
+#: What a release may leave unsaid, of what a card shows.
+_UNSAID: dict[str, Any] = {
+    "description": "", "certification": "", "signature": "", "origin": "", "origin_name": "", "services": [],
+    "licences": [], "size": 0,
+}  # fmt: skip
 
 
 @require_GET
@@ -58,7 +65,12 @@ def _shown(found: Result) -> dict[str, Any]:
         "query": query,
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
-        "facets": [f for f in found.facets if len(f.choices) > 1 or any(c.chosen for c in f.choices)],
+        "facets": [
+            {"name": f.name, "label": f.label, "left": f.left, "choices": [asdict(c) for c in f.choices]}
+            for f in found.facets
+            if len(f.choices) > 1 or any(c.chosen for c in f.choices)
+        ],
+        "cards": [_card(row) for row in found.rows],
         "ticked": ticked,
         "sorts": [(name, label, name == query.sort) for name, label in search.SORTS.items()],
         "empty": not found.total and not query.text and not query.facets,
@@ -69,6 +81,25 @@ def _shown(found: Result) -> dict[str, Any]:
         "last": (found.page - 1) * query.size + len(found.rows),
         "previous": query.address(page=found.page - 1) if found.page > 1 else "",
         "next": query.address(page=found.page + 1) if found.page < found.pages else "",
+    }
+
+
+def _card(row: Listing) -> dict[str, Any]:
+    """Return what a card shows. Nothing is left out: a member that a template misses costs it more than one it finds."""
+    said: dict[str, Any] = row.release.data if row.release else {}
+    facts = said.get("facts") or {}
+    compute = facts.get("compute") or {}
+    return {
+        "app": row.app,
+        "release": row.release,
+        "data": {
+            **_UNSAID,
+            **said,
+            "facts": {
+                "offers": facts.get("offers") or [],
+                "compute": {"cpu_millis": compute.get("cpu_millis"), "memory_bytes": compute.get("memory_bytes")},
+            },
+        },
     }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import yaml
 from django import template
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -106,6 +108,12 @@ UNITS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3
 @register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """Draw an icon of the vendored sprite; it is decoration, so screen readers skip it."""
+    return _icon(name, extra, str(settings.STATIC_URL))
+
+
+@lru_cache(maxsize=1000)
+def _icon(name: str, extra: str, static_url: str) -> SafeString:
+    # A page has a hundred of them, and finding the address of the sprite is the larger part of drawing one.
     return format_html(
         '<svg class="icon {}" width="20" height="20" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>',
         extra,
