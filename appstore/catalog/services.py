@@ -201,11 +201,30 @@ def _list(app_ids: set[int], serial: int) -> None:
     values = _values({each for rows in told.values() for each in rows})
     for row in wanted:
         row.facets = [values[facet, value] for facet, value, _ in told[row.release.key]] if row.release else []
-    old = [row for row in wanted if row.pk is not None]
-    Listing.objects.bulk_create([row for row in wanted if row.pk is None])
-    Listing.objects.bulk_update(old, ["release", "for_public", "for_members", "facets", "serial"], batch_size=200)
+    _write_listings(wanted)
     _count(app_ids, releases)
     _write_text(wanted)
+
+
+def _write_listings(rows: Sequence[Listing]) -> None:
+    """Write rows that are new and rows that changed; the new ones learn their ids."""
+    Listing.objects.bulk_create([row for row in rows if row.pk is None])
+    # As rows without ids that meet those that are there, since SQLite looks at the conflict of the id first. An update of
+    # many rows would be a condition for each row and member, which takes several times longer to write than to run.
+    again = [
+        Listing(
+            app_id=row.app_id, own=row.own, release_id=row.release_id, for_public=row.for_public,
+            for_members=row.for_members, facets=row.facets, serial=row.serial,
+        )
+        for row in rows
+        if row.pk is not None
+    ]  # fmt: skip
+    Listing.objects.bulk_create(
+        again,
+        update_conflicts=True,
+        unique_fields=["app", "own"],
+        update_fields=["release", "for_public", "for_members", "facets", "serial"],
+    )
 
 
 def _values(told: set[tuple[str, str, str]]) -> dict[tuple[str, str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +17,14 @@ def describe(package: Package) -> Mapping[str, Any]:
     return {"certification": level} if level else {}
 
 
-def evidence(package: Package) -> list[Mapping[str, Any]]:
-    """Return the envelopes of the valid certificates of a package, the highest level first."""
-    rows = list(Certificate.objects.valid().filter(sha256=package.sha256))
+def evidence(packages: list[Package]) -> Mapping[Any, list[Mapping[str, Any]]]:
+    """Return by package the envelopes of its valid certificates, the highest level first; one query."""
+    rows = list(Certificate.objects.valid().filter(sha256__in={package.sha256 for package in packages}))
     rows.sort(key=lambda row: (-LEVELS.index(row.level), -row.not_after.timestamp()))
-    return [row.envelope for row in rows]
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row.sha256].append(row.envelope)
+    return {package.pk: found[package.sha256] for package in packages if package.sha256 in found}
 
 
 def accept(package: Package, envelope: Mapping[str, Any], origin: str) -> Mapping[str, Any]:

@@ -19,6 +19,8 @@ from appstore.packages.models import Package
 #: What our package check says of a signature, in the words that agreements use; trust lists may say more by a port.
 _SIGNATURE: Final = {"valid": "unknown", "absent": "unsigned", "invalid": "broken"}
 _LONGEST_VIA = 16
+#: So many packages are described by one round of queries.
+_BATCH: Final = 500
 
 
 def effective(peer: Peer) -> dict[str, Any] | None:
@@ -59,6 +61,7 @@ class Offers:
         """
         packages = list(packages)
         granted = self._granted(effective, packages)
+        self._describe([package for package in packages if self._is_told(package, package.pk in granted)])
         agreed = _terms(effective)
         most = int(effective["offer"]["limits"]["apps"])
         found: dict[str, Release | None] = {}
@@ -75,13 +78,7 @@ class Offers:
     def _one(
         self, package: Package, effective: Mapping[str, Any], agreed: terms.Terms, granted: bool, present: bool
     ) -> Release | None:
-        if package.published_at is None or package.state not in feed.STATES:
-            return None
-        if package.visibility == "organisation" or (package.visibility == "partners" and not granted):
-            return None
-        if package.origin and package.origin not in self._republished:
-            return None
-        release = self._release(package)
+        release = self._described[package.pk] if self._is_told(package, granted) else None
         if release is None or effective.get("without") in release.get("via", ()):
             return None
         if package.state in feed.OFFERED:
@@ -89,10 +86,18 @@ class Offers:
             return release if passes else None
         return release if present else None
 
-    def _release(self, package: Package) -> Release | None:
-        if package.pk not in self._described:
-            self._described[package.pk] = _release_of(package)
-        return self._described[package.pk]
+    def _is_told(self, package: Package, granted: bool) -> bool:
+        """Whether a feed may speak of the package at all, as far as the package itself tells."""
+        if package.published_at is None or package.state not in feed.STATES:
+            return False
+        if package.visibility == "organisation" or (package.visibility == "partners" and not granted):
+            return False
+        return not package.origin or package.origin in self._republished
+
+    def _describe(self, packages: list[Package]) -> None:
+        fresh = [package for package in packages if package.pk not in self._described]
+        for start in range(0, len(fresh), _BATCH):
+            self._described |= _releases_of(fresh[start : start + _BATCH])
 
     @staticmethod
     def _granted(effective: Mapping[str, Any], packages: list[Package]) -> set[UUID]:
@@ -112,7 +117,18 @@ def _terms(effective: Mapping[str, Any]) -> terms.Terms:
     return terms.Terms(version=1, us="", them="", out=offer, incoming=None, expires=None)
 
 
-def _release_of(package: Package) -> Release | None:
+def _releases_of(packages: list[Package]) -> dict[UUID, Release | None]:
+    """Return what a feed says of each package; the same few queries for one and for hundreds."""
+    more, papers, before = ports.described(packages), _certificates_of(packages), _vias_of(packages)
+    return {
+        package.pk: _release_of(package, more[package.pk], papers[package.pk], before.get(package.pk, []))
+        for package in packages
+    }
+
+
+def _release_of(
+    package: Package, more: Mapping[str, Any], papers: list[tuple[str, bytes]], via: list[str]
+) -> Release | None:
     """Return what a feed says of a package; None when there is no saying it in a feed (a name of blanks only)."""
     said: dict[str, Any] = {
         "name": tidy(package.name, 128),
@@ -129,9 +145,8 @@ def _release_of(package: Package) -> Release | None:
         "services": _services(package.descriptor),
         "signature": _SIGNATURE.get(str(package.signature.get("state", "absent")), "unsigned"),
         "reason": tidy(package.state_reason, 500),
-        "via": via_of(package),
+        "via": via,
     }
-    more = ports.described(package)
     for name, most, longest in (
         ("keywords", 40, 60),
         ("architectures", 16, 40),
@@ -143,7 +158,7 @@ def _release_of(package: Package) -> Release | None:
     for name, longest in (("category", 80), ("certification", 40), ("signature", 10), ("reason", 500)):
         if more.get(name):
             said[name] = tidy(str(more[name]), longest)
-    said["certificates"] = [digest for digest, _ in certificates(package)]
+    said["certificates"] = [digest for digest, _ in papers]
     try:
         return feed.checked_release(
             str(package.pk), {name: value for name, value in said.items() if value not in ("", [])}
@@ -154,17 +169,24 @@ def _release_of(package: Package) -> Release | None:
 
 def certificates(package: Package) -> list[tuple[str, bytes]]:
     """Return the certificates that go with a package as bytes, with their digests."""
-    envelopes = [feed.packed_json(envelope) for _, gives in ports.evidence for envelope in gives(package)]
-    return [(feed.digest(data), data) for data in envelopes[:8]]
+    return _certificates_of([package])[package.pk]
 
 
-def via_of(package: Package) -> list[str]:
-    """Return the stores through which a package came, the first one first; empty for our own."""
-    if not package.origin:
-        return []
-    offer = RemoteRelease.objects.filter(package=package, peer__store_id=package.origin).first()
-    before = offer.metadata.get("via", []) if offer else []
-    return [*before, package.origin][-_LONGEST_VIA:]
+def _certificates_of(packages: list[Package]) -> dict[UUID, list[tuple[str, bytes]]]:
+    told = [gives(packages) for _, gives in ports.evidence]
+    found: dict[UUID, list[tuple[str, bytes]]] = {}
+    for package in packages:
+        envelopes = [feed.packed_json(envelope) for each in told for envelope in each.get(package.pk, ())]
+        found[package.pk] = [(feed.digest(data), data) for data in envelopes[:8]]
+    return found
+
+
+def _vias_of(packages: list[Package]) -> dict[UUID, list[str]]:
+    """Return the stores through which packages came, the first one first; our own are left out."""
+    foreign = {package.pk: package.origin for package in packages if package.origin}
+    offered = RemoteRelease.objects.filter(package__in=foreign).values_list("package_id", "peer__store_id", "metadata")
+    before = {pk: said.get("via", []) for pk, store, said in offered if store == foreign[pk]} if foreign else {}
+    return {pk: [*before.get(pk, []), origin][-_LONGEST_VIA:] for pk, origin in foreign.items()}
 
 
 def _services(descriptor: Mapping[str, Any]) -> list[str]:

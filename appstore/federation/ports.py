@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class Describe(Protocol):
-    """Says more of a package than the package itself knows."""
+    """Says more of packages than they know themselves; a bounded number of queries, however many they are."""
 
-    def __call__(self, package: Package) -> Mapping[str, Any]:
-        """Return members of a feed release: `category`, `keywords`, `licences`, `certification`, `signature` ..."""
+    def __call__(self, packages: list[Package]) -> Mapping[Any, Mapping[str, Any]]:
+        """Return by id members of a feed release: `category`, `keywords`, `licences`, `certification`, `signature` ..."""
 
 
 class Evidence(Protocol):
-    """Gives the certificates of a package as signed envelopes."""
+    """Gives the certificates of packages as signed envelopes; a bounded number of queries, however many they are."""
 
-    def __call__(self, package: Package) -> list[Mapping[str, Any]]:
-        """Return DSSE envelopes, the best first."""
+    def __call__(self, packages: list[Package]) -> Mapping[Any, list[Mapping[str, Any]]]:
+        """Return DSSE envelopes by the id of the package, the best first; one without any is left out."""
 
 
 class Accept(Protocol):
@@ -82,11 +82,12 @@ recalls: Registry[Recalls] = Registry("federation-recalls", {"releases": "appsto
 catalogues: Registry[Any] = Registry("federation-catalogues", {"rooms": "appstore.federation.rooms:Catalogue"})
 
 
-def described(package: Package) -> dict[str, Any]:
-    """Return what all describers say of the package."""
-    said: dict[str, Any] = {}
+def described(packages: list[Package]) -> dict[Any, dict[str, Any]]:
+    """Return what all describers say of each of the packages, by id."""
+    said: dict[Any, dict[str, Any]] = {package.pk: {} for package in packages}
     for _, describe in describers:
-        said |= describe(package)
+        for pk, members in describe(packages).items():
+            said[pk] |= members
     return said
 
 

@@ -16,16 +16,18 @@ from appstore.packages.models import Package
 from core.accounts.access import SYSTEM
 
 
-def describe(package: Package) -> Mapping[str, Any]:
-    """Return what the catalogue shows of the package beside its descriptor: category, licences, level, signature ..."""
-    (entry,) = cataloguing.entries_of([package])
+def describe(packages: list[Package]) -> Mapping[Any, Mapping[str, Any]]:
+    """Return what the catalogue shows of packages beside their descriptors: category, licences, level, signature ..."""
     return {
-        "category": entry.category,
-        "keywords": list(entry.keywords),
-        "architectures": list(entry.architectures),
-        "licences": list(entry.licences),
-        "certification": entry.certification,
-        "signature": entry.signature,
+        entry.package_id: {
+            "category": entry.category,
+            "keywords": list(entry.keywords),
+            "architectures": list(entry.architectures),
+            "licences": list(entry.licences),
+            "certification": entry.certification,
+            "signature": entry.signature,
+        }
+        for entry in cataloguing.entries_of(packages)
     }
 
 

@@ -6,6 +6,7 @@ files. Diffs that no longer lead anywhere are named no more at once and removed 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ from core.operations.models import Operation
 
 BUILD: Final = "federation.feed"
 _TARGET: Final = "feed"
+_BATCH: Final = 500
 #: Seconds in which changes gather before a serial is made of them.
 SETTLE: Final = 10.0
 #: Files that are named no more are kept for those who are in the midst of a sync.
@@ -81,8 +83,13 @@ def build(now: datetime | None = None) -> Built:
             built.serials[audience.pk] = serial
     built.signed = sign(now, moved or bool(built.serials))
     with transaction.atomic():
+        # What was noted again meanwhile has another count, and stays.
+        by_count: dict[int, list[Any]] = defaultdict(list)
         for package, count in noted.items():
-            FeedChange.objects.filter(package=package, count=count).delete()
+            by_count[count].append(package)
+        for count, packages in by_count.items():
+            for start in range(0, len(packages), _BATCH):
+                FeedChange.objects.filter(package__in=packages[start : start + _BATCH], count=count).delete()
         FeedFile.objects.filter(retired_at__lt=now - _GRACE).delete()
     return built
 

@@ -331,7 +331,8 @@ def tell_catalogue(peer: Peer, put: list[RemoteRelease], gone: list[RemoteReleas
     shown = [row for row in put if shows(row)]
     hidden = [row for row in put if not shows(row)]
     if shown:
-        catalogue.put([entry_of(peer, row) for row in shown])
+        # The releases of one application together: what is listed of it is then decided once, not once for each batch.
+        catalogue.put(sorted((entry_of(peer, row) for row in shown), key=lambda entry: entry.app_key))
     if hidden or gone:
         catalogue.drop([key_of(peer, row) for row in (*hidden, *gone)])
 

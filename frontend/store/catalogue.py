@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from appstore.catalog import search
+from appstore.catalog.models import Listing
 from appstore.catalog.search import Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
@@ -40,6 +41,11 @@ ORDERS = {
 }
 #: Values of a facet that are shown, and after "show more".
 FEW, MANY = 8, 200
+#: What a release may leave unsaid, of what a card shows.
+_UNSAID: dict[str, Any] = {
+    "description": "", "certification": "", "signature": "", "origin": "", "origin_name": "", "services": [],
+    "licences": [], "size": 0,
+}  # fmt: skip
 
 
 @require_GET
@@ -79,10 +85,16 @@ def _shown(found: Result) -> dict[str, Any]:
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
         "facets": [
-            replace(f, label=str(HEADINGS.get(f.name, f.label)))
+            {
+                "name": f.name,
+                "label": str(HEADINGS.get(f.name, f.label)),
+                "left": f.left,
+                "choices": [asdict(c) for c in f.choices],
+            }
             for f in found.facets
             if len(f.choices) > 1 or any(c.chosen for c in f.choices)
         ],
+        "cards": [_card(row) for row in found.rows],
         "ticked": ticked,
         "sorts": [(name, ORDERS.get(name, label), name == query.sort) for name, label in search.SORTS.items()],
         "empty": not found.total and not query.text and not query.facets,
@@ -93,6 +105,25 @@ def _shown(found: Result) -> dict[str, Any]:
         "last": (found.page - 1) * query.size + len(found.rows),
         "previous": query.address(page=found.page - 1) if found.page > 1 else "",
         "next": query.address(page=found.page + 1) if found.page < found.pages else "",
+    }
+
+
+def _card(row: Listing) -> dict[str, Any]:
+    """Return what a card shows. Nothing is left out: a member that a template misses costs it more than one it finds."""
+    said: dict[str, Any] = row.release.data if row.release else {}
+    facts = said.get("facts") or {}
+    compute = facts.get("compute") or {}
+    return {
+        "app": row.app,
+        "release": row.release,
+        "data": {
+            **_UNSAID,
+            **said,
+            "facts": {
+                "offers": facts.get("offers") or [],
+                "compute": {"cpu_millis": compute.get("cpu_millis"), "memory_bytes": compute.get("memory_bytes")},
+            },
+        },
     }
 
 

@@ -6,10 +6,12 @@ import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import yaml
 from django import template
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -131,6 +133,12 @@ UNITS = (
 @register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """Draw an icon of the vendored sprite; it is decoration, so screen readers skip it."""
+    return _icon(name, extra, str(settings.STATIC_URL))
+
+
+@lru_cache(maxsize=1000)
+def _icon(name: str, extra: str, static_url: str) -> SafeString:
+    # A page has a hundred of them, and finding the address of the sprite is the larger part of drawing one.
     return format_html(
         '<svg class="icon {}" width="20" height="20" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>',
         extra,

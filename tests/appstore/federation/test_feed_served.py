@@ -122,6 +122,18 @@ def test_the_agreement_decides_what_is_offered(organisation: Any, publish: Any) 
     assert names(partner.follow()) == {"ours"}
 
 
+def test_a_feed_of_many_releases_takes_no_more_queries_than_one_of_few(
+    partner: Partner, publish: Any, organisation: Any, django_assert_max_num_queries: Any
+) -> None:
+    Partner(organisation, name="Equal")
+    for number in range(40):
+        publish(f"app-{number}")
+    # Some hundreds, when each release was described by itself.
+    with django_assert_max_num_queries(125):
+        serials.build()
+    assert len(names(partner.follow())) == 40
+
+
 def test_partners_with_equal_terms_share_one_feed(partner: Partner, publish: Any, organisation: Any) -> None:
     Partner(organisation, name="Equal")
     Partner(organisation, terms.Offer(providers=("Acme",)), name="Unequal")
