@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from django.db import connection
+
+from tests import databases
 
 # One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
 collect_ignore = [] if EDGE else ["mep"]
+KIND = "edge" if EDGE else "centre"
 
 # Two shared cores: a slow example is no failure, and the default suite stays quick.
 hypothesis.settings.register_profile(
@@ -22,6 +28,39 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("breakwater")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to make the database that the processes of this run copy, while they still look for their tests."""
+    leads = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if leads and connection.vendor == "sqlite" and not databases.cached(KIND).exists():
+        config._making = subprocess.Popen(  # type: ignore[attr-defined]
+            [sys.executable, "-m", "tests.databases", KIND], cwd=databases.ROOT
+        )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process behind, not even after a run without a database."""
+    if making := getattr(config, "_making", None):
+        making.wait()
+
+
+if connection.vendor == "sqlite":
+
+    @pytest.fixture(scope="session")
+    def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+        """Take a copy of the migrated database as that of the tests; each process of a run has its own."""
+        from django.conf import settings
+
+        database = settings.DATABASES["default"]
+        kept, own = database["NAME"], str(database["TEST"]["NAME"])
+        with django_db_blocker.unblock():
+            connection.close()
+            databases.fresh(KIND, Path(own))
+            database["NAME"] = connection.settings_dict["NAME"] = own
+            yield
+            connection.close()
+            database["NAME"] = connection.settings_dict["NAME"] = kept
 
 
 @pytest.fixture
