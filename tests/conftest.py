@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -37,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config._making = subprocess.Popen(  # type: ignore[attr-defined]
             [sys.executable, "-m", "tests.databases", KIND], cwd=databases.ROOT
         )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the collector look at what tests make, seldom, and not at modules and thousands of tests again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
