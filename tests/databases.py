@@ -1,7 +1,7 @@
 """A migrated SQLite database, made once and copied for whoever needs one: to migrate takes seconds, to copy nothing.
 
-It lies in pytest's cache under the digest of all code of ours that a migration could have to do with, so that it is
-never older than the migrations. `python -m tests.databases centre edge` makes both ahead of time.
+It lies in pytest's cache under the digest of all code of ours that says what is in it, so that it is never older than
+that. `python -m tests.databases centre edge` makes both ahead of time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import django
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".pytest_cache" / "databases"
+#: What a migrated database is made of: migrations import nothing else of ours, contents of types come from the models.
+MADE_OF = ("migrations/*.py", "models*.py", "apps.py", "settings.py")
 #: Settings, the variable that says where they write, the file of the database there, the code that makes its tables.
 KINDS = {
     "centre": (
@@ -37,7 +39,7 @@ def cached(kind: str) -> Path:
     """Return where the migrated database of the code as it is now lies, or will lie."""
     digest = hashlib.sha256(f"{django.__version__} {sys.version}".encode())
     for package in KINDS[kind][3]:
-        for path in sorted((ROOT / package).rglob("*.py")):
+        for path in sorted(path for pattern in MADE_OF for path in (ROOT / package).rglob(pattern)):
             digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return CACHE / f"{kind}-{digest.hexdigest()[:32]}.sqlite3"
 
