@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from tests import databases
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
 collect_ignore = [] if EDGE else ["mep"]
 KIND = "edge" if EDGE else "centre"
+_NUMBERS = itertools.count()
 
 # Two shared cores: a slow example is no failure, and the default suite stays quick.
 hypothesis.settings.register_profile(
@@ -70,6 +73,15 @@ if connection.vendor == "sqlite":
             yield
             connection.close()
             database["NAME"] = connection.settings_dict["NAME"] = kept
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's also looks through all folders there are and sets a link; every test has one."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_NUMBERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture

@@ -66,6 +66,16 @@ README = "# hello\n\nGreets whoever asks, by HTTP on port 80. Set `replicas` to 
 # Most faults are made in what Helm gives, or in what is told of a package: the package itself is the same in hundreds of
 # tests, and is packed and read once.
 @cache
+def _objects() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(OBJECTS))
+
+
+@cache
+def _files() -> dict[str, bytes | str]:
+    return edgegallery_files()
+
+
+@cache
 def _chart(files: tuple[tuple[str, str], ...]) -> bytes:
     return chart_bytes("hello", **dict(files))
 
@@ -91,7 +101,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.objects: list[dict[str, Any]] = [dict(each) for each in yaml.safe_load_all(OBJECTS)]
+        self.objects: list[dict[str, Any]] = copy.deepcopy(_objects())
         self.chart: dict[str, str] = {
             "Chart.yaml": CHART_YAML,
             "values.yaml": "replicas: 1\n",
@@ -99,7 +109,7 @@ class Bench:
             "README.md": README,
             "templates/hello.yaml": OBJECTS,
         }
-        self.files = edgegallery_files()
+        self.files = dict(_files())
         self.files["Artifacts/ChangeLog.txt"] = "1.2.0: greets in colour\n"
         self.manifest: Callable[[Mapping[str, bytes | str]], str] = lambda files: manifest_of(files)
         self.descriptor: dict[str, Any] = {}
