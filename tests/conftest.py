@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
-from collections.abc import Callable
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from django.db import connection
+
+from tests import databases
 
 # One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
 collect_ignore = [] if EDGE else ["mep"]
+KIND = "edge" if EDGE else "centre"
+_NUMBERS = itertools.count()
 
 # Two shared cores: a slow example is no failure, and the default suite stays quick.
 hypothesis.settings.register_profile(
@@ -29,6 +39,56 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to make the database that the processes of this run copy, while they still look for their tests."""
+    leads = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if leads and connection.vendor == "sqlite" and not databases.cached(KIND).exists():
+        config._making = subprocess.Popen(  # type: ignore[attr-defined]
+            [sys.executable, "-m", "tests.databases", KIND], cwd=databases.ROOT
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the collector look at what tests make, seldom, and not at modules and thousands of tests again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process behind, not even after a run without a database."""
+    if making := getattr(config, "_making", None):
+        making.wait()
+
+
+if connection.vendor == "sqlite":
+
+    @pytest.fixture(scope="session")
+    def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+        """Take a copy of the migrated database as that of the tests; each process of a run has its own."""
+        from django.conf import settings
+
+        database = settings.DATABASES["default"]
+        kept, own = database["NAME"], str(database["TEST"]["NAME"])
+        with django_db_blocker.unblock():
+            connection.close()
+            databases.fresh(KIND, Path(own))
+            database["NAME"] = connection.settings_dict["NAME"] = own
+            yield
+            connection.close()
+            database["NAME"] = connection.settings_dict["NAME"] = kept
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's also looks through all folders there are and sets a link; every test has one."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_NUMBERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from appstore.packages.ingest import PATH, Ingest
 from appstore.packages.uploads import TICKET
+from tests import databases
 from tests.appstore import making
 from tests.waiting import until
 
@@ -114,8 +115,6 @@ def test_everything_else_passes_through() -> None:
 
 PREPARE = """
 import django; django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from core.accounts import services
 from core.accounts.access import Actor
 from core.accounts.models import User
@@ -131,6 +130,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str,
     folder = tmp_path_factory.mktemp("server")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "MEP_"))}
     env |= {"BREAKWATER_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "mecm.settings", "BREAKWATER_LOG_LEVEL": "ERROR"}
+    databases.fresh("centre", folder / "centre.sqlite3")
     made = subprocess.run(
         [sys.executable, "-c", PREPARE], cwd=ROOT, env=env, check=True, capture_output=True, text=True
     )

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 
+from tests import databases
 from tests.flows.wire import Wire
 from tests.waiting import until
 
@@ -117,11 +118,12 @@ class Lab:
 
     def __enter__(self) -> Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
-        migrations = [
-            subprocess.Popen([sys.executable, MANAGE, "migrate", "-v0"], env=environment, cwd=ROOT)
-            for environment in (self.centre_environment, self.edge_environment)
-        ]
-        assert [each.wait(120) for each in migrations] == [0, 0]
+        databases.fresh("edge", self.folder / "edge" / "mep.sqlite3")
+        if self._server:
+            migrate = [sys.executable, MANAGE, "migrate", "-v0"]
+            subprocess.run(migrate, env=self.centre_environment, cwd=ROOT, check=True)
+        else:
+            databases.fresh("centre", self.folder / "centre" / "centre.sqlite3")
         return self
 
     def __exit__(self, *_: object) -> None:

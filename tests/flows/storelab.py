@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg2
 
+from tests import databases
 from tests.flows.edgelab import MANAGE, ROOT, Process, free_port
 from tests.waiting import until
 
@@ -59,7 +60,9 @@ class Store:
             self._sql(f"CREATE DATABASE {self._database}")
             own = urlsplit(self._server)._replace(path=f"/{self._database}").geturl()
             self.environment["BREAKWATER_DATABASE_URL"] = own
-        self.manage("migrate", "-v0")
+            self.manage("migrate", "-v0")
+        else:
+            databases.fresh("centre", self.folder / "centre.sqlite3")
         self.tell(_SEED.format(name=self.name, password=PASSWORD))
         self.start()
         return self

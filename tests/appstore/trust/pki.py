@@ -178,6 +178,11 @@ def enclosed(package: bytes, cms: bytes, **more: bytes) -> bytes:
     return out.getvalue()
 
 
+def signed_beside(package: bytes) -> bytes:
+    """A package that SIGNER signed by option 2."""
+    return enclosed(package, signing.sign_text(package, SIGNER.key, SIGNER.certificate, [MIDDLE.certificate]))
+
+
 def read(folder: Path, package: bytes) -> Reading | Damaged:
     """Read a package as the check does; `Damaged` when it is no archive or no package at all."""
     path = folder / f"{hashlib.sha256(package).hexdigest()[:16]}.csar"

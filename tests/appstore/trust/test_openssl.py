@@ -180,7 +180,9 @@ def test_a_timestamp_of_a_trusted_authority_outlives_the_signers_certificate(tmp
     # Root and middle end at the same day as the signer, so that the authority of the stamp must be an anchor of its own.
     long_root = pki.party("Harbour Root", ca=True, key=pki.ROOT.key, end=pki.NOW + dt.timedelta(days=4000))
     known = pki.trusting(long_root, tsa=(TSA,))
-    before = judging.assess(signature.as_dict(), known, pki.NOW + dt.timedelta(minutes=5))
+    # The stamp was made just now, which on a busy machine is long after the keys were.
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+    before = judging.assess(signature.as_dict(), known, soon)
     assert (str(before.standing.state), before.moment) == ("trusted", "timestamp")
     after = judging.assess(signature.as_dict(), known, later)
     assert str(after.standing.state) == "trusted", after
@@ -197,6 +199,7 @@ def test_a_timestamp_of_another_signature_refuses_everything(tmp_path: Path) -> 
     other = cms.ContentInfo.load(base64.b64decode(b"".join(blocks[1].splitlines()[1:-1])))
     other["content"]["signer_infos"][0]["unsigned_attrs"] = good["content"]["signer_infos"][0]["unsigned_attrs"].copy()
     signature, _ = signatures.verify(base64.encodebytes(other.dump(force=True)).decode(), {"manifest": TEXT}, "a.mf")
-    found = judging.assess(signature.as_dict(), pki.trusting(pki.ROOT, tsa=(TSA,)), pki.NOW + dt.timedelta(minutes=5))
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+    found = judging.assess(signature.as_dict(), pki.trusting(pki.ROOT, tsa=(TSA,)), soon)
     assert (signature.state, str(found.standing.state)) == ("valid", "unknown")
     assert "timestamp does not hold" in found.standing.reason

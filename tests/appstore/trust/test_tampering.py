@@ -284,13 +284,8 @@ def test_a_changed_byte_of_the_file_is_refused_or_changes_nothing_that_was_signe
 # Option 2: every byte of the inner file is signed.
 
 
-def enclosed(package: bytes) -> bytes:
-    block = signing.sign_text(package, pki.SIGNER.key, pki.SIGNER.certificate, [pki.MIDDLE.certificate])
-    return pki.enclosed(package, block)
-
-
 def test_a_package_in_a_zip_beside_its_signature_is_trusted(folder: Path) -> None:
-    assert pki.state_of(folder, enclosed(making.edgegallery()), TRUST)[0] == "trusted"
+    assert pki.state_of(folder, pki.signed_beside(making.edgegallery()), TRUST)[0] == "trusted"
 
 
 def test_the_certificate_may_lie_in_a_file_of_its_own(folder: Path) -> None:
