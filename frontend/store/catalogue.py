@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
 from appstore.catalog import search
-from appstore.catalog.search import Query, Result
+from appstore.catalog.search import Facet, Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
@@ -38,6 +38,17 @@ ORDERS = {
     "downloads": gettext_lazy("Most used"),
     "rating": gettext_lazy("Best rated"),
 }
+#: Labels of values that are words of ours, not of a publisher: (facet, label) -> words.
+LABELS = {
+    ("signature", "Trusted publisher"): gettext_lazy("Trusted publisher"),
+    ("signature", "Signer not known"): gettext_lazy("Signer not known"),
+    ("signature", "Not signed"): gettext_lazy("Not signed"),
+    ("signature", "Broken signature"): gettext_lazy("Broken signature"),
+    ("category", "Uncategorised"): gettext_lazy("Uncategorised"),
+    ("certification", "Not certified"): gettext_lazy("Not certified"),
+    ("provider", "Not stated"): gettext_lazy("Not stated"),
+    ("licence", "Not stated"): gettext_lazy("Not stated"),
+}
 #: Values of a facet that are shown, and after "show more".
 FEW, MANY = 8, 200
 
@@ -60,7 +71,7 @@ def _shown(found: Result) -> dict[str, Any]:
     ticked = [
         {
             "facet": HEADINGS.get(facet.name, facet.label),
-            "label": choice.label,
+            "label": LABELS.get((facet.name, choice.label), choice.label),
             "address": query.address(
                 page=1,
                 facets={
@@ -79,7 +90,7 @@ def _shown(found: Result) -> dict[str, Any]:
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
         "facets": [
-            replace(f, label=str(HEADINGS.get(f.name, f.label)))
+            _said(f)
             for f in found.facets
             if len(f.choices) > 1 or any(c.chosen for c in f.choices)
         ],
@@ -94,6 +105,12 @@ def _shown(found: Result) -> dict[str, Any]:
         "previous": query.address(page=found.page - 1) if found.page > 1 else "",
         "next": query.address(page=found.page + 1) if found.page < found.pages else "",
     }
+
+
+def _said(facet: Facet) -> Facet:
+    """Return a facet in the language of the page."""
+    choices = tuple(replace(c, label=str(LABELS.get((facet.name, c.label), c.label))) for c in facet.choices)
+    return replace(facet, label=str(HEADINGS.get(facet.name, facet.label)), choices=choices)
 
 
 @require_GET
