@@ -57,7 +57,10 @@ FEW, MANY = 8, 200
 @vary_on_headers("HX-Request")
 @open_page
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Show what may be seen, to visitors what is public, each application once; a script that asks while somebody types gets the inner part."""
+    """Show what may be seen, each application once; visitors see what is public.
+
+    A script that asks while somebody types gets the inner part.
+    """
     query = Query.of(request.GET, size=PAGE_SIZE)
     more = bool(request.GET.get("more"))
     found = search.search(query, tenancy.actor_of(request), values=MANY if more else FEW)
@@ -89,11 +92,7 @@ def _shown(found: Result) -> dict[str, Any]:
         "query": query,
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
-        "facets": [
-            _said(f)
-            for f in found.facets
-            if len(f.choices) > 1 or any(c.chosen for c in f.choices)
-        ],
+        "facets": [_said(f) for f in found.facets if len(f.choices) > 1 or any(c.chosen for c in f.choices)],
         "ticked": ticked,
         "sorts": [(name, ORDERS.get(name, label), name == query.sort) for name, label in search.SORTS.items()],
         "empty": not found.total and not query.text and not query.facets,
