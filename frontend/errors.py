@@ -17,7 +17,9 @@ NEXT = {
     "unavailable": gettext_lazy("Wait a moment and try again."),
     "timed-out": gettext_lazy("Wait a moment and try again."),
     "throttled": gettext_lazy("Wait a few minutes and try again."),
-    "internal": gettext_lazy("It was written to the server's log. Try again; if it stays so, tell the administrator when it happened."),
+    "internal": gettext_lazy(
+        "It was written to the server's log. Try again; if it stays so, tell the administrator when it happened."
+    ),
 }
 
 

@@ -61,7 +61,10 @@ OCI_ANONYMOUS = env(
     "OCI_ANONYMOUS", True, cast=boolean, help="let everybody pull charts of public releases by `helm pull oci://`"
 )
 PUBLIC_CATALOGUE = env(
-    "PUBLIC_CATALOGUE", True, cast=boolean, help="show public releases of the catalogue also to those who are not signed in"
+    "PUBLIC_CATALOGUE",
+    True,
+    cast=boolean,
+    help="show public releases of the catalogue also to those who are not signed in",
 )
 STORE_NAME = env("STORE_NAME", "Breakwater", help="what this store calls itself to people and to other stores")
 CHECKS = env("CHECKS", [], cast=words, help="folders with further certification checks, one check in a file")
@@ -293,7 +296,6 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGES = languages.found(LOCALE_PATHS[0])
 LANGUAGE_COOKIE_NAME = "breakwater_language"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
-LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SECURE = SESSION_COOKIE_SECURE
 TIME_ZONE = "UTC"

@@ -32,6 +32,11 @@ KEYWORDS = {
     **dict.fromkeys(("npgettext", "npgettext_lazy"), ((1, "c"), 2, 3)),
 }
 HEADER = "# Texts of the Breakwater portal, written by tools/messages.py and by translators."
+#: Names of persons belong to the history, and moments would change the file each day.
+_PASSING = re.compile(
+    rb'^"(?:POT-Creation-Date|PO-Revision-Date|Report-Msgid-Bugs-To|Last-Translator|Language-Team|Generated-By):.*\n',
+    re.MULTILINE,
+)
 _VARIABLE = re.compile(r"%\((\w+)\)[sd]")
 
 
@@ -41,7 +46,9 @@ def texts() -> Catalog:
     for path in sorted(path for room in ROOMS for kind in ("*.py", "*.html") for path in (ROOT / room).rglob(kind)):
         for message, comments, context in _of(path):
             # Files are named without lines, so that a catalogue changes only when a text does.
-            catalogue.add(message, locations=[(str(path.relative_to(ROOT)), 0)], auto_comments=comments, context=context)
+            catalogue.add(
+                message, locations=[(str(path.relative_to(ROOT)), 0)], auto_comments=comments, context=context
+            )
     return catalogue
 
 
@@ -90,8 +97,7 @@ def written(catalogue: Catalog) -> bytes:
     out = io.BytesIO()
     catalogue.header_comment = HEADER
     write_po(out, catalogue, width=110, sort_by_file=True, omit_header=False, include_lineno=False)
-    # Names of persons belong to the history, and moments would change the file each day.
-    return re.sub(rb'^"(?:POT-Creation-Date|PO-Revision-Date|Report-Msgid-Bugs-To|Last-Translator|Language-Team|Generated-By):.*\n', b"", out.getvalue(), flags=re.MULTILINE)
+    return _PASSING.sub(b"", out.getvalue())
 
 
 def compiled(catalogue: Catalog) -> bytes:
@@ -145,7 +151,10 @@ def main() -> int:
     for line in wrong[:40]:
         print(line, file=sys.stderr)
     if wrong:
-        print(f"{len(wrong)} of {len(fresh)} texts need somebody; run tools/messages.py, then fill in locale/", file=sys.stderr)
+        print(
+            f"{len(wrong)} of {len(fresh)} texts need somebody; run tools/messages.py, then fill in locale/",
+            file=sys.stderr,
+        )
     else:
         print(f"{len(fresh)} texts in {', '.join(catalogues()) or 'no further language'}")
     return 1 if wrong and options.check else 0

@@ -28,7 +28,12 @@ from tests.browser.watch import Watch  # noqa: E402
 
 SCHEMES = ("light", "dark")
 #: What those see who are not signed in.
-OPEN_PAGES = {"visitor-catalogue": "/", "visitor-app": "app", "visitor-search": "/search?q=crane", "sign-in": "/sign-in"}
+OPEN_PAGES = {
+    "visitor-catalogue": "/",
+    "visitor-app": "app",
+    "visitor-search": "/search?q=crane",
+    "sign-in": "/sign-in",
+}
 PER_SHEET = 12
 SHEET_STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 1rem; background: #8a93a3 }
@@ -63,7 +68,7 @@ def addresses(objects: dict[str, str]) -> dict[str, str]:
             # A page about something that the demo content has none of; told on the way, so that somebody adds it.
             print(f"no picture of {pattern.name}: {pattern.pattern}", file=sys.stderr)
             continue
-        given |= {name: objects[first] for name in wanted}
+        given |= dict.fromkeys(wanted, objects.get(first))
         address = reverse(f"frontend:{pattern.name}", kwargs=given)
         answer = client.get(address)
         if answer.status_code == 200 and b"<!doctype html>" in answer.content[:200]:
@@ -174,7 +179,9 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work, portal.running(Path(work), worker=False) as site:
-        found = json.loads(site.run("tools/screenshots.py", "--addresses", text=json.dumps(site.objects)).splitlines()[-1])
+        found = json.loads(
+            site.run("tools/screenshots.py", "--addresses", text=json.dumps(site.objects)).splitlines()[-1]
+        )
         # Pages in further states, then those of visitors, then the one that is not there.
         pages = {**{f"as-{name}": where for name, where in site.pages.items() if where not in found.values()}, **found}
         pages |= {name: site.pages.get(where, where) for name, where in OPEN_PAGES.items()}

@@ -100,7 +100,12 @@ def _pages(words: str, actor: Actor, may: frozenset[str]) -> Iterator[Hit]:
 def _applications(words: str, actor: Actor, most: int) -> Group:
     found = catalogue.search(catalogue.Query(text=words, size=most), actor, values=0)
     hits = [
-        Hit(reverse("frontend:catalogue-app", args=[row.app_id]), row.app.name, _line(row.app.provider, row.release), "apps")
+        Hit(
+            reverse("frontend:catalogue-app", args=[row.app_id]),
+            row.app.name,
+            _line(row.app.provider, row.release),
+            "apps",
+        )
         for row in found.rows
     ]
     more = reverse("frontend:catalogue") + catalogue.Query(text=words).address() if found.total > len(hits) else ""
@@ -158,9 +163,7 @@ def _having(rows: QuerySet[Any], words: str, *columns: str) -> QuerySet[Any]:
     return rows
 
 
-def _group(
-    name: str, label: str, rows: QuerySet[Any], most: int, words: str, hit: Callable[[Any], Hit]
-) -> Group:
+def _group(name: str, label: str, rows: QuerySet[Any], most: int, words: str, hit: Callable[[Any], Hit]) -> Group:
     found = list(rows[: most + 1])
     more = reverse(f"frontend:{name}") if len(found) > most else ""
     if more and words:

@@ -13,7 +13,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from appstore.catalog import search
 from appstore.catalog.models import Listing
-from appstore.catalog.search import Query, Result
+from appstore.catalog.search import Facet, Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
@@ -39,6 +39,17 @@ ORDERS = {
     "downloads": gettext_lazy("Most used"),
     "rating": gettext_lazy("Best rated"),
 }
+#: Labels of values that are words of ours, not of a publisher: (facet, label) -> words.
+LABELS = {
+    ("signature", "Trusted publisher"): gettext_lazy("Trusted publisher"),
+    ("signature", "Signer not known"): gettext_lazy("Signer not known"),
+    ("signature", "Not signed"): gettext_lazy("Not signed"),
+    ("signature", "Broken signature"): gettext_lazy("Broken signature"),
+    ("category", "Uncategorised"): gettext_lazy("Uncategorised"),
+    ("certification", "Not certified"): gettext_lazy("Not certified"),
+    ("provider", "Not stated"): gettext_lazy("Not stated"),
+    ("licence", "Not stated"): gettext_lazy("Not stated"),
+}
 #: Values of a facet that are shown, and after "show more".
 FEW, MANY = 8, 200
 #: What a release may leave unsaid, of what a card shows.
@@ -52,7 +63,10 @@ _UNSAID: dict[str, Any] = {
 @vary_on_headers("HX-Request")
 @open_page
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Show what may be seen, to visitors what is public, each application once; a script that asks while somebody types gets the inner part."""
+    """Show what may be seen, each application once; visitors see what is public.
+
+    A script that asks while somebody types gets the inner part.
+    """
     query = Query.of(request.GET, size=PAGE_SIZE)
     more = bool(request.GET.get("more"))
     found = search.search(query, tenancy.actor_of(request), values=MANY if more else FEW)
@@ -66,7 +80,7 @@ def _shown(found: Result) -> dict[str, Any]:
     ticked = [
         {
             "facet": HEADINGS.get(facet.name, facet.label),
-            "label": choice.label,
+            "label": LABELS.get((facet.name, choice.label), choice.label),
             "address": query.address(
                 page=1,
                 facets={
@@ -84,16 +98,7 @@ def _shown(found: Result) -> dict[str, Any]:
         "query": query,
         "q": query.text,
         # A facet in which there is nothing to choose is only noise.
-        "facets": [
-            {
-                "name": f.name,
-                "label": str(HEADINGS.get(f.name, f.label)),
-                "left": f.left,
-                "choices": [asdict(c) for c in f.choices],
-            }
-            for f in found.facets
-            if len(f.choices) > 1 or any(c.chosen for c in f.choices)
-        ],
+        "facets": [_said(f) for f in found.facets if len(f.choices) > 1 or any(c.chosen for c in f.choices)],
         "cards": [_card(row) for row in found.rows],
         "ticked": ticked,
         "sorts": [(name, ORDERS.get(name, label), name == query.sort) for name, label in search.SORTS.items()],
@@ -125,6 +130,13 @@ def _card(row: Listing) -> dict[str, Any]:
             },
         },
     }
+
+
+def _said(facet: Facet) -> dict[str, Any]:
+    """Return a facet in the language of the page."""
+    choices = [{**asdict(c), "label": str(LABELS.get((facet.name, c.label), c.label))} for c in facet.choices]
+    label = str(HEADINGS.get(facet.name, facet.label))
+    return {"name": facet.name, "label": label, "left": facet.left, "choices": choices}
 
 
 @require_GET

@@ -155,6 +155,12 @@ def state(value: Any, word: str = "") -> SafeString:
     return format_html('<span class="state state-{}">{}{}</span>', look, icon(mark), word or usual)
 
 
+@register.simple_tag
+def state_word(value: Any) -> str:
+    """Write a state as a word alone, for a list to choose from."""
+    return str(STATES.get(str(value), ("", "", value))[2])
+
+
 @register.filter
 def size(value: Any) -> str:
     """Write bytes for people: 1536 -> 1.5 KiB."""

@@ -11,6 +11,7 @@ from tests.browser import portal
 from tests.browser.portal import CHROMIUM, FLAGS, PASSWORD, WIDTHS, Site
 from tests.browser.watch import Watch
 
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A web process and a worker on an own database with demo content."""

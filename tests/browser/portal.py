@@ -45,7 +45,7 @@ class Site:
             input=text,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
@@ -74,7 +74,17 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
     seeded = json.loads(made.run("-m", "tests.browser.seed").splitlines()[-1])
     made.pages, made.objects = seeded["pages"], seeded["objects"]
     written = folder / "processes.log"
-    web = ["-m", "uvicorn", "mecm.asgi:application", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    web = [
+        "-m",
+        "uvicorn",
+        "mecm.asgi:application",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     commands = [web, ["manage.py", "run_operations", "--every", "0.2"]][: 2 if worker else 1]
     with written.open("w") as log:
         processes = [
@@ -82,7 +92,7 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
             for command in commands
         ]
         try:
-            until(lambda: _answers(f"{url}/sign-in") or processes[0].poll() is not None, timeout=60, every=0.2)
+            until(lambda: _answers(f"{url}/sign-in") or processes[0].poll() is not None, timeout=240, every=0.2)
             assert processes[0].poll() is None, written.read_text()[-2000:]
             yield made
         finally:

@@ -50,7 +50,12 @@ def test_times_and_numbers_are_said_in_the_language(pages: Any, package: Any) ->
 
     from frontend.templatetags.portal import distance, size
 
-    assert (distance(-180), distance(7200), distance(-1), size(1536)) == ("3 minutes ago", "in 2 hours", "just now", "1.5 KiB")
+    assert (distance(-180), distance(7200), distance(-1), size(1536)) == (
+        "3 minutes ago",
+        "in 2 hours",
+        "just now",
+        "1.5 KiB",
+    )
     with translation.override("zh-hans"):
         assert (distance(-180), distance(7200), distance(-1)) == ("3 分钟前", "2 小时后", "刚刚")
     with translation.override("de"):
