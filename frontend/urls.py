@@ -9,6 +9,7 @@ from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.reference.urls import urlpatterns as reference_pages
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
@@ -57,6 +58,7 @@ urlpatterns = [
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),
     path("audit", audit.audit_page, name="audit"),
     *device_pages,
+    *reference_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,
