@@ -208,7 +208,7 @@ class NodesView(ApiView):
 
     permission_required = "certification.run"
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=serializers.ListField(child=serializers.DictField()))
     def get(self, request: Request) -> Response:
         """List the sandbox nodes of an organisation."""
         return Response(sandboxes.nodes(organisation_for(request, self.permission).pk))
