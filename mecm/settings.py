@@ -335,4 +335,5 @@ LOGGING = {
 }
 
 UP = declare(env)
-env.finish()
+# The command line is used in the same shell, and these are its own (docs/command-line.md).
+env.finish(others=["SERVER", "TOKEN", "CA", "ORGANISATION", "OUTPUT", "TRACE"])

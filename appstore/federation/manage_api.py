@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -19,7 +19,6 @@ from core.accounts import access
 from core.errors import Missing
 from core.http import ApiView
 from core.operations.api import OperationOut
-
 
 _USUAL = Limits()
 
@@ -136,36 +135,39 @@ class ConfirmView(_ManageView):
         return Response(PeerOut(meeting.confirm(peer, actor=self.actor, **self.said(FingerprintIn))).data)
 
 
-class PartView(_ManageView):
+class _PartView(_ManageView):
     """A step apart, with a reason that the partner is told."""
 
-    deed: ClassVar[Callable[..., Peer]]
-
-    def post(self, request: Request, pk: UUID) -> Response:
+    def part(self, deed: Callable[..., Peer], pk: UUID) -> Response:
         """Do it."""
-        peer = self.peer(pk)
-        return Response(PeerOut(type(self).deed(peer, actor=self.actor, **self.said(WhyIn))).data)
+        return Response(PeerOut(deed(self.peer(pk), actor=self.actor, **self.said(WhyIn))).data)
 
 
-@extend_schema(operation_id="federation_refuse", request=WhyIn, responses=PeerOut)
-class RefuseView(PartView):
-    """Refuse a store that introduced itself, or take our introduction back."""
+class RefuseView(_PartView):
+    """No to a store."""
 
-    deed = meeting.refuse
-
-
-@extend_schema(operation_id="federation_suspend", request=WhyIn, responses=PeerOut)
-class SuspendView(PartView):
-    """Set a partner aside at once, until it is resumed."""
-
-    deed = meeting.suspend
+    @extend_schema(operation_id="federation_refuse", request=WhyIn, responses=PeerOut)
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Refuse a store that introduced itself, or take our introduction back."""
+        return self.part(meeting.refuse, pk)
 
 
-@extend_schema(operation_id="federation_end", request=WhyIn, responses=PeerOut)
-class EndView(PartView):
-    """Part for good."""
+class SuspendView(_PartView):
+    """A pause."""
 
-    deed = meeting.end
+    @extend_schema(operation_id="federation_suspend", request=WhyIn, responses=PeerOut)
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Set a partner aside at once, until it is resumed."""
+        return self.part(meeting.suspend, pk)
+
+
+class EndView(_PartView):
+    """The end."""
+
+    @extend_schema(operation_id="federation_end", request=WhyIn, responses=PeerOut)
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Part for good."""
+        return self.part(meeting.end, pk)
 
 
 class ResumeView(_ManageView):

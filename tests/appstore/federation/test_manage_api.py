@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from appstore.federation.models import Acquaintance, Agreement, Peer
 from core.operations.models import Operation
@@ -14,9 +15,11 @@ pytestmark = pytest.mark.django_db
 
 def test_a_partner_is_set_aside_taken_up_asked_and_left(api: Any, organisation: Any, settings: Any) -> None:
     settings.OPERATOR = "acme"
+    now = timezone.now()
     peer = Peer.objects.create(
-        organisation=organisation, store_id="2" * 64, name="Harbour", url="http://127.0.0.1:9", state="active"
-    )
+        organisation=organisation, store_id="2" * 64, name="Harbour", url="http://127.0.0.1:9", state="active",
+        confirmed_at=now, they_confirmed_at=now,
+    )  # fmt: skip
     Acquaintance.objects.create(peer=peer)
     where = f"/api/v1/federation/peers/{peer.pk}"
 
