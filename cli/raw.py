@@ -20,7 +20,7 @@ def api(
     param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Query parameter.")] = None,
     body: Annotated[str, typer.Option("--body", metavar="FILE", help="Body, JSON or YAML; - is stdin.")] = "",
 ) -> Answer:
-    """Send one request to the API, as the one who is signed in; the reference is at /api/v1/docs of each server."""
+    """Send one request to the API, as the one who is signed in; the reference is at /reference of each server."""
     verb = method.upper()
     if verb not in _METHODS:
         raise Stop(f"{method!r} is none of {', '.join(_METHODS)}.", BAD_USE)

@@ -193,9 +193,9 @@ def _carried_out(work: Callable[..., Any], world: World, common: dict[str, Any],
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as problem:
-        if world.environ.get("BREAKWATER_DEBUG"):
+        if world.environ.get("BREAKWATER_TRACE"):
             traceback.print_exc(file=world.stderr)
-        said = f"breakwater: unexpected {type(problem).__name__}; BREAKWATER_DEBUG=1 shows where."
+        said = f"breakwater: unexpected {type(problem).__name__}; BREAKWATER_TRACE=1 shows where."
         session.printer.tell(said, "red")
         return FAILED
     finally:

@@ -6,7 +6,7 @@ All problems are told together when the process starts, not one a restart.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -71,9 +71,9 @@ class Env:
             self.problems.append(f"{full}: {why} ({help})")
             return default
 
-    def finish(self) -> None:
-        """Raise one ValueError that lists every unreadable or unknown setting."""
-        known = {item.name for item in self.declared}
+    def finish(self, *, others: Iterable[str] = ()) -> None:
+        """Raise one ValueError that lists every unreadable or unknown setting; `others` are of another program."""
+        known = {item.name for item in self.declared} | {f"{self.prefix}_{name}" for name in others}
         unknown = [
             f"{name}: there is no such setting"
             for name in sorted(self.source)

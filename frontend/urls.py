@@ -12,6 +12,7 @@ from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.language import choose_language
 from frontend.fleet.urls import urlpatterns as fleet_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.reference.urls import urlpatterns as reference_pages
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.search.urls import urlpatterns as search_pages
@@ -68,6 +69,7 @@ urlpatterns = [
     *search_pages,
     *device_pages,
     *account_pages,
+    *reference_pages,
     *catalog_pages,
     *contents_pages,
     *trust_pages,

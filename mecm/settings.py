@@ -316,7 +316,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.FormParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "core.http.exception_handler",
     "UNAUTHENTICATED_USER": None,
     # `?format=` is a filter of ours, not a choice of renderer.
@@ -324,7 +324,11 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Breakwater API",
-    "DESCRIPTION": "The REST API of the Breakwater centre: packages, nodes, deployments, operations, accounts.",
+    "DESCRIPTION": (
+        "The REST API of a Breakwater centre. Send an API token as `Authorization: Bearer …`; errors are "
+        "`application/problem+json` (RFC 9457); lists are pages of `results` with `count`, `next` and `previous`; what takes "
+        "time is answered by 202 and an operation or a wish whose state can be asked for."
+    ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -334,6 +338,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Choices stay where they are used: names for them would change with every topic that has a `state`.
+    "POSTPROCESSING_HOOKS": ["core.openapi.tidy", "mecm.openapi.complete"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 # The rows are the queue (core.operations): what a broker loses costs one sweep, never work.
@@ -397,4 +404,5 @@ LOGGING = {
 }
 
 UP = declare(env)
-env.finish()
+# The command line is used in the same shell, and these are its own (docs/command-line.md).
+env.finish(others=["SERVER", "TOKEN", "CA", "ORGANISATION", "OUTPUT", "TRACE"])

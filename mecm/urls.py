@@ -20,6 +20,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("appstore.releases.urls")),
     path("", include("appstore.catalog.urls")),
     path("", include("appstore.federation.urls")),
+    path("", include("appstore.federation.manage_urls")),
     path("", include("mecm.nodes.urls")),
     path("", include("mecm.deployments.urls")),
     path("", include("mecm.edge.urls")),

@@ -203,12 +203,21 @@ class SuitesView(ApiView):
         return Response(SuiteOut(suites.all_newest(), many=True).data)
 
 
+class SandboxOut(serializers.Serializer[Any]):
+    """A node that an organisation lends for trials."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    engine = serializers.CharField()
+    simulated = serializers.BooleanField(help_text="nothing real runs there")
+
+
 class NodesView(ApiView):
     """Nodes on which live checks may run."""
 
     permission_required = "certification.run"
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=SandboxOut(many=True))
     def get(self, request: Request) -> Response:
         """List the sandbox nodes of an organisation."""
         return Response(sandboxes.nodes(organisation_for(request, self.permission).pk))

@@ -6,11 +6,10 @@ import ast
 import re
 from pathlib import Path
 
-from drf_spectacular.generators import SchemaGenerator
-
 import cli
 import cli.main  # makes every command
 from cli.wiring import VERBS
+from mecm import openapi
 
 _METHODS = {"get": "GET", "post": "POST", "put": "PUT", "patch": "PATCH", "delete": "DELETE", "pages": "GET"}
 _NODES = "edge nodes and partner stores call it, with signatures of their own"
@@ -63,7 +62,7 @@ def called() -> set[str]:
 
 def offered() -> set[str]:
     """Return every operation of the OpenAPI document."""
-    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    paths = openapi.document()["paths"]
     every = {f"{method.upper()} {path.removeprefix('/api/v1')}" for path, ops in paths.items() for method in ops}
     return {re.sub(r"\{\w+\}", "{}", each) for each in every}
 

@@ -65,6 +65,13 @@ def test_all_wrong_settings_are_told_together() -> None:
         env.finish()
 
 
+def test_settings_of_another_program_with_our_prefix_are_let_be() -> None:
+    env = Env("X", {"X_TOKEN": "1"})
+    env.finish(others=["TOKEN"])
+    with pytest.raises(ValueError, match="X_TOKEN"):
+        env.finish()
+
+
 def test_a_secret_setting_is_not_repeated_in_the_complaint() -> None:
     env = Env("X", {"X_KEY": "hunter2"})
     env("KEY", 0, cast=int, help="a key", secret=True)

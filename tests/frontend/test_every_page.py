@@ -166,6 +166,8 @@ def address(name: str, objects: Objects) -> str:
         given["secret"] = objects["invitation-links"].link.rpartition("/")[2]
     if "app" in pattern.pattern.converters:
         given["app"] = objects["catalogue"].pk
+    if "group" in pattern.pattern.converters:
+        given["group"] = "nodes"
     if name == "app-by-name":
         app = objects["catalogue"]
         given |= {"organisation": app.slug, "provider": app.provider, "name": app.name}

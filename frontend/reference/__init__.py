@@ -1,0 +1,1 @@
+"""The reference of our API, as pages."""
