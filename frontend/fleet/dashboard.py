@@ -139,7 +139,7 @@ def _worst(organisation: Organisation) -> Any:
     )
     names = list(RANKS)
     for node in rows:
-        node.severity = names[node.rank]
+        node.severity = names[node.rank]  # type: ignore[attr-defined]
         yield node
 
 

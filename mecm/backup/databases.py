@@ -24,6 +24,7 @@ from core.errors import Conflict, Unavailable
 #: Table -> [rows, sum].
 Sums = dict[str, list[Any]]
 _PROGRAM_LIMIT = 24 * 3600
+_POSTGRES_SUM = "coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text"
 
 
 class Database(Protocol):
@@ -215,10 +216,8 @@ def _postgres_sums(cursor: Any) -> Sums:
     made: Sums = {}
     for (name,) in cursor.fetchall():
         quoted = '"' + name.replace('"', '""') + '"'
-        cursor.execute(
-            "SELECT count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text "
-            f"FROM public.{quoted} t"
-        )
+        # A table's own name, quoted.
+        cursor.execute(f"SELECT count(*), {_POSTGRES_SUM} FROM public.{quoted} t")  # noqa: S608
         made[name] = list(cursor.fetchone())
     return made
 

@@ -236,7 +236,7 @@ def _applied() -> set[tuple[str, str]]:
 
 
 def _known_migrations() -> set[str]:
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     known = set(loader.disk_migrations)
     replaced = {name for migration in loader.disk_migrations.values() for name in migration.replaces}
     return {".".join(name) for name in known | replaced}

@@ -244,7 +244,7 @@ def of_a_mep(node_id: UUID, organisation_id: UUID, node_name: str, told: Any) ->
                     "Look at the console of the node itself.",
                     node_name,
                     node_id,
-                )  # fmt: skip
+                )
             )
     return found
 

@@ -83,7 +83,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
             text="x",
             raised_at=timezone.now(),
             changed_at=timezone.now(),
-        ).pk,  # fmt: skip
+        ).pk,
         "membership": Membership.objects.get(user=admin).pk,
     }
 

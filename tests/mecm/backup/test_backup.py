@@ -25,9 +25,8 @@ def test_what_is_broken_off_leaves_no_file_and_what_is_changed_is_found(tmp_path
     folder = tmp_path / "backups"
     folder.mkdir()
     target = folder / "b"
-    with pytest.raises(RuntimeError), archive.Writer(target) as file:
-        file.add("one", b"1" * 3000)
-        raise RuntimeError("the power went")
+    with archive.Writer(target) as file:
+        file.add("one", b"1" * 3000)  # and then the power went: nobody says `finish`
     assert list(folder.iterdir()) == []
     with archive.Writer(target) as file:
         file.add("one", b"1" * 3000)
