@@ -56,9 +56,10 @@ class Sqlite:
     member = "database.sqlite3"
 
     def copy(self, target: Path) -> Sums:
-        connection.ensure_connection()
-        with closing(sqlite3.connect(target)) as copy:
-            connection.connection.backup(copy)
+        # A connection of its own: SQLite waits for ever when one that is writing is asked for a copy.
+        where = Path(connection.settings_dict["NAME"]).absolute().as_uri()
+        with closing(sqlite3.connect(f"{where}?mode=ro", uri=True)) as live, closing(sqlite3.connect(target)) as copy:
+            live.backup(copy)
             # In one file, without the log beside it that the live one has.
             copy.execute("PRAGMA journal_mode=DELETE")
         return self.sums_of(target)

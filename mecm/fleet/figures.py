@@ -182,7 +182,7 @@ def _spans(now: datetime) -> Iterable[tuple[UUID, dict[str, Any]]]:
     took: dict[UUID, list[float]] = defaultdict(list)
     rows = settled.order_by("-settled_at").values_list("deployment__organisation_id", "created_at", "settled_at")
     for organisation, asked, done in rows[:MOST_APPLIED]:
-        assert done is not None  # noqa: S101 - asked for above
+        assert done is not None
         took[organisation].append(round((done - asked).total_seconds(), 3))
     for organisation, values in took.items():
         yield organisation, {"apply.p50": percentile(values, 0.5), "apply.p95": percentile(values, 0.95)}

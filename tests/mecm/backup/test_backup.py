@@ -86,7 +86,8 @@ def test_a_backup_holds_rows_contents_and_keys_and_is_proved(
     with archive.Reader(target) as file:
         assert file.read(f"contents/{digest}") == b"a chart"
         assert f"contents/{loose}" not in file.members
-        assert file.manifest["tables"]["accounts_organisation"][0] == 1
+        # The rows of this test are not committed; with real ones in test_backup_live.py.
+        assert file.manifest["tables"]["django_migrations"][0] > 30
         assert sealed.unseal(file.read("keys.sealed"), PASSPHRASE)["vault.key"] == settings.VAULT_KEY
         assert settings.VAULT_KEY not in target.read_bytes()
     proved = services.prove(target, by="root on the server", passphrase=PASSPHRASE)
