@@ -125,14 +125,15 @@ def _found(request: HttpRequest) -> AlarmQuerySet:
 
 
 def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str = "") -> HttpResponse:
-    source = alarm.source_id if alarm.source_kind in PAGES else ""
+    needs = "federation.manage" if alarm.source_kind == "partner" else "nodes.read"
+    linked = alarm.source_kind in PAGES and _actor(request).may(needs, alarm.organisation_id)
     context = {
         "section": "alarms",
         "alarm": alarm,
         "events": alarm.events.all()[:200],  # type: ignore[attr-defined]
         "earlier": services.earlier(alarm),
         "source_word": SOURCES.get(alarm.source_kind, alarm.source_kind),
-        "source_page": reverse(PAGES[alarm.source_kind], args=[source]) if source else "",
+        "source_page": reverse(PAGES[alarm.source_kind], args=[alarm.source_id]) if linked else "",
         "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
         "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
         "problem": problem,

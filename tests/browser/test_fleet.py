@@ -27,9 +27,11 @@ for organisation in Organisation.objects.all():
         values = {"nodes.online": 6 + round(wave), "nodes.offline": 2 - round(wave), "nodes.degraded": 1, "deployments.ready": 4,
             "deployments.failed": 1 + (back % 300 < 60), "deployments.progressing": 1, "alarms.critical": int(wave > .5),
             "alarms.major": 2, "alarms.minor": 3, "alarms.warning": 0, "apply.p50": 4 + wave, "apply.p95": 12 + 5 * wave}
-        rows.append(Sample(organisation=organisation, resolution="minute", at=now - timedelta(minutes=back), figures=values))
+        minute = now - timedelta(minutes=back)
+        rows.append(Sample(organisation=organisation, resolution="minute", at=minute, figures=values))
         if back % 60 == 1:
-            rows.append(Sample(organisation=organisation, resolution="hour", at=now.replace(minute=0) - timedelta(minutes=back - 1), figures=values))
+            hour = now.replace(minute=0) - timedelta(minutes=back - 1)
+            rows.append(Sample(organisation=organisation, resolution="hour", at=hour, figures=values))
     Sample.objects.bulk_create(rows, ignore_conflicts=True)
 Backup.objects.create(made_at=now, made_by="root on the server", file="/safe/place/centre.backup", sha256="0" * 64,
     size=734003200, rows=48211, blobs=112, keys=True, proved_at=now, proved_by="root on the server")

@@ -85,7 +85,9 @@ def test_a_centre_on_sqlite_comes_back_in_another_place_and_a_killed_backup_is_n
             assert "no" in found.run("restore", str(left), "--replace", found.word(), fails=True)
 
 
-@pytest.mark.skipif(servers.find_postgres() is None or not shutil.which("pg_dump"), reason="PostgreSQL is not installed")
+@pytest.mark.skipif(
+    servers.find_postgres() is None or not shutil.which("pg_dump"), reason="PostgreSQL is not installed"
+)
 def test_a_centre_on_postgresql_comes_back(tmp_path: Path) -> None:
     with servers.postgres() as url:
         centre = Centre(tmp_path / "centre", url)
