@@ -86,7 +86,7 @@ def read(given: Mapping[str, Any]) -> Sought:
             ("target", "target"),
             ("words", "q"),
             ("object_id", "object_id"),
-        )  # fmt: skip
+        )
     }
     return Sought(**texts, since=since, until=until)
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Invalid
 from frontend import tenancy
+from frontend.fleet import context
 from frontend.fleet.export import download
 from frontend.page import page, paged, told, words_of
 from mecm.fleet import services
@@ -48,7 +49,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
     actor = tenancy.actor_of(request)
     for alarm in found:
         alarm.may_write = actor.may("nodes.write", alarm.organisation_id)
-    context = {
+    shown = {
         "section": "alarms",
         "rows": found,
         "may_acknowledge": any(alarm.may_write and alarm.cleared_at is None for alarm in found),
@@ -61,7 +62,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
         "note_limit": services.LONGEST_NOTE,
     }
     live = bool(request.htmx)  # type: ignore[attr-defined]
-    return render(request, f"frontend/fleet/alarms{'_live' if live else ''}.html", context)
+    return render(request, f"frontend/fleet/alarms{'_live' if live else ''}.html", shown)
 
 
 @require_GET
@@ -86,6 +87,7 @@ def acknowledge(request: HttpRequest) -> HttpResponse:
         if not rows:
             raise Invalid(_("Tick the alarms that you look after."))
         services.acknowledge(rows, actor=actor, note=note)
+        context.forget(request)
     except BreakwaterError as error:
         # One alarm has a page of its own, on which the note is kept.
         if len(rows) == 1 and back == "one":
@@ -125,21 +127,22 @@ def _found(request: HttpRequest) -> AlarmQuerySet:
 
 
 def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str = "") -> HttpResponse:
-    source = alarm.source_id if alarm.source_kind in PAGES else ""
-    context = {
+    needs = "federation.manage" if alarm.source_kind == "partner" else "nodes.read"
+    linked = alarm.source_kind in PAGES and _actor(request).may(needs, alarm.organisation_id)
+    shown = {
         "section": "alarms",
         "alarm": alarm,
         "events": alarm.events.all()[:200],  # type: ignore[attr-defined]
         "earlier": services.earlier(alarm),
         "source_word": SOURCES.get(alarm.source_kind, alarm.source_kind),
-        "source_page": reverse(PAGES[alarm.source_kind], args=[source]) if source else "",
+        "source_page": reverse(PAGES[alarm.source_kind], args=[alarm.source_id]) if linked else "",
         "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
         "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
         "problem": problem,
         "note": note or alarm.note,
         "note_limit": services.LONGEST_NOTE,
     }
-    return render(request, "frontend/fleet/alarm.html", context, status=400 if problem else 200)
+    return render(request, "frontend/fleet/alarm.html", shown, status=400 if problem else 200)
 
 
 def _is_id(key: str) -> bool:

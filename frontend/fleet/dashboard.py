@@ -28,7 +28,7 @@ CHARTS: list[dict[str, Any]] = [
     {
         "name": "nodes",
         "title": gettext_lazy("Nodes"),
-        "unit": gettext_lazy("nodes"),
+        "unit": "",
         "lines": [
             ("nodes.online", gettext_lazy("online"), "ok"),
             ("nodes.offline", gettext_lazy("offline"), "bad"),
@@ -38,7 +38,7 @@ CHARTS: list[dict[str, Any]] = [
     {
         "name": "deployments",
         "title": gettext_lazy("Deployments"),
-        "unit": gettext_lazy("deployments"),
+        "unit": "",
         "lines": [
             ("deployments.ready", gettext_lazy("ready"), "ok"),
             ("deployments.progressing", gettext_lazy("in progress"), "info"),
@@ -48,7 +48,7 @@ CHARTS: list[dict[str, Any]] = [
     {
         "name": "alarms",
         "title": gettext_lazy("Alarms"),
-        "unit": gettext_lazy("alarms"),
+        "unit": "",
         "lines": [
             ("alarms.critical", gettext_lazy("critical"), "bad"),
             ("alarms.major", gettext_lazy("major"), "warn"),
@@ -139,7 +139,7 @@ def _worst(organisation: Organisation) -> Any:
     )
     names = list(RANKS)
     for node in rows:
-        node.severity = names[node.rank]
+        node.severity = names[node.rank]  # type: ignore[attr-defined]
         yield node
 
 

@@ -24,6 +24,7 @@ from core.errors import Conflict, Unavailable
 #: Table -> [rows, sum].
 Sums = dict[str, list[Any]]
 _PROGRAM_LIMIT = 24 * 3600
+_POSTGRES_SUM = "coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text"
 
 
 class Database(Protocol):
@@ -55,9 +56,10 @@ class Sqlite:
     member = "database.sqlite3"
 
     def copy(self, target: Path) -> Sums:
-        connection.ensure_connection()
-        with closing(sqlite3.connect(target)) as copy:
-            connection.connection.backup(copy)
+        # A connection of its own: SQLite waits for ever when one that is writing is asked for a copy.
+        where = Path(connection.settings_dict["NAME"]).absolute().as_uri()
+        with closing(sqlite3.connect(f"{where}?mode=ro", uri=True)) as live, closing(sqlite3.connect(target)) as copy:
+            live.backup(copy)
             # In one file, without the log beside it that the live one has.
             copy.execute("PRAGMA journal_mode=DELETE")
         return self.sums_of(target)
@@ -215,10 +217,8 @@ def _postgres_sums(cursor: Any) -> Sums:
     made: Sums = {}
     for (name,) in cursor.fetchall():
         quoted = '"' + name.replace('"', '""') + '"'
-        cursor.execute(
-            "SELECT count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text "
-            f"FROM public.{quoted} t"
-        )
+        # A table's own name, quoted.
+        cursor.execute(f"SELECT count(*), {_POSTGRES_SUM} FROM public.{quoted} t")  # noqa: S608
         made[name] = list(cursor.fetchone())
     return made
 

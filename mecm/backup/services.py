@@ -141,8 +141,6 @@ def restore(
         if not replace and not database.empty():
             raise Conflict("There is something in this centre already; say --replace to throw it away")
         keys = _keys_of(file, passphrase, without_keys=without_keys)
-        if keys and keys.get(VAULT) != settings.VAULT_KEY and not Path(settings.KEY_FILE).parent.is_dir():
-            raise Conflict(f"The key cannot be written: there is no folder {Path(settings.KEY_FILE).parent}")
         tell("reading every file")
         file.verify()
         file.extract(database.member, folder / database.member)
@@ -236,7 +234,7 @@ def _applied() -> set[tuple[str, str]]:
 
 
 def _known_migrations() -> set[str]:
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     known = set(loader.disk_migrations)
     replaced = {name for migration in loader.disk_migrations.values() for name in migration.replaces}
     return {".".join(name) for name in known | replaced}

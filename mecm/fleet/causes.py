@@ -74,7 +74,7 @@ def _silent_nodes(now: datetime) -> Iterator[Trouble]:
         "pk", "organisation_id", "name", "link", "last_seen_at", "busy"
     ):
         look = (
-            "Look at its power and its network, then at its agent (`manage.py edge`). It goes on with its last wish meanwhile."
+            "Look at its power and its network, then at its agent. It goes on with its last wish meanwhile."
             if link == Node.Link.AGENT
             else "Test the connection on the node's page; its cluster or the imported kubeconfig may have changed."
         )
@@ -244,7 +244,7 @@ def of_a_mep(node_id: UUID, organisation_id: UUID, node_name: str, told: Any) ->
                     "Look at the console of the node itself.",
                     node_name,
                     node_id,
-                )  # fmt: skip
+                )
             )
     return found
 

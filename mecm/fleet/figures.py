@@ -150,20 +150,22 @@ def _now(now: datetime, at: datetime) -> Iterable[tuple[UUID, dict[str, Any]]]:
     """Yield figures of organisations; seven queries."""
     limit = now - silence_limit()
     online = Q(last_seen_at__gte=limit)
-    troubled = Exists(Alarm.objects.standing().filter(node=OuterRef("pk")))
-    nodes = Node.objects.order_by().annotate(troubled=troubled).values("organisation_id")
+    troubled = Q(Exists(Alarm.objects.standing().filter(node=OuterRef("pk"))))
+    nodes = Node.objects.order_by().values("organisation_id")
     for row in nodes.annotate(
         online=Count("pk", filter=online),
         offline=Count("pk", filter=Q(last_seen_at__lt=limit)),
         waiting=Count("pk", filter=Q(last_seen_at=None)),
-        degraded=Count("pk", filter=online & Q(troubled=True)),
+        degraded=Count("pk", filter=online & troubled),
     ):
-        yield row.pop("organisation_id"), {f"nodes.{name}": count for name, count in row.items()}
+        counted = {f"nodes.{name}": count for name, count in row.items() if name != "organisation_id"}
+        yield row["organisation_id"], counted
     yield from _counted(Deployment.objects.ordinary().present(), "state", "deployments")
     yield from _counted(Alarm.objects.standing(), "severity", "alarms")
     failed = Operation.objects.filter(state=Operation.State.FAILED, finished_at__gte=at - MINUTE, finished_at__lt=at)
-    for row in failed.order_by().values("organisation_id").annotate(count=Count("pk")):
-        yield row["organisation_id"], {"operations.failed": row["count"]}
+    for organisation, count in failed.order_by().values_list("organisation_id").annotate(Count("pk")):
+        if organisation is not None:
+            yield organisation, {"operations.failed": count}
     yield from _spans(now)
 
 
@@ -180,6 +182,7 @@ def _spans(now: datetime) -> Iterable[tuple[UUID, dict[str, Any]]]:
     took: dict[UUID, list[float]] = defaultdict(list)
     rows = settled.order_by("-settled_at").values_list("deployment__organisation_id", "created_at", "settled_at")
     for organisation, asked, done in rows[:MOST_APPLIED]:
+        assert done is not None
         took[organisation].append(round((done - asked).total_seconds(), 3))
     for organisation, values in took.items():
         yield organisation, {"apply.p50": percentile(values, 0.5), "apply.p95": percentile(values, 0.95)}

@@ -65,7 +65,7 @@ def raise_alarm(
     Whoever raises one clears it; both may be called again and again.
     """
     trouble = Trouble(
-        getattr(organisation, "pk", organisation), source_kind, str(source_id), cause, severity, text, advice,
+        _id_of(organisation), source_kind, str(source_id), cause, severity, text, advice,
         source_name, node_id,
     )  # fmt: skip
     if severity not in Severity.values:
@@ -77,9 +77,7 @@ def raise_alarm(
 
 def clear_alarm(organisation: Organisation | UUID, source_kind: str, source_id: Any, cause: str = "") -> int:
     """Say that the trouble is over, of one cause or of all of that source; returns how many alarms stood."""
-    rows = Alarm.objects.filter(
-        organisation=getattr(organisation, "pk", organisation), source_kind=source_kind, source_id=str(source_id)
-    )
+    rows = Alarm.objects.filter(organisation=_id_of(organisation), source_kind=source_kind, source_id=str(source_id))
     return len(_reconcile([], rows.filter(cause=cause) if cause else rows, timezone.now()).clear)
 
 
@@ -124,6 +122,10 @@ def earlier(alarm: Alarm) -> AlarmQuerySet:
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
+def _id_of(organisation: Organisation | UUID) -> UUID:
+    return organisation.pk if isinstance(organisation, Organisation) else organisation
+
+
 def _of_key(trouble: Trouble) -> AlarmQuerySet:
     organisation, kind, source, cause = trouble.key
     return Alarm.objects.filter(organisation=organisation, source_kind=kind, source_id=source, cause=cause)

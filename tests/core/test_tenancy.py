@@ -87,6 +87,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
             changed_at=timezone.now(),
         ).pk,  # fmt: skip
         "sessions": _session_of(admin),
+        ).pk,
         "membership": Membership.objects.get(user=admin).pk,
     }
 

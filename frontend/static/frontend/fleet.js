@@ -21,7 +21,10 @@
     charts = [];
     if (!answer) return;
     const quiet = colour("quiet");
-    const grid = { stroke: getComputedStyle(document.body).getPropertyValue("--tblr-border-color") || "#8884", width: 1 };
+    const grid = { stroke: getComputedStyle(root.querySelector(".card")).borderTopColor, width: 1 };
+    const days = answer.at.length > 1 && answer.at[answer.at.length - 1] - answer.at[0] > 2 * 86400;
+    const words = new Intl.DateTimeFormat(document.documentElement.lang || "en",
+      days ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
     root.querySelectorAll("[data-chart]").forEach((place) => {
       const lines = [...place.querySelectorAll("[data-line]")];
       const seen = lines.some((line) => (answer.series[line.dataset.line] || []).some((value) => value !== null));
@@ -37,7 +40,8 @@
       charts.push(new window.uPlot({
         width: Math.max(200, place.clientWidth), height: HEIGHT, cursor: { drag: { x: false, y: false } },
         scales: { y: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] } },
-        axes: [axis, { ...axis, size: 46 }], series: [{ label: root.dataset.when || "" }, ...series],
+        axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => words.format(tick * 1000)) }, { ...axis, size: 46 }],
+        series: [{ label: root.dataset.when || "", value: (_, at) => (at === null ? "–" : words.format(at * 1000)) }, ...series],
       }, [answer.at, ...lines.map((line) => answer.series[line.dataset.line] || [])], place));
       const canvas = place.querySelector("canvas");
       if (canvas) canvas.setAttribute("aria-hidden", "true");

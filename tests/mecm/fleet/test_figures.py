@@ -11,6 +11,7 @@ from django.utils import timezone
 from mecm.deployments.models import DeploymentRevision
 from mecm.fleet import figures, services
 from mecm.fleet.models import NodeSample, Sample
+from mecm.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
 
@@ -19,6 +20,7 @@ def test_a_minute_holds_what_is_there_and_an_hour_the_worst_of_it(
     world: Any, organisation: Any, stranger_organisation: Any, api: Any, django_assert_num_queries: Any
 ) -> None:
     now = timezone.now().replace(second=10)
+    Node.objects.create(organisation=organisation, name="calm", engine="memory", last_seen_at=now)
     DeploymentRevision.objects.filter(deployment=world["bad"]).update(
         outcome="ready", created_at=now - timedelta(seconds=30), settled_at=now - timedelta(seconds=10)
     )
@@ -30,7 +32,7 @@ def test_a_minute_holds_what_is_there_and_an_hour_the_worst_of_it(
     figures.take(now)
     seen = Sample.objects.get(organisation=organisation).figures
     assert {name: value for name, value in seen.items() if value} == {
-        "nodes.online": 1, "nodes.offline": 1, "nodes.degraded": 1, "deployments.failed": 1, "deployments.pending": 1,
+        "nodes.online": 2, "nodes.offline": 1, "nodes.degraded": 1, "deployments.failed": 1, "deployments.pending": 1,
         "deployments.progressing": 1, "alarms.critical": 1, "alarms.major": 3, "alarms.minor": 3,
         "operations.failed": 1, "apply.p50": 20.0, "apply.p95": 20.0,
     }  # fmt: skip
