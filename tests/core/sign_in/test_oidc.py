@@ -163,9 +163,7 @@ def hostile(issuer: Issuer) -> dict[str, Any]:
         "signed by a stranger": ({"key": stranger}, "Signature"),
         "signed by a key that is not named": ({"kid": "k2"}, "does not name"),
         "not signed": ({"token": forged(claims)}, "'none'"),
-        "signed by the public key as a secret": (
-            {"token": forged(claims, public.encode())},
-        ),
+        "signed by the public key as a secret": ({"token": forged(claims, public.encode())}, "'HS256'"),
         "no token": ({"token": "a.b.c"}, "not taken"),
         "a number": ({"token": 7}, "no ID token"),
         "two people": ({"userinfo": {"sub": "berta"}}, "two different people"),
