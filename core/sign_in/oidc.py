@@ -198,12 +198,12 @@ def _exchange(party: Party, fetcher: Fetcher, about: dict[str, Any], code: str, 
     methods = about.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     if not party.secret:
         form["client_id"] = party.client_id
-    elif "client_secret_basic" in methods:
-        # RFC 6749, 2.3.1: both are form-encoded before they are joined.
+    elif "client_secret_post" in methods or "client_secret_basic" not in methods:
+        # Preferred: for the header RFC 6749, 2.3.1 wants both parts encoded first, and not every provider decodes them.
+        form |= {"client_id": party.client_id, "client_secret": party.secret}
+    else:
         pair = f"{quote(party.client_id, safe='')}:{quote(party.secret, safe='')}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    else:
-        form |= {"client_id": party.client_id, "client_secret": party.secret}
     return fetcher.post(about["token_endpoint"], form, headers)
 
 
