@@ -73,6 +73,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         **_of_the_store(organisation, admin, actor, package),
         "federation": Peer.objects.create(organisation=organisation, store_id="2" * 64, name="Harbour").pk,
         "sessions": _session_of(admin),
+        "invitation": uuid4(),
         "membership": Membership.objects.get(user=admin).pk,
     }
 
