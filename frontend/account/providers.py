@@ -92,7 +92,7 @@ def identity_providers(request: HttpRequest) -> HttpResponse:
             else:
                 return redirect("frontend:identity-providers")
     context = {
-        "section": "identity-providers",
+        "section": "members",
         "rows": Provider.objects.all(),
         "form": form,
         "redirect_uri": providers.redirect_uri(),
@@ -124,7 +124,7 @@ def change_provider(request: HttpRequest, pk: Any) -> HttpResponse:
                 status = error.status
             else:
                 return redirect("frontend:identity-providers")
-    context = {"section": "identity-providers", "row": row, "form": form, "roles": ", ".join(Role.values)}
+    context = {"section": "members", "row": row, "form": form, "roles": ", ".join(Role.values)}
     return render(request, "frontend/account/provider.html", context, status=status)
 
 
