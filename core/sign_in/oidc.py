@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import jwt
 from django.core.cache import cache
 
-from core.errors import Invalid, Rejected
+from core.errors import Invalid, Rejected, TimedOut, Unavailable
 from core.sign_in.fetch import Fetcher, check_url
 
 #: Public-key signatures only: `none` and shared secrets are refused whatever the token says of itself.
@@ -30,6 +30,8 @@ LEEWAY = 60
 KEPT = 600
 #: Seconds between two looks at the keys of a provider because a token names one that we do not know.
 LOOK_AGAIN = 30
+#: Seconds for which a provider that did not answer is not asked again.
+DOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def discover(party: Party, fetcher: Fetcher) -> dict[str, Any]:
     where = f"oidc:about:{_digest(party.issuer)}"
     about: dict[str, Any] | None = cache.get(where)
     if about is None:
-        about = fetcher.get(party.issuer.rstrip("/") + "/.well-known/openid-configuration")
+        about = _asked(party, fetcher)
         if about.get("issuer") != party.issuer:
             raise Rejected(
                 f"{party.name} calls itself {str(about.get('issuer'))[:200]!r}, not {party.issuer!r}; "
@@ -159,6 +161,18 @@ def discover(party: Party, fetcher: Fetcher) -> dict[str, Any]:
     return about
 
 
+def _asked(party: Party, fetcher: Fetcher) -> dict[str, Any]:
+    down = f"oidc:down:{_digest(party.issuer)}"
+    # While it is down, each visitor of the sign-in page must not hold one of our threads until the time is over.
+    if cache.get(down):
+        raise Unavailable(f"{party.name} does not answer at the moment; try again soon.")
+    try:
+        return fetcher.get(party.issuer.rstrip("/") + "/.well-known/openid-configuration")
+    except (Unavailable, TimedOut):
+        cache.set(down, True, DOWN)
+        raise
+
+
 def end_session_url(party: Party, fetcher: Fetcher, *, back: str) -> str:
     """Return where a person signs out at the provider; "" when it has no such place."""
     where = discover(party, fetcher).get("end_session_endpoint")
@@ -170,7 +184,7 @@ def end_session_url(party: Party, fetcher: Fetcher, *, back: str) -> str:
 
 def forget(issuer: str) -> None:
     """Forget what was kept about a provider."""
-    cache.delete_many([f"oidc:{kind}:{_digest(issuer)}" for kind in ("about", "keys", "looked")])
+    cache.delete_many([f"oidc:{kind}:{_digest(issuer)}" for kind in ("about", "keys", "looked", "down")])
 
 
 def _exchange(party: Party, fetcher: Fetcher, about: dict[str, Any], code: str, verifier: str) -> dict[str, Any]:
@@ -184,12 +198,12 @@ def _exchange(party: Party, fetcher: Fetcher, about: dict[str, Any], code: str, 
     methods = about.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     if not party.secret:
         form["client_id"] = party.client_id
-    elif "client_secret_basic" in methods:
-        # RFC 6749, 2.3.1: both are form-encoded before they are joined.
+    elif "client_secret_post" in methods or "client_secret_basic" not in methods:
+        # Preferred: for the header RFC 6749, 2.3.1 wants both parts encoded first, and not every provider decodes them.
+        form |= {"client_id": party.client_id, "client_secret": party.secret}
+    else:
         pair = f"{quote(party.client_id, safe='')}:{quote(party.secret, safe='')}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    else:
-        form |= {"client_id": party.client_id, "client_secret": party.secret}
     return fetcher.post(about["token_endpoint"], form, headers)
 
 

@@ -87,7 +87,7 @@ def change(provider: Provider, *, actor: Actor, rules: str, secret: str = "", **
     RoleRule.objects.filter(provider=provider).delete()
     RoleRule.objects.bulk_create(RoleRule(provider=provider, **rule) for rule in wanted)
     oidc.forget(provider.issuer)
-    shown = {key: value for key, value in facts.items() if isinstance(value, str | bool)}
+    shown: dict[str, Any] = {key: value for key, value in facts.items() if isinstance(value, str | bool)}
     shown |= {"new_secret": bool(secret), "rules": [line.strip()[:300] for line in rules.splitlines()[:50]]}
     audit.record(actor, "provider.change", provider, organisation=_operator_id(), **shown)
     return provider

@@ -273,18 +273,23 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
         return render(request, "frontend/account/no_invitation.html", {"error": error}, status=404)
     actor = tenancy.actor_of(request)
     form, status = AcceptForm(request.POST if request.method == "POST" and not actor.authenticated else None), 200
-    if request.method == "POST":
+    if request.method == "POST" and actor.user is not None:
         try:
-            if actor.user is not None:
-                invitations.accept(secret, actor.user)
-                messages.success(request, _("You belong to %s now.") % row.organisation.name)
-                return redirect("/")
-            status = 400
-            if form.is_valid():
-                user = invitations.accept_as_new(secret, **form.cleaned_data)
-                return admitted(request, user, how="invitation", then="/")
+            invitations.accept(secret, actor.user)
         except BreakwaterError as error:
-            form.blame(error)
-            status = error.status
+            messages.error(request, error.detail)
+        else:
+            messages.success(request, _("You belong to %s now.") % row.organisation.name)
+        return redirect("/")
+    if request.method == "POST":
+        status = 400
+        if form.is_valid():
+            try:
+                user = invitations.accept_as_new(secret, **form.cleaned_data)
+            except BreakwaterError as error:
+                form.blame(error)
+                status = error.status
+            else:
+                return admitted(request, user, how="invitation", then="/")
     context = {"row": row, "form": form, "secret": secret, "providers": Provider.objects.filter(active=True)}
     return render(request, "frontend/account/invitation.html", context, status=status)

@@ -63,6 +63,7 @@ class ProviderForm(PortalForm):
         help_text=gettext_lazy("One a line: group = organisation : role. They are given and taken at each sign-in."),
     )
     strong = forms.BooleanField(label=gettext_lazy("It asks for a second factor itself"), required=False)
+    active = forms.BooleanField(label=gettext_lazy("People may sign in by it"), required=False)
     admits_all = forms.BooleanField(label=gettext_lazy("Admit people to whom it gives no role, too"), required=False)
 
 
@@ -78,6 +79,8 @@ def identity_providers(request: HttpRequest) -> HttpResponse:
     """List the providers; a POST connects one."""
     _allowed(request)
     form, status = ProviderForm(request.POST or None), 200
+    # What is connected is open; closing it is a change.
+    del form.fields["active"]
     if request.method == "POST":
         status = 400
         if form.is_valid():
@@ -89,7 +92,7 @@ def identity_providers(request: HttpRequest) -> HttpResponse:
             else:
                 return redirect("frontend:identity-providers")
     context = {
-        "section": "identity-providers",
+        "section": "members",
         "rows": Provider.objects.all(),
         "form": form,
         "redirect_uri": providers.redirect_uri(),
@@ -105,7 +108,8 @@ def change_provider(request: HttpRequest, pk: Any) -> HttpResponse:
     """Change what is known about a provider."""
     row = _provider(request, pk)
     kept = {
-        name: getattr(row, name) for name in ("name", "client_id", "scopes", "groups_claim", "strong", "admits_all")
+        name: getattr(row, name)
+        for name in ("name", "client_id", "scopes", "groups_claim", "strong", "active", "admits_all")
     }
     form, status = ProviderForm(request.POST or None, initial={**kept, "rules": providers.rules_text(row)}), 200
     for fixed in ("slug", "issuer"):
@@ -120,7 +124,7 @@ def change_provider(request: HttpRequest, pk: Any) -> HttpResponse:
                 status = error.status
             else:
                 return redirect("frontend:identity-providers")
-    context = {"section": "identity-providers", "row": row, "form": form, "roles": ", ".join(Role.values)}
+    context = {"section": "members", "row": row, "form": form, "roles": ", ".join(Role.values)}
     return render(request, "frontend/account/provider.html", context, status=status)
 
 

@@ -17,7 +17,8 @@ from tests.browser import identity_provider
 from tests.browser.conftest import CHROMIUM, FLAGS, PASSWORD, ROOT, Site, _answers, _free_port
 from tests.waiting import until
 
-pytestmark = pytest.mark.live
+# Two processes start, Chromium twice: on a busy machine that takes its time.
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 SEED = f"""
 from core.accounts.models import Membership, Organisation, User
@@ -59,7 +60,9 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     site = Site(url, environment)
     made = Door(site, issuer, folder / "people.json")
     made.groups("edge-operators")
-    site.run("manage.py", "migrate", "-v", "0")
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True, timeout=400
+    )
     site.tell(SEED)
     written = folder / "processes.log"
     with written.open("w") as log:

@@ -88,6 +88,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         ).pk,  # fmt: skip
         "sessions": _session_of(admin),
         ).pk,
+        "invitation": uuid4(),
         "membership": Membership.objects.get(user=admin).pk,
     }
 

@@ -133,3 +133,17 @@ def test_members_are_changed_and_the_last_administrator_is_kept(
     # Who would shut themselves out is told so.
     told = boss.post("/members/policy", {"roles": ["admin"]}, follow=True)
     assert "shut yourself out" in told.content.decode()
+
+
+def test_programs_invite_too(api: Any, organisation: Any, client_of: Any, make_user: Any) -> None:
+    where = f"/api/v1/organisations/{organisation.pk}/invitations"
+    made = api.post(where, {"role": "viewer", "email": "d@acme.example"}, format="json")
+    assert (made.status_code, made.json()["state"], made.json()["sent"]) == (201, "waiting", True)
+    assert invitations.find(made.json()["link"].rpartition("/")[2]).role == "viewer"
+    listed = api.get(where).json()["results"]
+    assert [(each["id"], "link" in each) for each in listed] == [(made.json()["id"], False)]
+    wrong = api.post(where, {"role": "king"}, format="json")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "role")
+    assert client_of(make_user("op", organisation, "operator")).get(where).status_code == 403
+    assert api.delete(f"{where}/{made.json()['id']}").status_code == 204
+    assert api.delete(f"{where}/{made.json()['id']}").status_code == 409

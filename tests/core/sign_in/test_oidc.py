@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from core.accounts import services as accounts
 from core.accounts.access import Actor
@@ -163,9 +163,7 @@ def hostile(issuer: Issuer) -> dict[str, Any]:
         "signed by a stranger": ({"key": stranger}, "Signature"),
         "signed by a key that is not named": ({"kid": "k2"}, "does not name"),
         "not signed": ({"token": forged(claims)}, "'none'"),
-        "signed by the public key as a secret": (
-            {"token": forged(claims, public.encode())},
-        ),
+        "signed by the public key as a secret": ({"token": forged(claims, public.encode())}, "'HS256'"),
         "no token": ({"token": "a.b.c"}, "not taken"),
         "a number": ({"token": 7}, "no ID token"),
         "two people": ({"userinfo": {"sub": "berta"}}, "two different people"),
@@ -293,3 +291,35 @@ def test_the_secret_is_sealed_and_in_no_words_of_ours(provider: Provider) -> Non
     assert b"s3cret" not in bytes(provider.sealed_secret)
     assert "s3cret" not in repr(oidc.Party("a", "b", "c", "s3cret"))
     assert "s3cret" not in str(list(Entry.objects.values_list("facts", flat=True)))
+
+
+def test_the_pages_say_what_is_wrong_beside_the_field_and_are_for_who_runs_the_store(
+    provider: Provider, admin: Any, stranger: Any
+) -> None:
+    boss, other, visitor = Client(), Client(), Client()
+    boss.force_login(admin)
+    other.force_login(stranger)
+    typed = {
+        "slug": "x", "name": "X", "client_id": "b", "secret": "hush", "scopes": "openid", "groups_claim": "g",
+        "issuer": "http://id.example.net", "rules": "edge = acme : viewer",
+    }  # fmt: skip
+    answer = boss.post("/identity-providers", typed)
+    text = answer.content.decode()
+    assert answer.status_code == 400
+    assert 'id="id_issuer_error"' in text
+    assert "edge = acme : viewer" in text
+    assert "hush" not in text
+    assert other.get("/identity-providers").status_code == 403
+    kept = {name: typed[name] for name in ("name", "client_id", "scopes", "groups_claim")}
+    assert boss.post(f"/identity-providers/{provider.pk}", {**kept, "rules": "nonsense"}).status_code == 400
+    assert boss.post(f"/identity-providers/{provider.pk}", {**kept, "rules": "edge = acme : viewer"}).status_code == 302
+    provider.refresh_from_db()
+    # Without the box it is closed: nobody is led there any more, and it is not on the sign-in page.
+    assert (provider.name, provider.active, providers.rules_text(provider)) == ("X", False, "edge = acme : viewer")
+    assert "Sign in with X" not in visitor.get("/sign-in").content.decode()
+    told = visitor.get("/sign-in/with?provider=staff", follow=True)
+    assert "There is no such provider" in told.content.decode()
+    Provider.objects.update(active=True)
+    assert "provider=staff&amp;next=%2Fnodes" in visitor.get("/sign-in?next=/nodes").content.decode()
+    told = visitor.get("/sign-in/callback?state=guessed&code=1", follow=True)
+    assert "belongs to no sign-in that was begun here" in told.content.decode()
