@@ -113,6 +113,10 @@ class Picture:
         """Whether it is time to read again."""
         return self._clock() >= self._next
 
+    def hurry(self) -> None:
+        """Read at the next question: something was just changed here."""
+        self._next = 0.0
+
     def refresh(self) -> None:
         """Read again when it is time. Who comes while another thread reads, goes on with what is known."""
         if not self.due or not self._reading.acquire(blocking=self.version == 0):

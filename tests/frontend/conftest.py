@@ -337,6 +337,19 @@ def listed(package: Any) -> Any:
     return App.objects.get(name=package.name)
 
 
+@pytest.fixture
+def place(organisation: Any, actor: Any, node: Any) -> Any:
+    """A site at which the node stands, with a link to another one."""
+    from mecm.sites import services
+
+    where = {"actor": actor, "organisation": organisation, "longitude": 9.9}
+    made = services.add_site(name="Quay 7", latitude=53.5, radius_m=900, **where)
+    services.place_node(node, made, actor=actor)
+    mast = services.add_site(name="Mast North", kind="radio", latitude=53.6, **where)
+    services.connect(mast, made, actor=actor, state="degraded")
+    return made
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -350,6 +363,7 @@ OBJECTS = {
     "catalogue": "listed",
     "feedback": "feedback",
     "webhooks": "webhook",
+    "sites": "place",
 }
 #: Fixtures that make several, and the steps that each is for.
 SEVERAL = {
