@@ -370,5 +370,3 @@ def _private(answer: HttpResponseBase) -> HttpResponseBase:
     answer["Cache-Control"] = "private, no-cache"
     patch_vary_headers(answer, ["Accept-Encoding", "Authorization", "Cookie"])
     return answer
-
-

@@ -247,9 +247,7 @@ def columns(rows: list[Row]) -> dict[str, Any]:
     return made
 
 
-def state_of(
-    enrolled_at: datetime | None, last_seen_at: datetime | None, failed: int, silent_since: datetime
-) -> int:
+def state_of(enrolled_at: datetime | None, last_seen_at: datetime | None, failed: int, silent_since: datetime) -> int:
     """Return the state of a node as a number into `STATES`; the same as `Node.state`, and troubled when an app failed."""
     if last_seen_at is None:
         return ENROLLED if enrolled_at else NEW

@@ -91,7 +91,13 @@ def test_nodes_are_placed_and_sites_are_connected_by_name(
 
 
 def test_the_picture_says_what_was_reported_and_no_more(
-    pages: Any, actor: Any, organisation: Any, deployment: Any, node: Any, make_node: Any, django_assert_max_num_queries: Any
+    pages: Any,
+    actor: Any,
+    organisation: Any,
+    deployment: Any,
+    node: Any,
+    make_node: Any,
+    django_assert_max_num_queries: Any,
 ) -> None:
     place = {"actor": actor, "organisation": organisation, "longitude": 9.9}
     quay = services.add_site(name="Quay", latitude=53.5, **place)
@@ -121,7 +127,7 @@ def test_the_picture_says_what_was_reported_and_no_more(
     assert {stand.plane.look, stand.steering.look, *(each.look for each in [*stand.apps, *stand.services])} == {"quiet"}
     for number in range(14):
         services.place_node(make_node(f"more-{number}"), quay, actor=actor)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(4):
         found = topology.of(quay, actor)
     assert (len(found.stands), found.left_out) == (12, 3)
     # From the radio side one sees the nodes that it is connected to.
