@@ -10,6 +10,7 @@ from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.sites.urls import urlpatterns as sites_pages
+from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -61,4 +62,5 @@ urlpatterns = [
     *releases_pages,
     *federation_pages,
     *sites_pages,
+    *steering_pages,
 ]
