@@ -133,7 +133,7 @@ def look(count: int, url: str, session: str, chromium: str, seconds: float) -> N
 
 def drag(page: Any, seconds: float) -> float:
     """Drag the map about near a town as a person does, and return the frames per second."""
-    page.evaluate("breakwaterMap.leaflet.setView([30, 10], 4, {animate: false})")
+    page.evaluate("() => { breakwaterMap.leaflet.setView([30, 10], 4, { animate: false }); }")
     page.wait_for_timeout(500)
     page.evaluate(COUNT_FRAMES)
     box = page.locator("#map").bounding_box()
