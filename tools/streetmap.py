@@ -35,7 +35,8 @@ LEVEL_METRES = 3.2
 
 ROADS = {
     "motorway": 1, "trunk": 1, "primary": 1, "secondary": 1, "motorway_link": 2, "trunk_link": 2, "primary_link": 2,
-    "secondary_link": 2, "tertiary": 2, "tertiary_link": 2, "unclassified": 3, "residential": 3, "living_street": 3, "pedestrian": 3,
+    "secondary_link": 2, "tertiary": 2, "tertiary_link": 2, "unclassified": 3, "residential": 3,
+    "living_street": 3, "pedestrian": 3,
     "service": 4, "footway": 5, "path": 5, "cycleway": 5, "steps": 5, "track": 5,
 }  # fmt: skip
 RAILS = {"rail", "tram", "light_rail", "subway"}
@@ -81,7 +82,12 @@ def read(source: Path) -> Iterator[Feature]:
                     kind = 6
                 if kind is not None:
                     facts = {"class": kind, **({"name": tags["name"]} if "name" in tags else {})}
-                    yield "roads", mercator(loads(factory.create_linestring(thing), hex=True)), facts, FROM.get(kind, 13)
+                    yield (
+                        "roads",
+                        mercator(loads(factory.create_linestring(thing), hex=True)),
+                        facts,
+                        FROM.get(kind, 13),
+                    )
         except (RuntimeError, osmium.InvalidLocationError):
             # A way that leaves the extract has nodes without a place.
             continue

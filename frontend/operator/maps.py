@@ -222,5 +222,3 @@ def _vendored(name: str) -> str:
     found = finders.find(f"vendor/{name}")
     assert isinstance(found, str)
     return Path(found).read_text(encoding="utf-8")
-
-

@@ -215,7 +215,6 @@ def _site(request: HttpRequest, site: Site, *, status: int = 200, **more: Any) -
     actor = tenancy.actor_of(request)
     may_write = actor.may("nodes.write", site.organisation_id)
     found = topology.of(site, actor)
-    nodes = Node.objects.filter(placement__site=site).defer("kubeconfig", "mep_token", "mep_ca", "facts")
     ours = Node.objects.filter(organisation_id=site.organisation_id, placement=None)
     others = Site.objects.filter(organisation_id=site.organisation_id).exclude(pk=site.pk)
     context = {
@@ -229,7 +228,7 @@ def _site(request: HttpRequest, site: Site, *, status: int = 200, **more: Any) -
         )
         if found.left_out
         else "",
-        "nodes": paged(request, nodes),
+        "nodes": found.here,
         "links": found.links,
         "link_states": SiteLink.State.choices,
         "place_form": PlaceNodeForm(),

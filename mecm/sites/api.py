@@ -25,7 +25,7 @@ from core.errors import Denied
 from core.http import AnyAccept, ApiView, organisation_for, paginated
 from mecm.nodes.models import Node
 from mecm.sites import geojson, live, services
-from mecm.sites.models import Site, SiteLink
+from mecm.sites.models import WIDEST, Site, SiteLink
 
 #: Seconds between two looks of a stream, and its life: when it ends, the browser comes back and is checked anew.
 LOOK, LIFE = 1.0, 600.0
@@ -60,7 +60,7 @@ class SiteChange(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(Site.Kind.choices, default=Site.Kind.EDGE)
     latitude = serializers.FloatField(min_value=-90, max_value=90, required=False)
     longitude = serializers.FloatField(min_value=-180, max_value=180, required=False)
-    radius_m = serializers.IntegerField(min_value=1, allow_null=True, required=False)
+    radius_m = serializers.IntegerField(min_value=1, max_value=WIDEST, allow_null=True, required=False)
     area = serializers.JSONField(allow_null=True, required=False, help_text="GeoJSON Polygon or MultiPolygon")
     labels = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
 
@@ -370,5 +370,3 @@ def _private(answer: HttpResponseBase) -> HttpResponseBase:
     answer["Cache-Control"] = "private, no-cache"
     patch_vary_headers(answer, ["Accept-Encoding", "Authorization", "Cookie"])
     return answer
-
-

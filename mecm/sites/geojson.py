@@ -282,4 +282,3 @@ def _name_of(feature: Any) -> str:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of JSON")
-

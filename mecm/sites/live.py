@@ -113,6 +113,10 @@ class Picture:
         """Whether it is time to read again."""
         return self._clock() >= self._next
 
+    def hurry(self) -> None:
+        """Read at the next question: something was just changed here."""
+        self._next = 0.0
+
     def refresh(self) -> None:
         """Read again when it is time. Who comes while another thread reads, goes on with what is known."""
         if not self.due or not self._reading.acquire(blocking=self.version == 0):
@@ -243,9 +247,7 @@ def columns(rows: list[Row]) -> dict[str, Any]:
     return made
 
 
-def state_of(
-    enrolled_at: datetime | None, last_seen_at: datetime | None, failed: int, silent_since: datetime
-) -> int:
+def state_of(enrolled_at: datetime | None, last_seen_at: datetime | None, failed: int, silent_since: datetime) -> int:
     """Return the state of a node as a number into `STATES`; the same as `Node.state`, and troubled when an app failed."""
     if last_seen_at is None:
         return ENROLLED if enrolled_at else NEW

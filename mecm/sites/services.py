@@ -15,7 +15,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
 from mecm.nodes.models import Node
-from mecm.sites import geojson
+from mecm.sites import geojson, live
 from mecm.sites.models import Placement, Site, SiteLink
 
 _FIELDS = ("name", "kind", "latitude", "longitude", "radius_m", "area", "labels")
@@ -58,6 +58,7 @@ def change_site(site: Site, *, actor: Actor, **changes: Any) -> Site:
             site.save()
     except IntegrityError:
         raise Conflict(f"There is a site named {site.name!r} already.", field="name") from None
+    transaction.on_commit(live.picture.hurry)
     audit.record(actor, "site.change", site, fields=sorted(changes))
     return site
 
@@ -68,6 +69,7 @@ def remove_site(site: Site, *, actor: Actor) -> None:
     actor.require("nodes.write", site.organisation_id)
     audit.record(actor, "site.remove", site, kind=str(site.kind))
     site.delete()
+    transaction.on_commit(live.picture.hurry)
 
 
 @transaction.atomic
@@ -80,6 +82,7 @@ def place_node(node: Node, site: Site | None, *, actor: Actor) -> None:
         if site.organisation_id != node.organisation_id:
             raise Invalid("The node and the site belong to different organisations.", field="node")
         Placement.objects.update_or_create(node=node, defaults={"site": site})
+    transaction.on_commit(live.picture.hurry)
     audit.record(actor, "node.place", node, site=str(site.pk) if site else "")
 
 
@@ -141,6 +144,7 @@ def take_in(document: Any, *, actor: Actor, organisation: Organisation) -> Impor
     Site.objects.bulk_update(changed, [*_FIELDS, "updated_at"], batch_size=200)
     known |= {site.name: site for site in fresh}
     _take_links(links, known, organisation)
+    transaction.on_commit(live.picture.hurry)
     audit.record(
         actor, "site.import", organisation, organisation=organisation.pk, made=len(fresh), changed=len(changed)
     )

@@ -15,8 +15,9 @@ from mecm.edge.models import ReportedObject
 from mecm.nodes.models import Node
 from mecm.sites.models import Site, SiteLink
 
-#: Parts of each kind that are told; of more, only how many.
+#: Parts of each kind that are drawn; of more, only how many. Nodes that are listed at most.
 NODES, APPS, SERVICES = 12, 6, 8
+LISTED = 200
 #: Kinds from which traffic comes.
 _ACCESS = (Site.Kind.RADIO, Site.Kind.UE_POOL)
 
@@ -53,19 +54,21 @@ class Topology:
 
     access: list[Part]
     stands: list[Stand]
+    here: list[Node]
     left_out: int = 0
     links: list[SiteLink] = field(default_factory=list)
 
 
 def of(site: Site, actor: Actor) -> Topology:
-    """Return the topology round a site, in five queries."""
+    """Return the topology round a site, in four queries."""
     ends = SiteLink.objects.select_related("source", "target")
     links = list((ends.filter(source=site) | ends.filter(target=site))[:200])
     radio = site.kind in _ACCESS
     served = [link.target_id for link in links if link.source_id == site.pk] if radio else []
-    placed = Node.objects.filter(placement__site_id__in=[site.pk, *served])
-    number = placed.count()
-    nodes = list(placed.defer("kubeconfig", "mep_token", "mep_ca")[:NODES])
+    placed = Node.objects.filter(placement__site_id__in=[site.pk, *served]).select_related("placement")
+    known = list(placed.defer("kubeconfig", "mep_token", "mep_ca", "facts")[:LISTED])
+    nodes = known[:NODES]
+    here = [node for node in known if node.placement.site_id == site.pk]
     told = {
         row.node_id: row.status if isinstance(row.status, dict) else {}
         for row in ReportedObject.objects.filter(node__in=nodes, kind="mep", key="state")
@@ -74,7 +77,7 @@ def of(site: Site, actor: Actor) -> Topology:
     for each in Deployment.objects.visible_to(actor).present().filter(node__in=nodes).select_related("package"):
         held.setdefault(each.node_id, []).append(each)
     stands = [_stand(node, told.get(node.pk), held.get(node.pk, [])) for node in nodes]
-    return Topology(_access(site, links, radio), stands, number - len(nodes), links)
+    return Topology(_access(site, links, radio), stands, here, len(known) - len(nodes), links)
 
 
 def _access(site: Site, links: list[SiteLink], radio: bool) -> list[Part]:

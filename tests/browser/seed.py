@@ -346,7 +346,8 @@ def main() -> None:
         "deployments": "/deployments", "deployment": f"/deployments/{ready.pk}",
         "failed": f"/deployments/{there['failed'].pk}", "waiting": f"/deployments/{there['waiting'].pk}",
         "upgrade": f"/deployments/{ready.pk}/upgrade", "rollback": f"/deployments/{ready.pk}/rollback/1",
-        "operations": "/operations", "audit": "/audit", "profile": "/profile", **told,
+        "operations": "/operations", "audit": "/audit", "profile": "/profile", "sites": "/sites", "new-site": "/sites/new",
+        "street": "/map/street", **told,
     }  # fmt: skip
     token, _ = accounts.issue_token(owner, name="ci", actor=Actor(owner))
     # One object for each first step of an address, for whoever walks all pages.

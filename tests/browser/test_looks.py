@@ -19,6 +19,7 @@ PAGES = [
     "catalogue", "packages", "upload", "release", "rejected", "checked", "deploy", "map", "nodes", "new-node", "node",
     "cluster", "deployments", "deployment", "failed", "waiting", "upgrade", "rollback", "operations", "audit", "profile",
     "app", "partner-app", "reviews", "notices", "webhooks", "webhook", "found", "nothing",
+    "sites", "new-site", "street",
 ]  # fmt: skip
 
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.waiting import until
-
 pytestmark = pytest.mark.live
 
 
@@ -128,30 +126,6 @@ def test_the_page_follows_the_state_without_being_reloaded(way: str, open_page: 
 def test_logs_come_by_themselves(open_page: Any) -> None:
     page = open_page("deployment")
     expect(page.get_by_text("frame 39 relayed")).to_be_attached()
-
-
-def test_the_map_shows_nodes_and_finer_borders_from_near(open_page: Any) -> None:
-    page = open_page("map")
-    page.wait_for_selector("[data-nodes='8'][data-base='110m']")
-    for _ in range(12):
-        page.get_by_role("button", name="Zoom in").click()
-    page.wait_for_selector("[data-base='50m']")
-    page.get_by_role("link", name=re.compile("hamburg-port")).hover()
-    expect(page.locator(".leaflet-tooltip")).to_contain_text("hamburg-port")
-
-
-def test_a_click_on_the_map_opens_the_node(open_page: Any, site: Any) -> None:
-    page = open_page("map")
-    page.wait_for_selector("[data-nodes='8']")
-    page.get_by_role("link", name=re.compile("lagos-apapa")).hover()
-    tip = page.locator(".leaflet-tooltip", has_text="lagos-apapa")
-    tip.wait_for()
-    page.mouse.move(600, 400)  # the map may still move under a tooltip that hovering has opened
-    until(lambda: page.locator(".leaflet-pan-anim").count() == 0)
-    box = tip.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] + 12)
-    page.wait_for_url("**/nodes/*")
-    expect(page.get_by_role("heading", level=1)).to_have_text("lagos-apapa")
 
 
 def test_a_join_string_can_be_copied(open_page: Any, site: Any) -> None:

@@ -71,6 +71,7 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "tokens": ApiToken.objects.create(user=admin, name="t", hint="bwk_", sha256="1" * 64).pk,
         "packages": package.pk,
         "nodes": node.pk,
+        **_of_the_map(organisation),
         "deployments": deployment.pk,
         "rollouts": Rollout.objects.create(organisation=organisation, package=package, title="hello").pk,
         **_of_the_store(organisation, admin, actor, package),
@@ -102,6 +103,14 @@ def _session_of(user: Any) -> Any:
     browser = Client()
     browser.force_login(user)
     return ref_of(str(browser.session.session_key))
+def _of_the_map(organisation: Any) -> dict[str, Any]:
+    """A site and a link that are nobody else's business."""
+    from mecm.sites.models import Site, SiteLink
+
+    where = {"organisation": organisation, "latitude": 60.1, "longitude": 24.9}
+    quay, mast = Site.objects.create(name="Quay", **where), Site.objects.create(name="Mast", **where)
+    link = SiteLink.objects.create(organisation=organisation, source=mast, target=quay)
+    return {"sites": quay.pk, "site-links": link.pk}
 
 
 def _of_the_store(organisation: Any, admin: Any, actor: Any, package: Any) -> dict[str, Any]:

@@ -399,6 +399,19 @@ def ways_in(organisation: Any, admin: Any, actor: Any, make_user: Any) -> dict[s
     }
 
 
+@pytest.fixture
+def place(organisation: Any, actor: Any, node: Any) -> Any:
+    """A site at which the node stands, with a link to another one."""
+    from mecm.sites import services
+
+    where = {"actor": actor, "organisation": organisation, "longitude": 9.9}
+    made = services.add_site(name="Quay 7", latitude=53.5, radius_m=900, **where)
+    services.place_node(node, made, actor=actor)
+    mast = services.add_site(name="Mast North", kind="radio", latitude=53.6, **where)
+    services.connect(mast, made, actor=actor, state="degraded")
+    return made
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -414,6 +427,7 @@ OBJECTS = {
     "feedback": "feedback",
     "webhooks": "webhook",
     "alarms": "alarm",
+    "sites": "place",
 }
 #: Fixtures that make several, and the steps that each is for.
 SEVERAL = {

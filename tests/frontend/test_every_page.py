@@ -124,6 +124,13 @@ ACTIONS = {
     "remove-webhook",
     "choose-language",
     "acknowledge-alarms",
+    "import-sites",
+    "remove-site",
+    "place-node",
+    "take-node-away",
+    "connect-site",
+    "tell-link",
+    "disconnect-site",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
@@ -237,7 +244,7 @@ def test_no_page_has_inline_code_or_loads_from_outside(pages: Any, objects: Obje
         assert "'unsafe-eval'" not in response.headers["Content-Security-Policy"]
         assert len(page.ids) == len(set(page.ids))
 
-    each((name for name in READABLE if name not in (*LEADS_ON, "map-script")), look)
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-report")), look)
 
 
 def test_nobody_gets_in_without_signing_in(client: Any, objects: Objects) -> None:
@@ -281,6 +288,7 @@ def test_a_viewer_gets_no_form_that_changes_something(
     viewer = browser_of(make_user("viewer", organisation, "viewer"))
     forms = ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
     forms += ["new-rollout", "make-rollout"]
+    forms += ["new-site", "change-site"]
     each(forms, lambda name: is_page(viewer.get(address(name, objects)), 403))
 
 
@@ -344,7 +352,7 @@ def test_more_rows_cost_no_more_queries(
         with django_assert_max_num_queries(13):
             is_page(pages.get(url), 200)
 
-    each((name for name in READABLE if name not in (*LEADS_ON, "map-script", "deploy", "deployment-tail")), look)
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-report", "deploy", "deployment-tail")), look)
 
 
 def test_a_wrong_address_gets_a_page_for_people(pages: Any, client: Any) -> None:

@@ -1,4 +1,4 @@
-"""The map: made by folium, served by us, and without a word to anybody outside."""
+"""The pages of the map: a report that stands alone, rows without any script, and whom the streets are owed to."""
 
 from __future__ import annotations
 
@@ -10,28 +10,69 @@ from typing import Any
 
 import pytest
 
-from frontend.operator.maps import node_map
+from frontend.operator import maps
+from mecm.sites import live
 
 WORLD = Path("frontend/static/vendor/world")
 
 
-def test_folium_names_nothing_outside_our_host() -> None:
-    made = node_map()
-    assert re.findall(r"https?://[^\s\"']+", made.get_root().render()) == []
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Forget what another test's nodes were."""
+    live.picture.forget()
 
 
-def test_page_and_script_speak_of_the_same_element(pages: Any, node: Any) -> None:
-    page, script = pages.get("/map"), pages.get("/map/script.js")
-    element = re.search(r'class="folium-map" id="(\w+)"', page.content.decode())
-    assert element
-    assert f'L.map(\n                "{element[1]}"' in script.content.decode()
-    assert script.headers["Content-Type"].startswith("text/javascript")
-    for call in ("breakwaterMap.base(", "breakwaterMap.nodes(", '"/api/v1/geo/nodes"', '"/nodes/{id}"'):
-        assert call in script.content.decode()
+def row(**facts: Any) -> live.Row:
+    usual = live.Row("0" * 32, "berth-7", "acme", 9.9, 53.5, live.ONLINE, (), 100, 100, ("crane",), 1, 0, "Quay", False)
+    return usual._replace(**facts)
 
 
-def test_the_script_holds_nothing_of_any_tenant(pages: Any, node: Any) -> None:
-    assert node.name not in pages.get("/map/script.js").content.decode()
+def test_the_report_needs_nobody_to_be_opened() -> None:
+    made = maps.report([row(), row(name="b", state=live.OFFLINE)], total=3)
+    assert re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=", made) == []
+    assert "cdn" not in made
+    assert "Leaflet 1.9" in made
+    assert "2 of 3 nodes" in made
+    assert '"name": "berth-7"' in made
+
+
+def test_the_report_takes_names_as_text_not_as_code() -> None:
+    made = maps.report([row(name="<img src=x onerror=alert(1)>", site="</script><script>alert(2)")], total=1)
+    assert "<img src=x" not in made
+    assert "<script>alert(2)" not in made
+
+
+def test_a_report_holds_what_its_reader_may_see(pages: Any, browser_of: Any, stranger: Any, make_node: Any) -> None:
+    make_node("harbour-lights")
+    ours = pages.get("/map/report")
+    assert ours.headers["Content-Disposition"].startswith('attachment; filename="nodes-')
+    assert "harbour-lights" in ours.content.decode()
+    assert "harbour-lights" not in browser_of(stranger).get("/map/report").content.decode()
+
+
+def test_the_first_nodes_are_listed_without_any_script(pages: Any, make_node: Any) -> None:
+    shown = make_node("harbour-lights")
+    text = pages.get("/map").content.decode()
+    assert f'<a href="/nodes/{shown.pk}">harbour-lights</a>' in text
+
+
+def test_tiles_of_a_setting_are_named_in_the_page(pages: Any, settings: Any, node: Any) -> None:
+    settings.MAP_TILE_URL, settings.MAP_PMTILES_URL = (
+        "https://tiles.example/{z}/{x}/{y}.png",
+        "https://maps.example/a.pmtiles",
+    )
+    settings.MAP_ATTRIBUTION = "Tiles of <Example>"
+    text = pages.get("/map").content.decode()
+    assert 'data-tiles="https://tiles.example/{z}/{x}/{y}.png"' in text
+    assert "Tiles of &lt;Example&gt;" in text
+    assert 'data-pmtiles="https://maps.example/a.pmtiles"' in pages.get("/map/street").content.decode()
+
+
+def test_the_shipped_streets_name_whom_they_are_owed_to(pages: Any, node: Any) -> None:
+    assert "© OpenStreetMap contributors, ODbL" in pages.get("/map/street").content.decode()
+    archive = Path("frontend/static/frontend/map/helsinki.pmtiles").read_bytes()
+    assert archive[:7] == b"PMTiles"
+    assert len(archive) < 300_000
 
 
 @pytest.mark.parametrize("scale", ["110m", "50m"])

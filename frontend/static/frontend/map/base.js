@@ -54,7 +54,7 @@ window.breakwaterMap = {};
     frame();
     map.on("resize", frame);
     if (data.tiles) {
-      const tiles = L.tileLayer(data.tiles, { maxZoom: 19, attribution: L.Util.template("{x}", { x: data.tilesBy || "" }) });
+      const tiles = L.tileLayer(data.tiles, { maxZoom: 19, attribution: escape(data.tilesBy || "") });
       tiles.addTo(map).once("load", () => { element.dataset.base = "tiles"; });
     } else {
       countries(map, { "110m": data.world110, "50m": data.world50 });

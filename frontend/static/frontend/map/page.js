@@ -19,6 +19,7 @@
   const tip = L.tooltip({ direction: "top", offset: [0, -10] });
   let shown = [];
   let chosen = null;
+  let chosenId = "";
   let framed = false;
   let spent = 0;
   let waiting = null;
@@ -60,7 +61,7 @@
     if (now.states.size < words.states.length) given.set("state", [...now.states].map((state) => words.states[state].key).join(","));
     const centre = map.getCenter();
     given.set("at", [centre.lat.toFixed(4), centre.lng.toFixed(4), map.getZoom().toFixed(2)].join(","));
-    if (chosen !== null && nodes.columns.id[chosen]) given.set("node", nodes.columns.id[chosen]);
+    if (chosenId) given.set("node", chosenId);
     history.replaceState(null, "", `${location.pathname}?${given.toString().replaceAll("%2C", ",")}`);
     document.querySelectorAll("[data-map-street]").forEach((link) => {
       link.href = `${link.dataset.mapStreet}?at=${centre.lat.toFixed(5)},${centre.lng.toFixed(5)},${Math.max(14, map.getZoom()).toFixed(1)}`;
@@ -146,8 +147,8 @@
 
   // --- card ----------------------------------------------------------------------------------------------------------
   function choose(index, { pan = false, focus = false } = {}) {
-    chosen = index;
-    layer.chosen = index;
+    chosen = layer.chosen = index;
+    chosenId = nodes.columns.id[index];
     const facts = nodes.facts(index);
     const look = words.states[facts.state];
     const room = (value, unit) => (value === null ? words.unknown : `${(value / unit).toFixed(1)}`);
@@ -168,13 +169,14 @@
   }
 
   function close(back = true) {
-    const id = chosen === null ? "" : nodes.columns.id[chosen];
+    const id = chosenId;
     card.hidden = true;
     chosen = layer.chosen = null;
+    chosenId = "";
     layer.again();
     list();
     write();
-    if (back) (body.querySelector(`[data-node="${CSS.escape(id || "")}"]`) || stage).focus();
+    if (back) (body.querySelector(`[data-node="${CSS.escape(id)}"]`) || stage).focus();
   }
 
   /** Several nodes at one place: let people choose. */
@@ -272,6 +274,8 @@
   const wanted = read();
   const feed = new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, (moved) => {
     choices();
+    // Everything may have come anew, in another order.
+    chosen = layer.chosen = nodes.at.get(chosenId) ?? null;
     if (!framed || !shown.length) { draw(); return; }
     clearTimeout(waiting);
     // What takes long is done seldom: the map stays smooth when much changes.

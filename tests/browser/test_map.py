@@ -1,0 +1,92 @@
+"""The map and the sites by what a person sees and types."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.watch import Watch
+from tests.waiting import until
+
+pytestmark = pytest.mark.live
+PATIENT = 30_000
+
+
+def test_the_map_is_filtered_shared_by_its_address_and_follows_live(open_page: Any, site: Any) -> None:
+    page = open_page("map")
+    page.wait_for_selector("[data-nodes='8'][data-base='110m'][data-ready]", timeout=PATIENT)
+    rows = page.locator("#map-rows tr")
+    expect(rows).to_have_count(8)
+    page.get_by_label("Search nodes").fill("santos")
+    expect(rows).to_have_count(1)
+    # By keyboard: the row opens the card, the card leads to the node, Escape leads back.
+    page.get_by_role("button", name=re.compile("santos-1")).focus()
+    page.keyboard.press("Enter")
+    card = page.get_by_role("region", name="Chosen node")
+    expect(card.get_by_role("link", name="Open the node")).to_be_focused()
+    until(lambda: "q=santos" in page.url and "node=" in page.url, timeout=20)
+    page.wait_for_selector("[data-base='50m']", timeout=PATIENT)
+    again = open_page()
+    again.goto(page.url)
+    expect(again.get_by_role("region", name="Chosen node")).to_contain_text("santos-1", timeout=PATIENT)
+    expect(again.get_by_label("Search nodes")).to_have_value("santos")
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+    expect(rows.first).to_contain_text("not enrolled")
+    site.tell(
+        "from mecm.nodes.models import Node; from django.utils import timezone as t; from datetime import timedelta; "
+        "Node.objects.filter(name='santos-1').update(last_seen_at=t.now() + timedelta(hours=1))"
+    )
+    expect(rows.first).to_contain_text("online", timeout=PATIENT)
+    site.tell("from mecm.nodes.models import Node; Node.objects.filter(name='santos-1').update(last_seen_at=None)")
+    page.get_by_role("button", name="Clear").click()
+    expect(rows).to_have_count(8)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export a report").click()
+    assert download.value.suggested_filename.endswith(".html")
+
+
+def test_a_site_is_drawn_on_the_map(open_page: Any) -> None:
+    page = open_page("/sites/new?at=53.5,10,6")
+    page.wait_for_selector("#site-map[data-base]", timeout=PATIENT)
+    page.get_by_label("Name").fill("Drawn quay")
+    page.get_by_role("button", name="Draw the area").click()
+    box = page.locator("#site-map").bounding_box()
+    for right, down in ((0.3, 0.3), (0.6, 0.3), (0.6, 0.7)):
+        page.mouse.click(box["x"] + box["width"] * right, box["y"] + box["height"] * down)
+    page.wait_for_selector("[data-corners='3']")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Drawn quay")
+    page.get_by_label("Name of a node").fill("hamburg-port")
+    page.get_by_role("button", name="Place it here").click()
+    expect(page.get_by_role("link", name=re.compile("hamburg-port")).first).to_be_visible()
+    page.get_by_role("link", name="On the map").click()
+    page.wait_for_selector("#map[data-sites='1']", timeout=PATIENT)
+    page.goto(page.url.split("/map")[0] + "/sites")
+    page.get_by_role("link", name="Drawn quay").click()
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Remove the site").click()
+    expect(page.get_by_role("heading", name="No sites yet")).to_be_visible()
+
+
+def test_streets_are_drawn_with_buildings_and_nodes(chromium: Any, site: Any, session_of: Any) -> None:
+    # WebGL by software; the other tests' browser has none.
+    flags = [each for each in FLAGS if each != "--disable-gpu"]
+    flags += ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    try:
+        page = browser.new_context(storage_state=session_of("harbour-admin")).new_page()
+        watch = Watch(site.url)
+        watch.follow(page)
+        page.goto(f"{site.url}/map/street?at=60.17,24.94,15")
+        page.wait_for_selector("[data-drawn][data-in-view]", timeout=90_000)
+        assert int(page.get_attribute("#street-app", "data-drawn") or 0) > 20
+        expect(page.get_by_text("© OpenStreetMap contributors")).to_be_visible()
+        page.get_by_role("link", name=re.compile("helsinki-quay")).wait_for(timeout=PATIENT)
+        assert watch.complaints == []
+    finally:
+        browser.close()
