@@ -50,6 +50,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/live", deployments.deployment_live, name="deployment-live"),
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
+    path("deployments/<uuid:pk>/upgrade/plan", deploy.upgrade_plan, name="upgrade-plan"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
     path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),

@@ -76,7 +76,9 @@ def second() -> bytes:
 def test_a_rollout_stops_holds_survives_its_worker_and_goes_back(harbour: Harbour) -> None:
     v1 = harbour.ask("release", version="1.0.0", chart=chart().hex())
     v2 = harbour.ask("release", version="2.0.0", chart=second().hex())
-    runs = {name: harbour.ask("deploy", package=v1, node=name, note="weak" if name == "north" else "") for name in NODES}
+    runs = {
+        name: harbour.ask("deploy", package=v1, node=name, note="weak" if name == "north" else "") for name in NODES
+    }
 
     def all_run(version: str) -> bool:
         return bool(harbour.ask("versions") == {name: [version, "ready"] for name in NODES})

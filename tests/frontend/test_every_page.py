@@ -37,6 +37,7 @@ ACTIONS = {
     "lift-recall",
     "discard",
     "deploy-plan",
+    "upgrade-plan",
     "preview-rollout",
     "start-rollout",
     "replan-rollout",
