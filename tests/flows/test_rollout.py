@@ -97,7 +97,7 @@ def test_a_rollout_stops_holds_survives_its_worker_and_goes_back(harbour: Harbou
     # The second node fails by itself: it stops by its rule and holds, and the third is left as it was.
     held = harbour.until_state(rollout, "failed")
     assert held["why"] == "1 of 1 failed in wave 2; none may."
-    assert held["nodes"] == {"east": "ready", "north": "failed ImageMissing", "west": "waiting"}
+    assert held["nodes"] == {"east": "ready", "north": "failed ImagePullBackOff", "west": "waiting"}
     assert harbour.ask("versions")["west"] == ["1.0.0", "ready"]
     assert harbour.ask("upgrades") == {"east": 1, "north": 1}
 
