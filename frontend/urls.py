@@ -10,6 +10,7 @@ from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.rollouts.urls import urlpatterns as rollouts_pages
+from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -65,4 +66,5 @@ urlpatterns = [
     *releases_pages,
     *rollouts_pages,
     *federation_pages,
+    *steering_pages,
 ]
