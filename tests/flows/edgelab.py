@@ -121,7 +121,7 @@ class Lab:
             subprocess.Popen([sys.executable, MANAGE, "migrate", "-v0"], env=environment, cwd=ROOT)
             for environment in (self.centre_environment, self.edge_environment)
         ]
-        assert [each.wait(120) for each in migrations] == [0, 0]
+        assert [each.wait(400) for each in migrations] == [0, 0]
         return self
 
     def __exit__(self, *_: object) -> None:

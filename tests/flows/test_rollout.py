@@ -19,7 +19,7 @@ from tests.flows.edgelab import ROOT, Process, chart
 from tests.flows.test_recall import NODES, Fleet
 from tests.waiting import until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 WAIT = 120
 
