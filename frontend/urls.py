@@ -20,6 +20,7 @@ from frontend.operator import deploy, deployments, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.rollouts.urls import urlpatterns as rollouts_pages
+from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -58,6 +59,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/live", deployments.deployment_live, name="deployment-live"),
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
+    path("deployments/<uuid:pk>/upgrade/plan", deploy.upgrade_plan, name="upgrade-plan"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
     path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),

@@ -19,7 +19,7 @@ from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Conflict
 from frontend import tenancy
 from frontend.forms import PortalForm
-from frontend.operator.values_text import parse
+from frontend.operator.values_text import difference, parse
 from frontend.page import page
 from frontend.store.packages import visible
 from frontend.templatetags.portal import as_yaml
@@ -138,11 +138,56 @@ def deploy_plan(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @page
 def upgrade(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Show the releases and values; a POST wishes for them."""
+    """Show the releases and values, and what they would change; a POST wishes for them unless `preview` was pressed."""
     actor = tenancy.actor_of(request)
-    deployment = access.get(
+    deployment = _to_upgrade(actor, pk)
+    form, status = _upgrade_form(request, actor, deployment), 200
+    context: dict[str, Any] = {}
+    if request.method == "POST":
+        status = 400
+        if form.is_valid():
+            try:
+                if "preview" in request.POST:
+                    context, status = _change(deployment, form), 200
+                else:
+                    services.upgrade(
+                        deployment,
+                        actor=actor,
+                        package=form.cleaned_data["package"],
+                        values=form.cleaned_data["values"],
+                        expected=_number(request.POST.get("expected")),
+                    )
+                    return redirect("frontend:deployment", deployment.pk)
+            except BreakwaterError as error:
+                form.blame(error)
+                status = error.status
+    context |= {"section": "deployments", "deployment": deployment, "form": form}
+    return render(request, "frontend/operator/upgrade.html", context, status=status)
+
+
+@require_POST
+@page
+def upgrade_plan(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Return what the release and the values that are typed at the moment would change, and whether they fit."""
+    actor = tenancy.actor_of(request)
+    deployment = _to_upgrade(actor, pk)
+    form = _upgrade_form(request, actor, deployment)
+    context: dict[str, Any] = {"unplanned": " ".join(str(told) for each in form.errors.values() for told in each)}
+    if form.is_valid():
+        try:
+            context = _change(deployment, form)
+        except BreakwaterError as error:
+            context = {"unplanned": error.detail}
+    return render(request, "frontend/operator/upgrade_plan.html", {**context, "deployment": deployment})
+
+
+def _to_upgrade(actor: Actor, pk: Any) -> Deployment:
+    return access.get(
         Deployment.objects.select_related("node", "package", "organisation"), actor, "deployments.write", pk
     )
+
+
+def _upgrade_form(request: HttpRequest, actor: Actor, deployment: Deployment) -> UpgradeForm:
     package = deployment.package
     releases = (
         Package.objects.visible_to(actor)
@@ -154,25 +199,15 @@ def upgrade(request: HttpRequest, pk: Any) -> HttpResponse:
         releases = releases | Package.objects.filter(pk=package.pk)
     newest = releases.first()
     initial = {"package": newest.pk if newest else package.pk, "values": as_yaml(deployment.values)}
-    form, status = UpgradeForm(request.POST or None, releases=releases, initial=initial), 200
-    if request.method == "POST":
-        status = 400
-        if form.is_valid():
-            try:
-                services.upgrade(
-                    deployment,
-                    actor=actor,
-                    package=form.cleaned_data["package"],
-                    values=form.cleaned_data["values"],
-                    expected=_number(request.POST.get("expected")),
-                )
-            except BreakwaterError as error:
-                form.blame(error)
-                status = error.status
-            else:
-                return redirect("frontend:deployment", deployment.pk)
-    context = {"section": "deployments", "deployment": deployment, "form": form}
-    return render(request, "frontend/operator/upgrade.html", context, status=status)
+    return UpgradeForm(request.POST or None, releases=releases, initial=initial)
+
+
+def _change(deployment: Deployment, form: UpgradeForm) -> dict[str, Any]:
+    """Return the difference between what is wished now and what is typed, with the verdict of placement."""
+    package, values = form.cleaned_data["package"], form.cleaned_data["values"]
+    place = (deployment.node, deployment, deployment.name)
+    (seen,) = services.preview([place], package, organisation=deployment.organisation, values=values)
+    return {"seen": seen, "wanted": package, "changes": difference(deployment.values, values)}
 
 
 def _organisation(request: HttpRequest, actor: Actor) -> Organisation:

@@ -110,13 +110,16 @@ def _facts(request: HttpRequest, found: Rollout) -> dict[str, Any]:
 
 def _wave(found: Rollout, number: int, counts: Counts) -> dict[str, Any]:
     """Return what the picture of a wave shows."""
+    stopped = found.state in (Rollout.State.STOPPING, Rollout.State.FAILED)
+    bad = bool(counts.stuck or (counts.failed and stopped))
     if number > found.wave and not counts.ended:
         state = "waiting"
     elif counts.going or counts.waiting or counts.returning:
         state = "progressing" if found.state in ACTIVE else "waiting"
     else:
-        state = "failed" if counts.failed or counts.stuck else "done"
-    look = "bad" if counts.failed or counts.stuck else "warn" if counts.excused or counts.returned else ""
+        state = "failed" if bad else "done"
+    # A few failures that the stop rule allows are a warning, not the end.
+    look = "bad" if bad else "warn" if counts.failed or counts.excused or counts.returned else ""
     return {"number": number, "counts": counts, "state": state, "look": look}
 
 

@@ -180,7 +180,8 @@ def _one(
     try:
         with transaction.atomic():
             # With this lock, who pauses knows that nothing is begun after their answer.
-            if not Rollout.objects.select_for_update().filter(pk=rollout.pk, state=expected).exists():
+            held = Rollout.objects.select_for_update().only("pk").filter(pk=rollout.pk, state=expected).first()
+            if held is None:
                 return None
             place = Place.objects.select_for_update().get(pk=key)
             return do(place, rollout, actor)

@@ -151,7 +151,7 @@ class Lab:
             *("--ws-per-message-deflate", "false", "--log-level", "warning", "--timeout-graceful-shutdown", "2"),
         ]
         self.centre = Process(command, self.centre_environment, self.folder / "centre.log")
-        until(self._centre_answers, 30, what="the centre to answer")
+        until(self._centre_answers, 120, what="the centre to answer")
 
     def start_agent(self, *command: str) -> None:
         """Start the agent (or the whole edge node, by `"edge"`); it may not have joined yet."""

@@ -39,7 +39,7 @@ class Edge:
     def join(self) -> None:
         """Join the centre, and from then on know it by the near end of our own wire only."""
         command = [sys.executable, MANAGE, "enrol", self.fleet.ask("join", node=self.name)]
-        subprocess.run(command, env=self.environment, cwd=ROOT, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, env=self.environment, cwd=ROOT, check=True, capture_output=True, timeout=180)
         file = self.folder / "identity" / "identity.json"
         known = file.read_text().replace(f":{self.fleet.wire.port}", f":{self.wire.port}")
         file.write_text(known)

@@ -57,6 +57,7 @@ ACTIONS = {
     "lift-recall",
     "discard",
     "deploy-plan",
+    "upgrade-plan",
     "preview-rollout",
     "start-rollout",
     "replan-rollout",

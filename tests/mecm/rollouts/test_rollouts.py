@@ -290,9 +290,9 @@ def test_a_step_and_a_plan_cost_the_same_queries_for_any_number_of_nodes(
                 actor=Actor(actor.user), organisation=organisation, package=world.new, name="hello", target=target
             )
     rollout = world.steps(roll(world, waves=["rest"]), 2)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(16):
         stepping.step(rollout.pk)
     world.report(rollout)
     Rollout.objects.filter(pk=rollout.pk).update(state="paused")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(16):
         stepping.step(rollout.pk)
