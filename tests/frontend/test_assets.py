@@ -88,3 +88,13 @@ def test_every_static_file_that_a_page_names_is_there() -> None:
         named |= set(re.findall(r"static[ (]f?['\"]([\w./@-]+)['\"]", path.read_text()))
     assert len(named) > 8
     assert [name for name in named if finders.find(name) is None] == []
+
+
+def test_every_style_sheet_of_ours_closes_what_it_opens() -> None:
+    # A merge once lost a brace, and a third of the styles stood in a query for phones.
+    for path in (path for path in OURS if path.suffix == ".css"):
+        depth = 0
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            depth += line.count("{") - line.count("}")
+            assert not (line.startswith("/*") and depth), f"{path.name}:{number} begins a part inside another"
+        assert depth == 0, path.name

@@ -71,7 +71,11 @@
     const all = options();
     const now = all.findIndex((each) => each.getAttribute("aria-selected") === "true");
     const steps = { ArrowDown: now + 1, ArrowUp: now - 1 };
-    if (event.key in steps && all.length) {
+    if (event.key === "Escape") {
+      // A search box would only empty itself at the first press.
+      event.preventDefault();
+      dialog.close();
+    } else if (event.key in steps && all.length) {
       event.preventDefault();
       choose(all[(steps[event.key] + all.length) % all.length]);
     } else if (event.key === "Enter" && all[now] && box.value.trim() === asked) {
