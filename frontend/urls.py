@@ -9,6 +9,7 @@ from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.operator import deploy, deployments, maps, nodes, operations
 from frontend.releases.urls import urlpatterns as releases_pages
+from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages
 
@@ -61,4 +62,5 @@ urlpatterns = [
     *certification_pages,
     *releases_pages,
     *federation_pages,
+    *steering_pages,
 ]

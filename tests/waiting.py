@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 Seen = TypeVar("Seen")
 
+#: How much longer than on an idle machine we wait before we give up; what happens in time is not held up by it.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+
 
 def until(look: Callable[[], Seen], timeout: float = 10.0, every: float = 0.02, what: str = "") -> Seen:
-    """Return the first true answer of `look`; AssertionError with the last answer after `timeout` seconds."""
+    """Return the first true answer of `look`; AssertionError with the last answer after `timeout` seconds (times `PATIENCE`)."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         seen = look()
