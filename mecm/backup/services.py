@@ -88,10 +88,13 @@ def make(
         }
         digest = file.finish(facts)
         count = sum(name.startswith(CONTENTS) for name in file.members)
-    return _record(
-        digest, at, by, target, rows=sum(rows for rows, _ in sums.values()), count=count if contents else None,
-        keys=passphrase is not None,
-    )  # fmt: skip
+    with transaction.atomic():
+        made = _record(
+            digest, at, by, target, rows=sum(rows for rows, _ in sums.values()), count=count if contents else None,
+            keys=passphrase is not None,
+        )  # fmt: skip
+        audit.record(SYSTEM, "backup.make", made, file=str(target)[:300], by=by)
+    return made
 
 
 def prove(path: Path, *, by: str, passphrase: str | None, tell: Tell = lambda text: None) -> Backup:
@@ -266,13 +269,10 @@ def _record_of(file: Reader) -> Backup:
 def _record(
     digest: str, at: datetime, by: str, path: Path, *, rows: int, count: int | None, keys: bool
 ) -> Backup:  # fmt: skip
-    with transaction.atomic():
-        made = Backup.objects.create(
-            made_at=at, made_by=by[:150], file=str(path)[:500], sha256=digest, size=path.stat().st_size, rows=rows,
-            blobs=count, keys=keys,
-        )  # fmt: skip
-        audit.record(SYSTEM, "backup.make", made, file=str(path)[:300], by=by)
-    return made
+    return Backup.objects.create(
+        made_at=at, made_by=by[:150], file=str(path)[:500], sha256=digest, size=path.stat().st_size, rows=rows,
+        blobs=count, keys=keys,
+    )  # fmt: skip
 
 
 @contextmanager

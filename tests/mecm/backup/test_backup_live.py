@@ -14,7 +14,7 @@ import pytest
 from tests.waiting import until
 from tools import servers
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = (
