@@ -11,8 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from core.accounts import services as accounts
-from core.errors import BreakwaterError, Invalid, Missing
+from core.errors import BreakwaterError, Missing
 from core.sign_in import invitations, providers, services
 from core.sign_in.models import Provider
 from frontend import tenancy
@@ -40,9 +39,7 @@ def sign_in_with(request: HttpRequest) -> HttpResponse:
     then = safe_next(request)
     if tenancy.actor_of(request).authenticated:
         return redirect(then)
-    address = services.address_of(request)
     try:
-        accounts.throttle("provider", address)
         return redirect(
             providers.begin(request, named(request.GET.get("provider", "")), then=then, invited=_invited(then))
         )
@@ -76,8 +73,6 @@ def callback(request: HttpRequest) -> HttpResponse:
             return redirect(then)
         return admitted(request, user, how=providers.how(provider), strong=provider.strong, then=then)
     except BreakwaterError as error:
-        if isinstance(error, Invalid):
-            accounts.missed("provider", services.address_of(request))
         return _refused(request, error, "frontend:security" if was_in else "frontend:sign-in")
 
 

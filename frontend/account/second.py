@@ -12,7 +12,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from core.accounts import services as accounts
 from core.accounts.models import User
 from core.errors import BreakwaterError, Unauthenticated
 from core.http import problem_response
@@ -92,7 +91,6 @@ def enrol(request: HttpRequest) -> HttpResponse:
 def passkey_question(request: HttpRequest) -> HttpResponse:
     """Return the challenge for `navigator.credentials.get`."""
     try:
-        accounts.throttle("passkey", services.address_of(request))
         options = passkeys.begin(request.session)
     except BreakwaterError as error:
         return problem_response(error)
@@ -106,19 +104,18 @@ def passkey_question(request: HttpRequest) -> HttpResponse:
 @require_POST
 def passkey_answer(request: HttpRequest) -> HttpResponse:
     """Open the session of whoever's passkey answered."""
-    address, half = services.address_of(request), None
+    half = None
     with suppress(Unauthenticated):
         half = services.halfway(request, "second")
     then = request.session.get(NEXT, "/") if half else safe_next(request)
     try:
-        accounts.throttle("passkey", address)
+        # Signatures are not guessed, so misses count for nothing: one old key must not close an office's door.
         user = passkeys.verify(request.session, answer=request.POST.get("answer", ""), expected=half)
         if half:
             services.complete(request, by="passkey")
             return redirect(then)
         return admitted(request, user, how="passkey", strong=True, then=then)
     except BreakwaterError as error:
-        accounts.missed("passkey", address)
         messages.error(request, error.detail)
     return redirect("frontend:second-factor" if half else "frontend:sign-in")
 
