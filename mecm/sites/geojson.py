@@ -165,7 +165,9 @@ def _feature(feature: Any, budget: _Budget) -> SiteWish | LinkWish:
     if properties.get("kind") == "link":
         return _link(properties)
     geometry = feature.get("geometry")
-    shape = geometry.get("type") if isinstance(geometry, Mapping) else None
+    if not isinstance(geometry, Mapping):
+        geometry = {}
+    shape = geometry.get("type")
     surface = None
     if shape == "Point":
         longitude, latitude = _position(geometry.get("coordinates"), "geometry.coordinates", budget)

@@ -126,7 +126,7 @@ window.breakwaterMap ??= {};
       this.version = answer.version;
       if (answer.states) {
         this.nodes.reset(answer.nodes);
-        this.told(true);
+        this.told(true, true);
       } else if (answer.nodes.id.length || answer.gone.length) {
         this.told(this.nodes.take(answer.nodes, answer.gone));
       }

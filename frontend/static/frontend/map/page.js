@@ -272,12 +272,12 @@
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(stage);
 
   const wanted = read();
-  const feed = new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, (moved) => {
+  const feed = new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, (moved, anew) => {
     choices();
-    // Everything may have come anew, in another order.
-    chosen = layer.chosen = nodes.at.get(chosenId) ?? null;
-    if (!framed || !shown.length) { draw(); return; }
     clearTimeout(waiting);
+    // When everything came anew, rows have other numbers: what is shown must not be asked for by the old ones.
+    chosen = layer.chosen = nodes.at.get(chosenId) ?? null;
+    if (anew || !framed || !shown.length) { draw(); return; }
     // What takes long is done seldom: the map stays smooth when much changes.
     waiting = setTimeout(() => { if (moved) draw(); else list(); if (chosen !== null && !card.hidden && !card.contains(document.activeElement)) choose(chosen); }, Math.min(4000, spent * 6));
   });
