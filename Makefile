@@ -5,16 +5,16 @@ export VENV
 PY := $(VENV)/bin/python
 # Tests take this many processes, one more than cores, because some of them wait for others now and then.
 JOBS ?= 3
-PACKAGES := core engines upf_adapter appstore mecm frontend
+PACKAGES := core engines upf_adapter appstore mecm frontend cli
 
 # Compiled modules are kept, so that the next process starts in a third of the time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check samples clean runtime dev
+.PHONY: help run test check samples screenshots clean runtime dev
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: runtime ## start everything on this machine: centre, worker, one edge node, demo content (Ctrl-C ends it)
 	@exec $(PY) manage.py up
@@ -27,6 +27,9 @@ test: dev ## run the tests, from SQLite
 
 check: dev ## lint, types, doors between the rooms, missing migrations
 	@VENV=$(VENV) tools/check.sh $(PACKAGES)
+
+screenshots: dev ## pictures of every page, wide and narrow, light and dark, into var/screenshots
+	@$(PY) tools/screenshots.py
 
 clean: ## remove what was built or written: the environment, var/, caches
 	@tools/clean.sh

@@ -21,6 +21,7 @@ check "ruff format" "$bin/ruff" format --check .
 check "mypy, the centre and the libraries" "$bin/mypy" "${packages[@]}"
 # The edge has Django settings of its own, and one run of mypy knows one settings module.
 check "mypy, the edge" "$bin/mypy" --config-file mep/mypy.ini mep
+check "texts in every language" "$bin/python" tools/messages.py --check
 check "doors" "$bin/lint-imports"
 check "migrations of the centre" "$bin/python" manage.py makemigrations --check --dry-run --settings mecm.settings
 check "migrations of the edge" "$bin/python" manage.py makemigrations --check --dry-run --settings mep.settings
