@@ -126,7 +126,7 @@ def test_acknowledging_is_written_down_and_ends_when_it_becomes_worse(
 def test_alarms_of_a_nodes_own_platform_come_with_its_report(world: Any) -> None:
     node = world["here"]
     NodeSync.objects.create(node=node)
-    good = {"kind": "notification-given-up", "subject": "subscription=1", "severity": "minor", "text": "gave \x00up"}
+    good = {"kind": "notification-given-up", "subject": "subscription=1", "severity": "minor", "text": "gave up"}
     odd = [{"kind": "x", "severity": "awful"}, "nonsense", {"kind": 7, "severity": "minor"}]
 
     def report(seq: int, alarms: Any) -> None:
