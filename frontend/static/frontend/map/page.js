@@ -188,7 +188,7 @@
   }
 
   app.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-node]");
+    const button = event.target.closest("button[data-node]");
     if (button) { choose(nodes.at.get(button.dataset.node), { pan: !card.contains(button), focus: true }); return; }
     if (event.target.closest(".btn-close")) close();
   });
