@@ -38,7 +38,7 @@ def list_alarms(
     every: All = False,
 ) -> Answer:
     """List alarms, the worst first; cleared ones by when they were cleared."""
-    params = {"show": show, "severity": severity, "source": source, "q": q}
+    params: dict[str, Any] = {"show": show, "severity": severity, "source": source, "q": q}
     params["node"] = resolve(session, "node", node) if node else ""
     found = session.pages("/alarms", every, page=page, page_size=page_size, **params)
     return Answer(found, COLUMNS, empty="No alarms.")
@@ -78,8 +78,8 @@ def figures(
         ids = {"id": resolve(session, "node", node)}
         found = session.get("/nodes/{id}/figures", ids, since=since, until=until)
     else:
-        params = {"resolution": resolution, "metrics": ",".join(metric or []), "since": since, "until": until}
-        found = session.get("/figures", organisation=session.mine(organisation), **params)
+        found = session.get("/figures", organisation=session.mine(organisation), resolution=resolution,
+                            metrics=",".join(metric or []), since=since, until=until)  # fmt: skip
     return Answer(found, say=_summary(found))
 
 

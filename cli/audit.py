@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
 import typer
@@ -33,7 +33,7 @@ def audit(
     every: All = False,
 ) -> Answer:
     """Search the audit trail, newest first."""
-    params = {"q": q, "actor": actor, "action": action, "target": target, "object_id": object_id}
+    params: dict[str, Any] = {"q": q, "actor": actor, "action": action, "target": target, "object_id": object_id}
     params |= {"since": since, "until": until, "after": after}
     found = session.pages("/audit", every, page_size=page_size, **params)
     if found["next"]:

@@ -49,7 +49,12 @@ def resolve(session: Session, kind: str, given: str) -> str:
 
 def _about(row: dict[str, Any]) -> str:
     node = row.get("node")
-    facts = [row.get("title") or row.get("name"), row.get("version"), row.get("state"), node.get("name") if isinstance(node, dict) else ""]
+    facts = [
+        row.get("title") or row.get("name"),
+        row.get("version"),
+        row.get("state"),
+        node.get("name") if isinstance(node, dict) else "",
+    ]
     return " ".join(str(each) for each in facts if each)
 
 

@@ -13,9 +13,11 @@ from cli.errors import BAD_USE, FAILED, Stop
 from cli.names import resolve
 from cli.nodes import labels_of
 from cli.show import Answer, Column, ago
-from cli.wiring import All, Given, Organisation, Page, PageSize, Session, Timeout, body_of, command, sure, verb
+from cli.wiring import Given, Organisation, Session, Timeout, body_of, command, sure, verb
 
-app = typer.Typer(no_args_is_help=True, help="Bring a release to many nodes in waves: plan, start, watch, halt, go back.")
+app = typer.Typer(
+    no_args_is_help=True, help="Bring a release to many nodes in waves: plan, start, watch, halt, go back."
+)
 Name = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Its title or id.")]
 ReleaseName = Annotated[str, typer.Option("--name", help="Name of deployments that are made, a DNS label.")]
 Waves = Annotated[
@@ -26,7 +28,9 @@ Nodes = Annotated[list[str] | None, typer.Option("--node", "-n", help="Only thes
 Words = Annotated[str, typer.Option("--search", "-q", help="Part of the node's name.")]
 Area = Annotated[str, typer.Option(metavar="W,S,E,N", help="Nodes in this area, in degrees.")]
 There = Annotated[bool, typer.Option("--deployments", help="Upgrade what is deployed; make no new deployments.")]
-Release = Annotated[str, typer.Option(help="With --deployments: only where this package (id or NAME@VERSION) runs now.")]
+Release = Annotated[
+    str, typer.Option(help="With --deployments: only where this package (id or NAME@VERSION) runs now.")
+]
 Watch = Annotated[bool, typer.Option("--watch", "-w", "--wait", help="Follow it to the end, as `watch` does.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 COLUMNS = (
@@ -115,9 +119,12 @@ def create(
     max_parallel: Annotated[int | None, typer.Option(help="How many nodes at once; 10 when left out.")] = None,
     pause: Annotated[int | None, typer.Option(min=0, help="Seconds between waves; 0 when left out.")] = None,
     by_hand: Annotated[bool, typer.Option("--by-hand", help="Each wave waits for `rollouts resume`.")] = False,
-    stop_over: Annotated[int | None, typer.Option(min=0, help="Stop when more fail in a wave; 0 when left out.")] = None,
+    stop_over: Annotated[
+        int | None, typer.Option(min=0, help="Stop when more fail in a wave; 0 when left out.")
+    ] = None,
     stop_percent: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Stop when a larger share of a wave fails; instead of --stop-over.")
+        int | None,
+        typer.Option(min=0, max=100, help="Stop when a larger share of a wave fails; instead of --stop-over."),
     ] = None,
     node_timeout: Annotated[
         int | None, typer.Option(help="Seconds until a node that is not ready failed; 600 when left out.")
@@ -328,5 +335,7 @@ def _whole(seen: dict[str, Any]) -> str:
     lines = [_line(seen), f"  id       {seen['id']}", f"  package  {package['name']} {package['version']}"]
     for wave, counts in seen["counts"].items():
         said = ", ".join(f"{number} {state}" for state, number in counts.items() if number and state != "size")
-        lines.append(f"  {'beside ' if wave == '0' else f'wave {wave:<2}'}  {counts['size']} nodes: {said}".rstrip(": "))
+        lines.append(
+            f"  {'beside ' if wave == '0' else f'wave {wave:<2}'}  {counts['size']} nodes: {said}".rstrip(": ")
+        )
     return "\n".join(lines)
