@@ -240,7 +240,8 @@ def table(
     """Write every node of it as CSV, for a spreadsheet; `nodes --all --output json` has the same for programs."""
     pieces = session.centre.chunks("/rollouts/{id}/places.csv", {"id": resolve(session, "rollout", rollout)})
     if not to:
-        text = b"".join(pieces).decode("utf-8", "replace")
+        # RFC 4180 ends lines as a terminal does not.
+        text = b"".join(pieces).decode("utf-8", "replace").replace("\r\n", "\n")
         return Answer({"content": text}, say=text.rstrip())
     target = Path(to)
     part = target.with_name(target.name + ".part")
@@ -310,8 +311,8 @@ def _followed(session: Session, pk: str, wish: str, timeout: float) -> Answer:
         what="The rollout",
     )
     if seen["state"] != wish:
-        hint = "; `breakwater rollouts resume` goes on" if seen["state"] == "paused" else ""
-        raise Stop(f"{_line(seen)}{hint}", FAILED, seen)
+        hint = ". `breakwater rollouts resume` goes on." if seen["state"] == "paused" else ""
+        raise Stop(f"{_line(seen).rstrip('.') if hint else _line(seen)}{hint}", FAILED, seen)
     return Answer(seen, say=_whole(seen))
 
 
@@ -335,7 +336,6 @@ def _whole(seen: dict[str, Any]) -> str:
     lines = [_line(seen), f"  id       {seen['id']}", f"  package  {package['name']} {package['version']}"]
     for wave, counts in seen["counts"].items():
         said = ", ".join(f"{number} {state}" for state, number in counts.items() if number and state != "size")
-        lines.append(
-            f"  {'beside ' if wave == '0' else f'wave {wave:<2}'}  {counts['size']} nodes: {said}".rstrip(": ")
-        )
+        place, number = "beside " if wave == "0" else f"wave {wave:<2}", counts["size"]
+        lines.append(f"  {place}  {number} node{'' if number == 1 else 's'}: {said}".rstrip(": "))
     return "\n".join(lines)

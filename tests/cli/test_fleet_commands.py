@@ -57,7 +57,9 @@ def test_a_rollout_is_followed_to_its_end(
     ]
     assert signed_in.json("rollouts", "nodes", "Spring", "--wave", 0)["results"] == []
     assert signed_in.json("rollouts", "events", "Spring")["count"] > 2
-    assert "berth-1" in signed_in("rollouts", "table", "Spring").out
+    told = signed_in("rollouts", "table", "Spring").out
+    assert "berth-1" in told
+    assert "\ufffd" not in told
     file = tmp_path / "nodes.csv"
     assert signed_in("rollouts", "table", made["id"], "--to", file).code == 0
     assert "berth-2" in file.read_text()
