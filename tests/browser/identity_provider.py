@@ -1,7 +1,7 @@
 """A real OpenID Connect provider for tests: allauth's own, as a Django project of its own in a process of its own.
 
 `python -m tests.browser.identity_provider PORT FOLDER REDIRECT_URI`. People and their groups stand in FOLDER/people.json
-and are read anew at each sign-in: `{"anna": ["edge-admins"]}`; everybody's password is PASSWORD.
+and are read anew at each sign-in: `{"keeper": ["edge-admins"]}`; everybody's password is PASSWORD.
 """
 
 from __future__ import annotations

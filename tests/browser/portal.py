@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import databases
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +71,7 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
         "DJANGO_SETTINGS_MODULE": "mecm.settings",
     }
     made = Site(url, environment)
-    made.run("manage.py", "migrate", "-v", "0")
+    databases.fresh("centre", folder / "centre.sqlite3")
     seeded = json.loads(made.run("-m", "tests.browser.seed").splitlines()[-1])
     made.pages, made.objects = seeded["pages"], seeded["objects"]
     written = folder / "processes.log"
@@ -92,7 +93,7 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
             for command in commands
         ]
         try:
-            until(lambda: _answers(f"{url}/sign-in") or processes[0].poll() is not None, timeout=240, every=0.2)
+            until(lambda: answers(f"{url}/sign-in") or processes[0].poll() is not None, timeout=240, every=0.2)
             assert processes[0].poll() is None, written.read_text()[-2000:]
             yield made
         finally:
@@ -106,7 +107,7 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
                     process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)

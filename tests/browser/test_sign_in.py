@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests import databases
 from tests.browser import identity_provider
-from tests.browser.conftest import CHROMIUM, FLAGS, PASSWORD, ROOT, Site, _answers, _free_port
+from tests.browser.portal import CHROMIUM, FLAGS, PASSWORD, ROOT, Site, answers
+from tests.flows.edgelab import free_port
 from tests.waiting import until
 
 # Two processes start, Chromium twice: on a busy machine that takes its time.
@@ -30,15 +32,15 @@ Membership.objects.create(user=boss, organisation=acme, role="admin")
 
 @dataclass
 class Door:
-    """A centre under the name `localhost`, and a provider that knows anna."""
+    """A centre under the name `localhost`, and a provider that knows keeper."""
 
     site: Site
     issuer: str
     people: Path
 
     def groups(self, *names: str) -> None:
-        """Say in which groups anna is from now on."""
-        self.people.write_text(json.dumps({"anna": names}))
+        """Say in which groups keeper is from now on."""
+        self.people.write_text(json.dumps({"keeper": names}))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine; install the package chromium")
     folder = tmp_path_factory.mktemp("door")
-    port, other = _free_port(), _free_port()
+    port, other = free_port(), free_port()
     url, issuer = f"http://localhost:{port}", f"http://127.0.0.1:{other}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "DJANGO_"))}
     environment = {
@@ -60,9 +62,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     site = Site(url, environment)
     made = Door(site, issuer, folder / "people.json")
     made.groups("edge-operators")
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True, timeout=400
-    )
+    databases.fresh("centre", folder / "centre" / "centre.sqlite3")
     site.tell(SEED)
     written = folder / "processes.log"
     with written.open("w") as log:
@@ -91,7 +91,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             for number, look in enumerate(
                 (f"http://127.0.0.1:{port}/sign-in", f"{issuer}/.well-known/openid-configuration")
             ):
-                until(lambda: _answers(look) or processes[number].poll() is not None, timeout=120, every=0.3)  # noqa: B023
+                until(lambda: answers(look) or processes[number].poll() is not None, timeout=120, every=0.3)  # noqa: B023
                 assert processes[number].poll() is None, written.read_text()[-2000:]
             yield made
         finally:
@@ -152,7 +152,7 @@ def sign_out(page: Any) -> None:
 
 
 def test_people_come_in_by_a_real_provider_and_their_roles_follow_their_groups(door: Door, new_page: Any) -> None:
-    boss, anna, site = new_page(), new_page(), door.site
+    boss, keeper, site = new_page(), new_page(), door.site
     sign_in(door, boss)
     boss.goto(f"{site.url}/identity-providers")
     facts = {
@@ -165,32 +165,32 @@ def test_people_come_in_by_a_real_provider_and_their_roles_follow_their_groups(d
     boss.get_by_role("button", name="Ask it and connect").click()
     boss.get_by_role("link", name="Change Staff").wait_for()
 
-    anna.goto(f"{site.url}/nodes")
-    anna.get_by_role("link", name="Sign in with Staff").click()
-    anna.wait_for_url(f"{door.issuer}/accounts/login/**")
-    anna.locator("#id_login").fill("anna")
-    anna.locator("#id_password").fill(identity_provider.PASSWORD)
-    anna.get_by_role("button", name="Sign In").first.click()
+    keeper.goto(f"{site.url}/nodes")
+    keeper.get_by_role("link", name="Sign in with Staff").click()
+    keeper.wait_for_url(f"{door.issuer}/accounts/login/**")
+    keeper.locator("#id_login").fill("keeper")
+    keeper.locator("#id_password").fill(identity_provider.PASSWORD)
+    keeper.get_by_role("button", name="Sign In").first.click()
     # She lands where she wanted to go.
-    anna.wait_for_url(f"{site.url}/nodes")
-    anna.goto(f"{site.url}/profile")
-    anna.get_by_text("operator", exact=True).wait_for()
+    keeper.wait_for_url(f"{site.url}/nodes")
+    keeper.goto(f"{site.url}/profile")
+    keeper.get_by_text("operator", exact=True).wait_for()
 
-    sign_out(anna)
-    assert anna.get_by_role("link", name="Sign out at Staff, too").get_attribute("href").startswith(door.issuer)
+    sign_out(keeper)
+    assert keeper.get_by_role("link", name="Sign out at Staff, too").get_attribute("href").startswith(door.issuer)
     door.groups("edge-viewers")
-    anna.get_by_role("link", name="Sign in with Staff").click()
-    anna.wait_for_url(f"{site.url}/")
-    anna.goto(f"{site.url}/profile")
-    anna.get_by_text("viewer", exact=True).wait_for()
-    assert anna.get_by_text("operator", exact=True).count() == 0
+    keeper.get_by_role("link", name="Sign in with Staff").click()
+    keeper.wait_for_url(f"{site.url}/")
+    keeper.goto(f"{site.url}/profile")
+    keeper.get_by_text("viewer", exact=True).wait_for()
+    assert keeper.get_by_text("operator", exact=True).count() == 0
 
     boss.goto(f"{site.url}/members")
-    boss.get_by_role("link", name="anna").click()
+    boss.get_by_role("link", name="keeper").click()
     boss.get_by_role("button", name="End the session").click()
     boss.get_by_text("That session is ended.").wait_for()
-    anna.goto(f"{site.url}/nodes")
-    anna.wait_for_url("**/sign-in?next=**")
+    keeper.goto(f"{site.url}/nodes")
+    keeper.wait_for_url("**/sign-in?next=**")
 
 
 def test_a_passkey_opens_the_door_alone_and_as_the_second_step(door: Door, new_page: Any) -> None:

@@ -86,9 +86,8 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
             text="x",
             raised_at=timezone.now(),
             changed_at=timezone.now(),
-        ).pk,  # fmt: skip
-        "sessions": _session_of(admin),
         ).pk,
+        "sessions": _session_of(admin),
         "invitation": uuid4(),
         "membership": Membership.objects.get(user=admin).pk,
     }
@@ -103,6 +102,8 @@ def _session_of(user: Any) -> Any:
     browser = Client()
     browser.force_login(user)
     return ref_of(str(browser.session.session_key))
+
+
 def _of_the_map(organisation: Any) -> dict[str, Any]:
     """A site and a link that are nobody else's business."""
     from mecm.sites.models import Site, SiteLink

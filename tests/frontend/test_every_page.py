@@ -134,10 +134,7 @@ ACTIONS = {
     "disconnect-site",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
-ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"}
-ONES_OWN |= {"choose-language"}
-ONES_OWN = {"decide-device", "favour-app", "follow-app", "read-notices", "unfollow"}
-ONES_OWN = {"favour-app", "follow-app", "read-notices", "unfollow"} | {
+ONES_OWN = {"choose-language", "decide-device", "favour-app", "follow-app", "read-notices", "unfollow"} | {
     "passkey-question",
     "passkey-answer",
     "remove-application",

@@ -232,5 +232,5 @@ def test_a_list_of_many_partners_costs_as_few_queries(
             state="active", confirmed_at=now, they_confirmed_at=now,
         )  # fmt: skip
         Agreement.objects.create(peer=made, version=1, proposed_by_us=True, terms={}, digest="a" * 64)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         assert "store 19" in text(pages.get("/partners"))
