@@ -9,17 +9,14 @@ from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
 from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
-from frontend.language import choose_language
 from frontend.fleet.urls import urlpatterns as fleet_pages
-from frontend.operator import deploy, deployments, maps, nodes, operations
+from frontend.language import choose_language
+from frontend.operator import deploy, deployments, nodes, operations
 from frontend.reference.urls import urlpatterns as reference_pages
 from frontend.releases.urls import urlpatterns as releases_pages
-from frontend.steering.urls import urlpatterns as steering_pages
-from frontend.search.urls import urlpatterns as search_pages
-from frontend.operator import deploy, deployments, nodes, operations
-from frontend.releases.urls import urlpatterns as releases_pages
-from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.rollouts.urls import urlpatterns as rollouts_pages
+from frontend.search.urls import urlpatterns as search_pages
+from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload
 from frontend.trust.urls import urlpatterns as trust_pages

@@ -25,7 +25,7 @@ _OPERATION_OUT: dict[str, Any] = {
     "attempts": 1,
     "cancel_requested": False,
     "problem": None,
-    "requested_by": "dana",
+    "requested_by": "harbour-operator",
     "created_at": _AT,
     "started_at": _AT,
     "finished_at": None,
@@ -157,7 +157,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "request": {"slug": "harbour", "name": "Harbour Edge"},
         "answer": {**_ORGANISATION, "created_at": _AT},
     },
-    "organisations_members_create": {"request": {"username": "dana", "role": "developer"}},
+    "organisations_members_create": {"request": {"username": "harbour-operator", "role": "developer"}},
     "tokens_create": {"request": {"name": "pipeline", "scopes": ["packages.write"], "expires_at": None}},
     "recall_issue": {
         "request": {

@@ -168,7 +168,12 @@ def test_the_audit_trail_is_followed_by_its_keys(signed_in: Terminal, organisati
 
     # One more than fits on two of the largest pages.
     Entry.objects.bulk_create(
-        Entry(actor="dana", action="node.register", organisation_id=organisation.pk, object_name=f"berth-{number}")
+        Entry(
+            actor="harbour-operator",
+            action="node.register",
+            organisation_id=organisation.pk,
+            object_name=f"berth-{number}",
+        )
         for number in range(401)
     )
     about = ("audit", "--action", "node.register")
