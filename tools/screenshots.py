@@ -33,6 +33,7 @@ OPEN_PAGES = {
     "visitor-app": "app",
     "visitor-search": "/search?q=crane",
     "sign-in": "/sign-in",
+    "invitation": "invitation",
 }
 PER_SHEET = 12
 SHEET_STYLE = """
@@ -179,11 +180,21 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work, portal.running(Path(work), worker=False) as site:
+        more = json.loads(site.run("-m", "tests.browser.seed_fleet").splitlines()[-1])
+        site.objects.update(more["objects"])
+        site.pages["invitation"] = more["invitation"]
         found = json.loads(
             site.run("tools/screenshots.py", "--addresses", text=json.dumps(site.objects)).splitlines()[-1]
         )
         # Pages in further states, then those of visitors, then the one that is not there.
-        pages = {**{f"as-{name}": where for name, where in site.pages.items() if where not in found.values()}, **found}
+        pages = {
+            **{
+                f"as-{name}": where
+                for name, where in site.pages.items()
+                if where not in found.values() and name not in OPEN_PAGES
+            },
+            **found,
+        }
         pages |= {name: site.pages.get(where, where) for name, where in OPEN_PAGES.items()}
         pages["no-such-page"] = "/no/such/page"
         if options.only:

@@ -18,6 +18,7 @@ from frontend import tenancy
 from frontend.page import page, paged, told
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
+from mecm.rollouts.models import Rollout
 
 #: What an operation's target leads to.
 PAGES = {
@@ -78,9 +79,14 @@ def _names(targets: list[str]) -> dict[str, str]:
     for kind, key in (target.split(":", 1) for target in targets if ":" in target):
         if kind in keys:
             keys[kind].add(key)
-    columns = {"package": ("name", "version", "filename"), "node": ("name",), "deployment": ("name",)}
+    columns = {
+        "package": ("name", "version", "filename"),
+        "node": ("name",),
+        "deployment": ("name",),
+        "rollout": ("title",),
+    }
     found: dict[str, str] = {}
-    for kind, model in (("package", Package), ("node", Node), ("deployment", Deployment)):
+    for kind, model in (("package", Package), ("node", Node), ("deployment", Deployment), ("rollout", Rollout)):
         if keys[kind]:
             for pk, name, *more in model.objects.filter(pk__in=keys[kind]).values_list("pk", *columns[kind]):
                 found[f"{kind}:{pk}"] = f"{name} {more[0]}" if name and more else name or more[-1]

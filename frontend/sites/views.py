@@ -51,7 +51,7 @@ def new_site(request: HttpRequest) -> HttpResponse:
                 form.blame(error)
             else:
                 return redirect("frontend:site", site.pk)
-    context = {"section": "map", "form": form, **ground()}
+    context = {"section": "sites", "form": form, **ground()}
     return render(request, "frontend/sites/site_form.html", context, status=status)
 
 
@@ -99,7 +99,7 @@ def change_site(request: HttpRequest, pk: Any) -> HttpResponse:
                 form.blame(error)
             else:
                 return redirect("frontend:site", site.pk)
-    context = {"section": "map", "form": form, "site": site, **ground()}
+    context = {"section": "sites", "form": form, "site": site, **ground()}
     return render(request, "frontend/sites/site_form.html", context, status=status)
 
 
@@ -207,7 +207,7 @@ def _sites(request: HttpRequest, form: ImportForm, *, status: int = 200) -> Http
     rows = SITES.visible_to(actor).annotate(nodes=Count("placements")).order_by("name", "id")  # type: ignore[attr-defined]
     if words:
         rows = rows.filter(Q(name__icontains=words) | Q(organisation__name__icontains=words))
-    context = {"section": "map", "rows": paged(request, rows), "q": words, "form": form}
+    context = {"section": "sites", "rows": paged(request, rows), "q": words, "form": form}
     return render(request, "frontend/sites/sites.html", context, status=status)
 
 
@@ -218,7 +218,7 @@ def _site(request: HttpRequest, site: Site, *, status: int = 200, **more: Any) -
     ours = Node.objects.filter(organisation_id=site.organisation_id, placement=None)
     others = Site.objects.filter(organisation_id=site.organisation_id).exclude(pk=site.pk)
     context = {
-        "section": "map",
+        "section": "sites",
         "site": site,
         "may_write": may_write,
         "topology": found,

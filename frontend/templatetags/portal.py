@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -226,6 +227,12 @@ def tile(value: Any) -> int:
 def as_yaml(value: Any) -> str:
     """Write JSON data as YAML, in its order; nothing for nothing."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).strip() if value else ""
+
+
+@register.filter
+def as_value(value: Any) -> str:
+    """Write one value of a chart as people type it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 @register.filter

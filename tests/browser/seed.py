@@ -124,7 +124,8 @@ def packages(organisation: Organisation, owner: User) -> dict[str, Package]:
             "app_d_id": about["appDId"], "descriptor": about, "chart_sha256": digest,
             "compute": {"cpu_millis": 250, "memory_bytes": 192 * 2**20, "storage_bytes": 0},
             "images": [{"name": f"localhost/breakwater/app:{version}", "sha256": "5e" * 32, "size": 39_800_000}],
-            "signature": {"state": "valid", "signer": f"CN={provider}", "self_signed": True, "algorithm": "ECDSA with SHA-256"},
+            "signature": {"state": "valid", "signer": f"CN={provider}", "self_signed": True, "algorithm": "ECDSA with SHA-256",
+                          "listed": 7},
             "checked_at": NOW, "published_at": NOW if released else None,
         }  # fmt: skip
         return Package.objects.create(
