@@ -110,7 +110,9 @@ def _cleaned(options: dict[str, Any]) -> dict[str, Any]:
     """Leave out query parameters that were not given."""
     if "params" in options:
         given = options["params"]
-        options["params"] = {name: value for name, value in given.items() if value not in (None, "", [], False)}
+        options["params"] = {
+            name: value for name, value in given.items() if value not in (None, "", []) and value is not False
+        }
     return options
 
 

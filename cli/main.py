@@ -7,11 +7,24 @@ from typing import Annotated
 
 import typer
 
-from cli import apps, certify, deployments, federation, nodes, operations, packages, signin, trust
+from cli import (
+    alarms,
+    apps,
+    certify,
+    deployments,
+    federation,
+    nodes,
+    operations,
+    packages,
+    rollouts,
+    signin,
+    sites,
+    trust,
+)
+from cli.audit import audit
 from cli.errors import INTERRUPTED
 from cli.raw import api
-from cli.show import Column
-from cli.wiring import Given, command, verb
+from cli.wiring import command
 
 VERSION = "0.1.0"
 _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 took too long, 4 not found or not allowed, 130 interrupted."
@@ -37,23 +50,24 @@ command(app, "login")(signin.login)
 command(app, "logout")(signin.logout)
 command(app, "whoami")(signin.whoami)
 command(app, "api")(api)
-verb(app, "audit", "GET", "/audit", "Search the audit trail.",
-     query=[Given("q", "Words in actor, action and object.", flag="--search"), Given("action", "Such as deployment.create."),
-            Given("object_id", "About this object.")],
-     columns=(Column("at", "at"), Column("actor", "actor"), Column("action", "action"), Column("object", "object_name"),
-              Column("id", "object_id")))  # fmt: skip
+command(app, "audit")(audit)
+command(app, "figures")(alarms.figures)
 for _group, _name in (
     (apps.app, "apps"),
     (packages.app, "packages"),
     (packages.releases, "releases"),
     (nodes.app, "nodes"),
     (deployments.app, "deployments"),
+    (rollouts.app, "rollouts"),
+    (sites.app, "sites"),
+    (alarms.app, "alarms"),
     (operations.app, "operations"),
     (certify.app, "certify"),
     (trust.app, "trust"),
     (federation.app, "federation"),
     (signin.organisations, "organisations"),
     (signin.tokens, "tokens"),
+    (signin.sessions, "sessions"),
     (signin.servers, "servers"),
     (apps.notices, "notices"),
     (apps.webhooks, "webhooks"),

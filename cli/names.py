@@ -10,7 +10,14 @@ from cli.errors import BAD_USE, Stop
 if TYPE_CHECKING:
     from cli.wiring import Session
 
-KINDS = {"node": "/nodes", "deployment": "/deployments", "package": "/packages", "organisation": "/organisations"}
+KINDS = {
+    "node": "/nodes",
+    "deployment": "/deployments",
+    "package": "/packages",
+    "organisation": "/organisations",
+    "rollout": "/rollouts",
+    "site": "/sites",
+}
 
 
 def resolve(session: Session, kind: str, given: str) -> str:
@@ -25,6 +32,10 @@ def resolve(session: Session, kind: str, given: str) -> str:
         name, _, version = given.partition("@")
         rows = session.pages("/packages", True, q=name)["results"]
         found = [row for row in rows if row["name"] == name and version in ("", row["version"])]
+    elif kind == "rollout":
+        found = [row for row in session.pages("/rollouts", True)["results"] if given == row["title"]]
+    elif kind == "site":
+        found = [row for row in session.pages("/sites", True, q=given)["results"] if given == row["name"]]
     else:
         rows = session.pages("/nodes" if kind == "node" else "/deployments", True, q=given)["results"]
         found = [row for row in rows if row["name"] == given]
@@ -38,7 +49,12 @@ def resolve(session: Session, kind: str, given: str) -> str:
 
 def _about(row: dict[str, Any]) -> str:
     node = row.get("node")
-    facts = [row.get("name"), row.get("version"), row.get("state"), node.get("name") if isinstance(node, dict) else ""]
+    facts = [
+        row.get("title") or row.get("name"),
+        row.get("version"),
+        row.get("state"),
+        node.get("name") if isinstance(node, dict) else "",
+    ]
     return " ".join(str(each) for each in facts if each)
 
 

@@ -97,12 +97,17 @@ def _facts(label: list[str] | None, *numbers: float | None) -> dict[str, Any]:
     names = ("latitude", "longitude", "cpu_millis", "memory_bytes", "storage_bytes")
     facts = body_of(**dict(zip(names, numbers, strict=True)))
     if label:
-        pairs = [each.partition("=") for each in label]
-        wrong = [key or each for (key, separator, each) in pairs if not key or not separator]
-        if wrong:
-            raise Stop(f"--label: {wrong[0]!r} is not KEY=VALUE.", BAD_USE)
-        facts["labels"] = {key: value for key, _, value in pairs}
+        facts["labels"] = labels_of(label)
     return facts
+
+
+def labels_of(given: list[str]) -> dict[str, str]:
+    """Return labels that were given as KEY=VALUE."""
+    pairs = [each.partition("=") for each in given]
+    wrong = [key or each for (key, separator, each) in pairs if not key or not separator]
+    if wrong:
+        raise Stop(f"--label: {wrong[0]!r} is not KEY=VALUE.", BAD_USE)
+    return {key: value for key, _, value in pairs}
 
 
 @command(app, "join-string")

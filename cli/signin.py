@@ -18,6 +18,9 @@ from cli.wiring import Given, Session, body_of, command, verb
 organisations = typer.Typer(no_args_is_help=True, help="Your organisations, their people and roles.")
 members = typer.Typer(no_args_is_help=True, help="Who has which role.")
 organisations.add_typer(members, name="members")
+invitations = typer.Typer(no_args_is_help=True, help="Links by which people get a role.")
+organisations.add_typer(invitations, name="invitations")
+sessions = typer.Typer(no_args_is_help=True, help="Where you are signed in with a browser.")
 tokens = typer.Typer(no_args_is_help=True, help="API tokens for programs.")
 servers = typer.Typer(no_args_is_help=True, help="The servers that you are signed in to.")
 
@@ -158,6 +161,20 @@ verb(members, "add", "POST", "/organisations/{organisation}/members", "Give some
      say="{username} is {role} now.")  # fmt: skip
 verb(members, "remove", "DELETE", "/organisations/{organisation}/members/{membership}", "Take a role away.", kinds=_IN,
      say="Taken away.", confirm="Take the role away?")  # fmt: skip
+verb(invitations, "list", "GET", "/organisations/{organisation}/invitations", "List invitations, newest first.", kinds=_IN,
+     columns=(Column("id", "id"), Column("role", "role"), Column("email", "email"), Column("state", "state"),
+              Column("by", "invited_by"), Column("ends", lambda row: ago(row["expires_at"]))))  # fmt: skip
+verb(invitations, "create", "POST", "/organisations/{organisation}/invitations",
+     "Invite somebody; the answer is the only time that the link is shown.", kinds=_IN,
+     body=[Given("role", "admin, operator, developer, certifier or viewer.", required=True),
+           Given("email", "Send the link there.")],
+     say="{link}")  # fmt: skip
+verb(invitations, "withdraw", "DELETE", "/organisations/{organisation}/invitations/{invitation}",
+     "Withdraw an invitation: its link opens nothing any more.", kinds=_IN, say="Withdrawn.")  # fmt: skip
+verb(sessions, "list", "GET", "/sessions", "List your open sessions, the one used last first.",
+     columns=(Column("id", "id"), Column("device", "device"), Column("address", "address"), Column("how", "how"),
+              Column("second factor", "strong"), Column("seen", lambda row: ago(row["seen_at"]))))  # fmt: skip
+verb(sessions, "revoke", "DELETE", "/sessions/{ref}", "End a session; whoever sits there is signed out.", say="Ended.")
 
 
 @command(organisations, "use")

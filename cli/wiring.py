@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TextIO
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import typer
@@ -116,15 +117,17 @@ class Session:
         if not every:
             return self.get(path, ids, **params)
         found: list[Any] = []
-        number = 1
+        asked = {**{name: value for name, value in params.items() if name != "page"}, "page_size": size}
         while True:
-            page = self.get(path, ids, **{**params, "page": number, "page_size": size})
+            page = self.get(path, ids, **asked)
             if not isinstance(page, Mapping) or "results" not in page:
                 return page
             found += page["results"]
             if not page.get("next"):
-                return {**page, "count": len(found), "next": None, "previous": None, "results": found}
-            number += 1
+                whole = {"count": len(found), "next": None, "previous": None, "results": found}
+                return {name: whole.get(name, value) for name, value in page.items()}
+            # Pages have numbers, or keys where rows are many. Only what it asks is taken from `next`, never where.
+            asked |= parse_qs(urlsplit(page["next"]).query)
 
     def mine(self, organisation: str) -> str:
         """Return the organisation that is meant: the option, or the profile's."""

@@ -8,9 +8,9 @@ from appstore.federation import serials, sync
 from appstore.packages import services as packages
 from appstore.trust import authority, publishers
 from core.operations import services as operations
+from core.sign_in import services as sign_in
 from mecm.fleet import figures
 from mecm.fleet import services as fleet
-from core.sign_in import services as sign_in
 
 #: How much more a worker does for one ring. Brokers hand out messages slower than rows are done.
 BATCH = 20
@@ -66,6 +66,8 @@ def roll_up_figures() -> None:
     """Make hours of minutes, and forget what is old."""
     figures.roll_up()
     fleet.forget_old()
+
+
 @shared_task(name="sign_in.drop_expired")
 def drop_ended_sessions() -> None:
     """Drop the rows of sessions that have ended."""

@@ -189,7 +189,7 @@ class AcknowledgeManyView(ApiView):
 
     permission_required = "nodes.write"
 
-    @extend_schema(request=AcknowledgeManyIn, responses=DoneOut)
+    @extend_schema(operation_id="alarms_acknowledge_many", request=AcknowledgeManyIn, responses=DoneOut)
     def post(self, request: Request) -> Response:
         """Acknowledge them with one note; those that were cleared, or are not yours to acknowledge, stay as they are."""
         given = AcknowledgeManyIn(data=request.data)

@@ -224,7 +224,7 @@ class PlanView(ApiView):
 
     permission_required = "deployments.write"
 
-    @extend_schema(request=WhatIn, responses=SketchOut)
+    @extend_schema(operation_id="rollouts_sketch", request=WhatIn, responses=SketchOut)
     def post(self, request: Request) -> Response:
         """Say for each chosen node what would be done in which wave, and every reason why not."""
         wanted = WhatIn(data=request.data)

@@ -124,6 +124,7 @@ class SitesView(ApiView):
         parameters=[
             OpenApiParameter("organisation", str, description="slug or id; all of yours when it is left out"),
             OpenApiParameter("kind", str, enum=Site.Kind.values),
+            OpenApiParameter("q", str, description="part of the name"),
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
         ],
@@ -136,6 +137,8 @@ class SitesView(ApiView):
             rows = rows.filter(organisation=organisation_for(request, "nodes.read"))
         if request.GET.get("kind") in Site.Kind.values:
             rows = rows.filter(kind=request.GET["kind"])
+        if words := request.GET.get("q", "").replace("\x00", "").strip()[:200]:
+            rows = rows.filter(name__icontains=words)
         return paginated(self, rows, lambda page: SiteOut(page, many=True).data)
 
     @extend_schema(request=SiteIn, responses={201: SiteOut})

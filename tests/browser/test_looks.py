@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.portal import WIDTHS
 from tests.waiting import until
 
 pytestmark = pytest.mark.live
@@ -31,26 +32,30 @@ def keep(page: Any, name: str, width: str, scheme: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=name != "map")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", ["desktop", "phone"])
+LOOKS = [("desktop", "light"), ("desktop", "dark"), ("phone", "dark"), ("phone", "light")]
+UNNAMED = (
+    "[...document.querySelectorAll('button, a[href], input:not([type=hidden]), select, textarea')]"
+    ".filter(e => e.checkVisibility() && !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
+    ".map(e => e.outerHTML.slice(0, 120))"
+)
+
+
 @pytest.mark.parametrize("name", [*PAGES, "/sign-in", "/no/such/page"])
-def test_a_page_is_whole(name: str, width: str, scheme: str, open_page: Any) -> None:
+def test_a_page_is_whole(name: str, open_page: Any) -> None:
     if name == "/no/such/page":
         open_page.watch.expected.append("404")
-    page = open_page(name, width=width, scheme=scheme, user="" if name == "/sign-in" else "harbour-admin")
+    page = open_page(name, user="" if name == "/sign-in" else "harbour-admin")
     if name == "map":
         page.wait_for_selector("[data-nodes='8'][data-base]")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.evaluate("document.documentElement.dataset.bsTheme") == scheme
     assert page.evaluate("document.fonts.load('16px Inter').then(() => document.fonts.check('16px Inter'))")
     assert page.locator("h1").count() == 1
-    unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, a[href], input:not([type=hidden]), select, textarea')]"
-        ".filter(e => e.checkVisibility() && !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
-        ".map(e => e.outerHTML.slice(0, 120))"
-    )
-    assert unnamed == []
-    keep(page, name.strip("/").replace("/", "-"), width, scheme)
+    for width, scheme in LOOKS:
+        page.set_viewport_size({"width": WIDTHS[width][0], "height": WIDTHS[width][1]})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        until(lambda: page.evaluate("document.documentElement.dataset.bsTheme") == scheme)  # noqa: B023 - at once
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), width
+        assert page.evaluate(UNNAMED) == [], width
+        keep(page, name.strip("/").replace("/", "-"), width, scheme)
 
 
 def test_a_chosen_theme_outlives_the_page_and_the_system(open_page: Any) -> None:
