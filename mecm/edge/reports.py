@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from mecm.edge.models import NodeSync, ReportedObject
-
-if TYPE_CHECKING:
-    from mecm.nodes.models import Node
+from mecm.nodes.models import Node
 
 logger = logging.getLogger("breakwater.edge")
 
@@ -43,6 +41,8 @@ def take(node: Node, outbox: str, seq: int, items: list[Any]) -> int:
     Each item has a `seq` of its own; `seq` is the batch's last. What cannot be understood is logged and passed
     over, because it would come again for ever; trouble of the database is raised, so that the node sends it again.
     """
+    # The node before its row of the link, as everybody who wishes something for it does: else two wait for each other.
+    Node.objects.select_for_update(no_key=True).only("pk").get(pk=node.pk)
     sync = NodeSync.objects.select_for_update().get(pk=node.pk)
     last = sync.last_seq if sync.outbox == outbox else 0
     taken = 0

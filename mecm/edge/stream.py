@@ -71,6 +71,9 @@ def needs_snapshot(ours: Standing, hello: Hello) -> bool:
 @transaction.atomic
 def welcome(node: Node, hello: Hello, hub: str) -> Welcome:
     """Take the node's connection over to `hub` and decide how to go on."""
+    now = timezone.now()
+    # The node before its row of the link, as everybody who wishes something for it does: else two wait for each other.
+    Node.objects.filter(pk=node.pk).update(last_seen_at=now, agent_version=hello.agent_version[:60])
     NodeSync.objects.get_or_create(node=node)
     sync = NodeSync.objects.select_for_update().get(pk=node.pk)
     ours = Standing(sync.epoch, sync.last_rev, sync.acked_rev, digest_of(node.pk))
@@ -84,10 +87,8 @@ def welcome(node: Node, hello: Hello, hub: str) -> Welcome:
             sync.last_rev = hello.last_rev
     else:
         sync.acked_rev = hello.last_rev
-    now = timezone.now()
     sync.hub, sync.connected_at, sync.disconnected_at = hub, now, None
     sync.save()
-    Node.objects.filter(pk=node.pk).update(last_seen_at=now, agent_version=hello.agent_version[:60])
     return Welcome(sync.epoch, snapshot, sync.last_rev)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -309,3 +310,19 @@ def test_looking_for_changes_costs_as_many_queries_for_many_nodes_as_for_one(org
     stream.ack(nodes[0].pk, 1)
     assert len(stream.waiting("hub-1")) == 29
     assert stream.waiting("hub-2") == {}
+
+
+def test_the_node_is_held_before_its_row_of_the_link_by_all_who_hold_both(node: Node) -> None:
+    """Whoever takes them the other way round waits for a deployment that waits for it; PostgreSQL then ends one of them."""
+
+    def first_held(act: Any) -> str:
+        with CaptureQueriesContext(connection) as queries:
+            act()
+        writes = [each["sql"] for each in queries if each["sql"].startswith("UPDATE") or "FOR " in each["sql"]]
+        kept = [sql for sql in writes if '"nodes_node"' in sql or '"edge_nodesync"' in sql]
+        tables = re.findall(r'"(nodes_node|edge_nodesync)"', kept[0]) if kept else [""]
+        return tables[0]
+
+    assert first_held(lambda: stream.welcome(node, hello(node), "hub")) == "nodes_node"
+    if connection.vendor == "postgresql":
+        assert first_held(lambda: reports.take(node, "box", 1, [])) == "nodes_node"
