@@ -42,7 +42,7 @@ def take(node: Node, outbox: str, seq: int, items: list[Any]) -> int:
     over, because it would come again for ever; trouble of the database is raised, so that the node sends it again.
     """
     # The node before its row of the link, as everybody who wishes something for it does: else two wait for each other.
-    Node.objects.select_for_update(no_key=True).only("pk").get(pk=node.pk)
+    Node.objects.select_for_update(no_key=True).values_list("pk").filter(pk=node.pk).first()
     sync = NodeSync.objects.select_for_update().get(pk=node.pk)
     last = sync.last_seq if sync.outbox == outbox else 0
     taken = 0

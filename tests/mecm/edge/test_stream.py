@@ -323,6 +323,7 @@ def test_the_node_is_held_before_its_row_of_the_link_by_all_who_hold_both(node: 
         tables = re.findall(r'"(nodes_node|edge_nodesync)"', kept[0]) if kept else [""]
         return tables[0]
 
+    services.put(node, "app", "a", generation=1, spec={})
     assert first_held(lambda: stream.welcome(node, hello(node), "hub")) == "nodes_node"
     if connection.vendor == "postgresql":
         assert first_held(lambda: reports.take(node, "box", 1, [])) == "nodes_node"
