@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.db import connection
+from django.utils import translation
 
 from tests import databases
 
@@ -106,6 +107,12 @@ if not EDGE:
         settings.BLOB_DIR = tmp_path / "var" / "blobs"
         settings.CA_DIR = tmp_path / "var" / "ca"
         settings.VAR_DIR.mkdir()
+
+    @pytest.fixture(autouse=True)
+    def own_language() -> Iterator[None]:
+        """Let no test speak the language that the last page of another one spoke."""
+        yield
+        translation.deactivate()
 
     @pytest.fixture
     def organisation(db: None) -> Any:
