@@ -56,4 +56,4 @@ def test_one_follows_an_application_and_reads_of_it(open_page: Any) -> None:
     page.goto(page.url.split("/catalogue")[0] + "/notices")
     expect(page.get_by_role("link", name="Factory Twin")).to_be_visible()
     page.get_by_role("button", name="Mark all as read").click()
-    expect(page.locator(".menu-count")).to_have_count(0)
+    expect(page.locator("a[href='/notices'] .menu-count")).to_have_count(0)
