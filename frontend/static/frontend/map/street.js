@@ -87,7 +87,7 @@ function begin() {
 
 async function start() {
   if (!webgl()) { document.getElementById("street-none").hidden = false; return; }
-  const library = await import(app.dataset.library);
+  const library = await import(app.dataset.module);
   library.setWorkerUrl(new URL(app.dataset.worker, location.href).href);
   library.addProtocol("pmtiles", new window.pmtiles.Protocol().tile);
 
