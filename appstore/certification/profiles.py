@@ -38,8 +38,9 @@ _MOST = 50
 
 def of(organisation_id: UUID | Any) -> dict[str, Any]:
     """Return the profile by which packages of that organisation are judged: its own, the operator's, or the usual one."""
-    rows = {row.organisation_id: row for row in Profile.objects.filter(organisation_id__in=_both(organisation_id))}
-    for each in _both(organisation_id):
+    both = _both(organisation_id)
+    rows = {row.organisation_id: row for row in Profile.objects.filter(organisation_id__in=both)}
+    for each in both:
         if each in rows:
             return {name: getattr(rows[each], name) for name in _MEMBERS}
     return {name: value.copy() if isinstance(value, dict | list) else value for name, value in USUAL.items()}
@@ -49,9 +50,10 @@ def needed(deed: str, organisation_id: UUID | Any) -> list[tuple[str, str]]:
     """Return the levels that a deed of that organisation needs, each with who demands it: `own` or `operator`."""
     if deed not in ("publish", "deploy", "import"):
         return []
-    rows = {row.organisation_id: row for row in Profile.objects.filter(organisation_id__in=_both(organisation_id))}
+    both = _both(organisation_id)
+    rows = {row.organisation_id: row for row in Profile.objects.filter(organisation_id__in=both)}
     found = []
-    for each, who in zip(_both(organisation_id), ("own", "operator"), strict=False):
+    for each, who in zip(both, ("own", "operator"), strict=False):
         level = getattr(rows[each], f"{deed}_level") if each in rows else ""
         if level:
             found.append((level, who))
