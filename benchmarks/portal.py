@@ -195,7 +195,10 @@ def fill(dice: random.Random, apps: int, nodes: int, each: int) -> tuple[Any, di
     Operation.objects.bulk_create(
         (
             Operation(
-                kind="deployment.apply", target=f"deployment:{one.pk}", state="succeeded", organisation_id=organisation.pk
+                kind="deployment.apply",
+                target=f"deployment:{one.pk}",
+                state="succeeded",
+                organisation_id=organisation.pk,
             )
             for one in some
         ),
