@@ -65,6 +65,7 @@ def measure(options: argparse.Namespace, port: int, url: str) -> None:
     from django.test.utils import CaptureQueriesContext
 
     call_command("migrate", verbosity=0)
+    call_command("pack_assets", verbosity=0)
     began = time.perf_counter()
     user, pages = fill(random.Random(5), options.apps, options.nodes, options.each)
     if connection.vendor == "postgresql":
