@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,9 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.accounts import access
-from core.accounts.access import Actor
 from core.errors import Invalid
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
+from core.live.hub import Topic
 from mecm.fleet import figures, services
 from mecm.fleet.causes import SOURCES
 from mecm.fleet.models import Alarm, AlarmEvent, AlarmQuerySet, Resolution, Severity
@@ -213,13 +214,46 @@ class StreamView(ApiView):
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Send a message each time that the alarms of one's organisations change."""
-        actor = self.actor
-        return sse(lambda: snapshot(actor), interval=1.5)
+        mine = frozenset(self.actor.organisations("nodes.read"))
+        return sse(request, Topic("alarms", mine, lambda: snapshot(mine)), self.actor)
 
 
-def snapshot(actor: Actor) -> dict[str, Any]:
+class NodeStreamView(ApiView):
+    """One node, live."""
+
+    permission_required = "nodes.read"
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        description="Server-sent events: another `state` each time that something about the node changes",
+    )
+    def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
+        """Send a message each time that the node, its link, its platform, or what runs or is done there changes."""
+        node = access.get(Node.objects.only("pk", "organisation_id"), self.actor, self.permission, pk)
+        return sse(request, Topic("node", node.pk), self.actor)
+
+
+class FleetStreamView(ApiView):
+    """The fleet of one organisation, live."""
+
+    permission_required = "nodes.read"
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        parameters=[OpenApiParameter("organisation", description="slug or id; the session's choice if not given")],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        description="Server-sent events: another `state` each time that the numbers of the fleet change",
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Send a message each time that the numbers of nodes, deployments, alarms or work of an organisation change."""
+        organisation = organisation_for(request, self.permission)
+        return sse(request, Topic("fleet", organisation.pk), self.actor)
+
+
+def snapshot(organisations: Collection[UUID]) -> dict[str, Any]:
     """Return what a page about alarms hears of, in one query."""
-    seen = Alarm.objects.visible_to(actor).aggregate(
+    seen = Alarm.objects.filter(organisation__in=organisations).aggregate(
         standing=Count("pk", filter=Q(cleared_at=None)),
         open=Count("pk", filter=Q(cleared_at=None, acknowledged_at=None)),
         changed=Max("changed_at"),
