@@ -105,6 +105,7 @@ class Page:
     told: int = 0
     fetched: int = 0
     text: str = ""
+    state: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -123,6 +124,7 @@ class Page:
                 if not line.startswith("data: "):
                     continue
                 self.told += 1
+                self.state = json.loads(line[6:]).get("state", "")
                 if self.kind == "map":
                     # The stream of the map brings the change itself.
                     self.show(line)
@@ -132,7 +134,8 @@ class Page:
     async def fetch(self, client: httpx.AsyncClient, cookies: dict[str, str]) -> None:
         """Fetch the part after the time in which news is gathered."""
         await asyncio.sleep(GATHER + random.uniform(0, SPREAD))
-        answer = await client.get(self.part, headers=cookies | {"HX-Request": "true"}, timeout=60)
+        own = {"HX-Request": "true"} | ({"Live-State": self.state} if re.fullmatch("[0-9a-f]{16}", self.state) else {})
+        answer = await client.get(self.part, headers=cookies | own, timeout=60)
         answer.raise_for_status()
         self.fetched += 1
         self.show(answer.text)

@@ -35,7 +35,7 @@ class Streams(ASGIHandler):
     Django keeps a thread for each request until its answer ends, which for a stream is an hour.
     """
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.handle(scope, receive, send)
 
     async def run_get_response(self, request: Any) -> Any:

@@ -103,7 +103,8 @@ class _Followed:
 class Hub:
     """All live streams of one event loop, which is all of a web process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pace: float = PACE, guard_every: float = GUARD_EVERY) -> None:
+        self._pace, self._guard_every = pace, guard_every
         self._topics: dict[tuple[str, Hashable], _Followed] = {}
         self._passes: dict[Pass, set[_Listener]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
@@ -192,7 +193,7 @@ class Hub:
                         logger.warning("live streams cannot look at present", exc_info=trouble == 1)
                     took = loop.time() - begun
                     if usual or trouble:
-                        rest = max(PACE, REST * took, PACE * 2.0 ** min(trouble, 10) if trouble else 0.0)
+                        rest = max(self._pace, REST * took, self._pace * 2.0 ** min(trouble, 10) if trouble else 0.0)
                         regular = loop.time() + min(rest, LONGEST_REST)
                     if trouble:
                         await asyncio.sleep(max(0.0, regular - loop.time()))
@@ -205,9 +206,9 @@ class Hub:
                 await loop.run_in_executor(thread, connections.close_all)
 
     async def _round(self, loop: asyncio.AbstractEventLoop, thread: Any, now: float, usual: bool) -> None:
-        due = [each for each in self._topics.values() if not each.known or (usual and each.due <= now + PACE / 2)]
+        due = [each for each in self._topics.values() if not each.known or (usual and each.due <= now + self._pace / 2)]
         passes: list[Pass] = []
-        if usual and now - self._guarded_at >= GUARD_EVERY:
+        if usual and now - self._guarded_at >= self._guard_every:
             self._guarded_at = now
             passes = list(self._passes)
         forced = now - self._seen_at >= AT_LEAST_EVERY
@@ -218,8 +219,8 @@ class Hub:
             each.due = now + each.topic.every
         for each, text, over in seen:
             each.take(text, over)
-        for each in gone:
-            for listener in list(self._passes.get(each, ())):
+        for by in gone:
+            for listener in list(self._passes.get(by, ())):
                 listener.end()
 
     def _look(
@@ -282,7 +283,7 @@ class Hub:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA data_version")
             version = cursor.fetchone()[0]
-        changed, self._version = version != self._version, version
+        changed, self._version = bool(version != self._version), version
         return changed
 
 

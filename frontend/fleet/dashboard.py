@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from core.accounts.models import Organisation
 from core.errors import Denied
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import live, tenancy
 from frontend.fleet import panels
 from frontend.page import page
 from mecm.deployments.models import Deployment
@@ -78,9 +78,9 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
     organisation = tenancy.current(request)
     if organisation is None or not tenancy.actor_of(request).may("nodes.read", organisation.pk):
         raise Denied(_("Your roles do not show you nodes of this organisation."))
-    context = {"section": "fleet", **_live(organisation)}
     if request.htmx:  # type: ignore[attr-defined]
-        return render(request, "frontend/fleet/fleet_live.html", context)
+        return live.answer(request, "frontend/fleet/fleet_live.html", (organisation.pk,), lambda: _live(organisation))
+    context = {"section": "fleet", **_live(organisation)}
     span = "month" if request.GET.get("span") == "month" else "day"
     context |= {
         "span": span,

@@ -40,6 +40,8 @@ NONE_NEEDED = {
     "GET /deployments/{}/stream": _BROWSER,
     "GET /recalls/{}/stream": _BROWSER,
     "GET /alarms/stream": _BROWSER,
+    "GET /fleet/stream": _BROWSER,
+    "GET /nodes/{}/stream": _BROWSER,
     "GET /rollouts/{}/stream": "pages follow it; `rollouts watch` does in a terminal",
     "GET /rollouts/{}/places.json": "`rollouts nodes --all --output json` has the same rows",
     "GET /map/nodes": "every node in columns, for the picture of the map; `nodes list` and `nodes geo` are for people",

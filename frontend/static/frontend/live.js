@@ -48,6 +48,11 @@
     };
     const end = () => { over = true; close(); stopPolling(); };
 
+    root.addEventListener("htmx:config:request", (event) => {
+      // A digest of what there is: the server makes the part once for all who were told the same.
+      const state = root.dataset.liveState || "";
+      if (/^[0-9a-f]{16}$/.test(state)) event.detail.ctx.request.headers["Live-State"] = state;
+    });
     root.addEventListener("htmx:after:request", (event) => {
       const { response, text, sourceElement } = event.detail.ctx;
       // Gone, or not ours to see any more: nothing will change that but a person.
