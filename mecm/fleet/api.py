@@ -24,6 +24,8 @@ from mecm.fleet.causes import SOURCES
 from mecm.fleet.models import Alarm, AlarmEvent, AlarmQuerySet, Resolution, Severity
 from mecm.nodes.models import Node
 
+#: How long a sample of a fleet stands for.
+OF_FLEETS = [str(Resolution.MINUTE), str(Resolution.HOUR)]
 #: Which alarms a list shows.
 SHOWN = ("standing", "open", "acknowledged", "cleared", "all")
 
@@ -280,7 +282,7 @@ class FiguresView(ApiView):
         responses=SeriesOut,
         parameters=[
             OpenApiParameter("organisation", description="slug or id; the session's choice if it is not given"),
-            OpenApiParameter("resolution", enum=Resolution.values),
+            OpenApiParameter("resolution", enum=OF_FLEETS),
             OpenApiParameter("metrics", description="names, separated by commas; all if it is not given"),
             *_SPAN,
         ],
@@ -289,8 +291,8 @@ class FiguresView(ApiView):
         """Return the figures of one organisation by column."""
         organisation = organisation_for(request, self.permission)
         resolution = request.GET.get("resolution") or Resolution.MINUTE
-        if resolution not in Resolution.values:
-            raise _wrong("resolution", f"must be one of {', '.join(Resolution.values)}")
+        if resolution not in OF_FLEETS:
+            raise _wrong("resolution", f"must be one of {', '.join(OF_FLEETS)}")
         metrics = [name for name in request.GET.get("metrics", "").split(",") if name] or list(figures.METRICS)
         if unknown := [name for name in metrics if name not in figures.METRICS]:
             raise _wrong("metrics", f"there is no figure {unknown[0][:60]!r}; there are {', '.join(figures.METRICS)}")
@@ -305,12 +307,18 @@ class NodeFiguresView(ApiView):
 
     permission_required = "nodes.read"
 
-    @extend_schema(responses=SeriesOut, parameters=_SPAN)
+    @extend_schema(
+        responses=SeriesOut,
+        parameters=[OpenApiParameter("resolution", enum=[Resolution.FIVE, Resolution.HOUR]), *_SPAN],
+    )
     def get(self, request: Request, pk: UUID) -> Response:
-        """Return the hours of one node by column; the last two weeks are kept."""
+        """Return one node by column: its hours of the last two weeks, or every five minutes of the last 26 hours."""
+        resolution = request.GET.get("resolution") or Resolution.HOUR
+        if resolution not in (Resolution.FIVE, Resolution.HOUR):
+            raise _wrong("resolution", f"must be {Resolution.FIVE} or {Resolution.HOUR}")
         node = access.get(Node.objects.only("pk", "organisation_id"), self.actor, self.permission, pk)
         since, until = span(request.GET, timedelta(days=7))
-        return Response(figures.node_series(node.pk, since=since, until=until))
+        return Response(figures.node_series(node.pk, since=since, until=until, resolution=resolution))
 
 
 def span(given: Any, usual: timedelta) -> tuple[datetime, datetime]:

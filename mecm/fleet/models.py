@@ -127,6 +127,7 @@ class Resolution(models.TextChoices):
     """How long a sample stands for."""
 
     MINUTE = "minute"
+    FIVE = "five"
     HOUR = "hour"
 
 
@@ -150,11 +151,17 @@ class Sample(models.Model):
 
 
 class NodeSample(models.Model):
-    """How one node was at one hour: there or not, what runs on it, and how much of it is taken."""
+    """How one node was at one moment (every five minutes) or over one hour: heard or not, what runs, what is taken."""
 
     node = models.ForeignKey("nodes.Node", on_delete=models.CASCADE, related_name="+")
-    at = models.DateTimeField(help_text="begin of the hour")
-    online = models.BooleanField()
+    resolution = models.CharField(max_length=6, choices=Resolution.choices, default=Resolution.HOUR)
+    at = models.DateTimeField(help_text="begin of the five minutes or the hour")
+    online = models.BooleanField(help_text="heard of at that moment; an hour: at most of its moments")
+    heard = models.PositiveSmallIntegerField(default=100, help_text="percent of the moments at which it was online")
+    silence = models.PositiveIntegerField(
+        null=True, blank=True, help_text="seconds since it was last heard of; of an hour the longest"
+    )
+    failed = models.PositiveIntegerField(default=0, help_text="deployments that failed; of an hour the most")
     deployments = models.PositiveIntegerField(default=0)
     not_ready = models.PositiveIntegerField(default=0)
     cpu_millis = models.PositiveBigIntegerField(default=0)
@@ -165,7 +172,7 @@ class NodeSample(models.Model):
     class Meta:
         ordering = ["at"]
         indexes = [models.Index(fields=["at"], name="node_sample_by_age")]
-        constraints = [models.UniqueConstraint(fields=["node", "at"], name="one_node_sample_per_hour")]
+        constraints = [models.UniqueConstraint(fields=["node", "resolution", "at"], name="one_node_sample_per_moment")]
 
     def __str__(self) -> str:
         return f"{self.node_id} {self.at:%F %H:%M}"

@@ -28,7 +28,7 @@ from mecm.backup.models import Backup  # noqa: E402
 from mecm.deployments import services as deployments  # noqa: E402
 from mecm.fleet import figures  # noqa: E402
 from mecm.fleet import services as fleet  # noqa: E402
-from mecm.fleet.models import Alarm, Sample  # noqa: E402
+from mecm.fleet.models import Alarm, NodeSample, Sample  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
 from mecm.rollouts import services as rollouts  # noqa: E402
 from mecm.rollouts import stepping  # noqa: E402
@@ -100,7 +100,24 @@ def _alarms(organisation: Organisation) -> Any:
     return Alarm.objects.get(source_kind="rollout").pk
 
 
+def _node_samples() -> None:
+    hamburg = Node.objects.get(name="hamburg-port")
+    rows = []
+    for resolution, step, many in (("five", 5, 288), ("hour", 60, 168)):
+        for back in range(many):
+            gone = 60 <= back < 75
+            rows.append(NodeSample(
+                node=hamburg, resolution=resolution, at=NOW - timedelta(minutes=NOW.minute % 5 + back * step),
+                online=not gone, heard=0 if gone else 100, silence=(75 - back) * 60 * step if gone else 4 + back % 7,
+                deployments=3, not_ready=1 + (back % 40 < 6), failed=1, cpu_millis=8000,
+                cpu_taken=2500 + round(900 * math.sin(back / 25)), memory_bytes=16 << 30,
+                memory_taken=(5 << 30) + round((1 << 30) * math.cos(back / 40)),
+            ))  # fmt: skip
+    NodeSample.objects.bulk_create(rows)
+
+
 def _samples() -> None:
+    _node_samples()
     for organisation in Organisation.objects.all():
         rows = []
         for back in range(1, 1440, 4):
