@@ -22,10 +22,10 @@ from mecm.fleet import figures
 from mecm.fleet.models import Resolution
 from mecm.nodes.models import Node
 
-#: Name, words, how far back, the samples, and seconds between two of them.
-SPANS: dict[str, tuple[Any, timedelta, str, int]] = {
-    "day": (gettext_lazy("24 hours"), timedelta(days=1), Resolution.FIVE, 300),
-    "week": (gettext_lazy("7 days"), timedelta(days=7), Resolution.HOUR, 3600),
+#: Name, words, how far back, and the samples.
+SPANS: dict[str, tuple[Any, timedelta, str]] = {
+    "day": (gettext_lazy("24 hours"), timedelta(days=1), Resolution.FIVE),
+    "week": (gettext_lazy("7 days"), timedelta(days=7), Resolution.HOUR),
 }
 WIDE, HIGH = 600, 120
 #: Rows of the table; a day has 288 moments, of which people read one an hour.
@@ -64,13 +64,14 @@ def health(request: HttpRequest, pk: Any) -> HttpResponse:
     node = _node(request, pk)
     name = words_of(request, "span") if words_of(request, "span") in SPANS else "day"
     told = _series(node, name)
+    step = 3600 if SPANS[name][2] == Resolution.HOUR else 60 * figures.node_minutes()
     every = max(1, len(told["at"]) // ROWS)
     context = {
         "section": "nodes",
         "node": node,
         "span": name,
         "spans": [(value, words) for value, (words, *_rest) in SPANS.items()],
-        "drawings": drawings(told["at"], told["series"], SPANS[name][3]) if told["at"] else [],
+        "drawings": drawings(told["at"], told["series"], step) if told["at"] else [],
         "ends": [datetime.fromtimestamp(at, UTC) for at in (told["at"][0], told["at"][-1])] if told["at"] else [],
         "rows": list(_rows(told))[::-1][::every],
     }
@@ -164,7 +165,7 @@ def _rows(told: dict[str, Any]) -> Any:
 
 
 def _series(node: Node, span: str) -> dict[str, Any]:
-    _words, back, resolution, _step = SPANS[span]
+    _words, back, resolution = SPANS[span]
     now = timezone.now()
     return figures.node_series(node.pk, since=now - back, until=now + timedelta(seconds=1), resolution=resolution)
 

@@ -21,7 +21,6 @@ from mecm.fleet.models import Alarm, NodeSample, Resolution, Sample, Severity
 from mecm.nodes.models import Node, silence_limit
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-FIVE = timedelta(minutes=5)
 #: Minutes are kept for as long as one looks at a day, hours as the setting says, nodes' hours for two weeks.
 MINUTES_KEPT, NODES_KEPT = timedelta(hours=26), timedelta(days=14)
 #: Times from wish to reality are those of the last hour, the newest so many of all tenants.
@@ -208,13 +207,19 @@ def _write(resolution: str, rows: dict[tuple[UUID, datetime], dict[str, Any]]) -
 
 
 def take_nodes(now: datetime | None = None) -> bool:
-    """Write how every node is, unless that was done in these five minutes; returns whether it was. Two statements."""
+    """Write how every node is, unless that was done in these minutes; returns whether it was done now. Two statements."""
     now = now or timezone.now()
-    at = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
+    every = node_minutes()
+    at = now.replace(minute=now.minute - now.minute % every, second=0, microsecond=0)
     if NodeSample.objects.filter(resolution=Resolution.FIVE, at=at).exists():
         return False
     _insert_nodes(now, Resolution.FIVE, at)
     return True
+
+
+def node_minutes() -> int:
+    """Return how many minutes there are between two samples of a node."""
+    return min(max(settings.NODE_FIGURES_MINUTES, 5), 60)
 
 
 def _insert_nodes(now: datetime, resolution: str, at: datetime) -> None:

@@ -85,7 +85,8 @@ def _rollouts(organisation: Organisation, actor: Actor) -> Any:
     for _ in range(2):
         stepping.step(under_way.pk)
     held = rollouts.start(plan("Berth Cache", "Caches for the spring", name="spring-cache"), actor=actor)
-    stepping.step(held.pk)
+    for _ in range(2):
+        stepping.step(held.pk)
     for place in places_of(held).filter(state="going").select_related("deployment"):
         deployments.observe(
             place.deployment.pk, place.deployment.generation, {"state": "failed", "reason": "ImagePullBackOff"}
