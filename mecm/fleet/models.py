@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Case, IntegerField, Q, Value, When
 
 from core.accounts import access
+from mecm.fleet.words import said
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -63,6 +64,9 @@ class Alarm(models.Model):
     worst = models.CharField(max_length=8, choices=Severity.choices, help_text="the worst severity since it was raised")
     text = models.CharField(max_length=600, help_text="what is wrong")
     advice = models.CharField(max_length=600, blank=True, help_text="what to do next")
+    said = models.JSONField(
+        default=dict, blank=True, help_text="what text and advice were made of, so that they are read in any language"
+    )
     times = models.PositiveIntegerField(default=1, help_text="how often it came back soon after it went")
     raised_at = models.DateTimeField()
     changed_at = models.DateTimeField(db_index=True)
@@ -90,6 +94,16 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cause} of {self.source_name or self.source_id}"
+
+    @property
+    def text_said(self) -> str:
+        """Return what is wrong, in the reader's language where that is known."""
+        return said(self.said.get("text"), self.text)
+
+    @property
+    def advice_said(self) -> str:
+        """Return what to do next, in the reader's language where that is known."""
+        return said(self.said.get("advice"), self.advice)
 
     @property
     def state(self) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop as _
+
 from mecm.fleet import services as fleet
 from mecm.fleet.models import Severity
+from mecm.fleet.words import say
 from mecm.rollouts.models import Rollout
 
 #: Source kind and cause.
@@ -17,22 +20,26 @@ def after_step(rollout: Rollout) -> None:
         clear(rollout)
         return
     back = goal == Rollout.Goal.ROLLBACK
+    text = _("The rollout %(title)s stopped in wave %(wave)s: %(why)s")
     if state == Rollout.State.STOPPING:
-        going_on = "What it has changed is being rolled back." if back else "What is under way ends; then it holds."
-        advice = f"{going_on} Look at the first nodes that failed meanwhile."
+        advice = (
+            _("What it has changed is being rolled back. Look at the first nodes that failed meanwhile.")
+            if back
+            else _("What is under way ends; then it holds. Look at the first nodes that failed meanwhile.")
+        )
     elif back:
-        advice = "Look at the nodes that could not be brought back; then try them again."
+        text = _("The rollout %(title)s could not bring everything back in wave %(wave)s: %(why)s")
+        advice = _("Look at the nodes that could not be brought back; then try them again.")
     else:
-        advice = "Look at the nodes that failed; then try them again, go on in spite of them, or roll back."
-    did = "could not bring everything back" if back and state == Rollout.State.FAILED else "stopped"
+        advice = _("Look at the nodes that failed; then try them again, go on in spite of them, or roll back.")
     fleet.raise_alarm(
         rollout.organisation_id,
         ROLLOUT,
         rollout.pk,
         STOPPED,
         severity=Severity.CRITICAL if back and state == Rollout.State.FAILED else Severity.MAJOR,
-        text=f"The rollout {rollout.title} {did} in wave {rollout.wave}: {rollout.why}",
-        advice=advice,
+        text=say(text, title=rollout.title, wave=rollout.wave, why=rollout.why),
+        advice=say(advice),
         source_name=rollout.title,
     )
 
