@@ -64,6 +64,19 @@ class Centre:
             _accepted(answer)
             yield from answer.iter_bytes(1 << 18)
 
+    def lines(self, path: str, ids: Mapping[str, Any], *, silence: float) -> Iterator[str]:
+        """Follow a stream line by line; it has broken when nothing comes for `silence` seconds."""
+        patience = httpx.Timeout(silence, connect=15)
+        headers = {"Accept": "text/event-stream"}
+        with (
+            self._translated(),
+            self.http.stream("GET", fill(path, ids), headers=headers, timeout=patience) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+            _accepted(answer)
+            yield from answer.iter_lines()
+
     def _translated(self) -> _Translated:
         return _Translated(self.server)
 

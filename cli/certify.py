@@ -172,6 +172,8 @@ def _awaited(session: Session, pk: str, timeout: float) -> Answer:
         timeout=timeout,
         tell=lambda seen: f"{seen['state']}: {_ended(seen)} of {len(seen['results'])} checks",
         what="The run",
+        stream="/certification/runs/{id}/stream",
+        ids={"id": pk},
     )
     good = seen["state"] == "finished" and seen["verdict"] == "passed"
     if seen["state"] == "waiting":

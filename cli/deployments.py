@@ -281,6 +281,8 @@ def _followed(session: Session, pk: str, generation: int | None, timeout: float)
         timeout=timeout,
         tell=_line,
         what="The deployment",
+        stream="/deployments/{id}/stream",
+        ids={"id": pk},
     )
     ended = settled(seen, wanted or 0)
     if ended == "replaced":

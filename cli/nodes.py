@@ -177,6 +177,8 @@ def wait_for(session: Session, node: NodeName, timeout: Timeout = 300) -> Answer
         timeout=timeout,
         tell=lambda seen: f"{seen['name']}: {seen['state']}",
         what="The node",
+        stream="/nodes/{id}/stream",
+        ids={"id": pk},
     )
     return Answer(seen, say=f"{seen['name']} is online.")
 

@@ -309,6 +309,8 @@ def _followed(session: Session, pk: str, wish: str, timeout: float) -> Answer:
         timeout=timeout,
         tell=_line,
         what="The rollout",
+        stream="/rollouts/{id}/stream",
+        ids={"id": pk},
     )
     if seen["state"] != wish:
         hint = ". `breakwater rollouts resume` goes on." if seen["state"] == "paused" else ""

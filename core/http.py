@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelInvalid
-from django.db import close_old_connections
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from rest_framework import exceptions as drf
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
@@ -27,6 +23,8 @@ from core.accounts import services as accounts
 from core.accounts.access import ANONYMOUS, Actor
 from core.accounts.middleware import actor_of
 from core.accounts.models import ApiToken, Organisation
+from core.live.guard import Pass
+from core.live.hub import Topic, follow
 
 logger = logging.getLogger("breakwater.http")
 
@@ -209,44 +207,19 @@ def not_found(request: HttpRequest, exception: Exception | None = None, unknown:
     return problem_response(errors.Missing("There is no such page or object."))
 
 
-def sse(
-    produce: Callable[[], dict[str, Any] | None], *, interval: float = 0.4, lifetime: float = 3600.0
-) -> StreamingHttpResponse:
-    """Stream what `produce` returns as server-sent events, each time it changes.
+def sse(request: Any, topic: Topic, actor: Actor | None = None) -> StreamingHttpResponse:
+    """Stream what `topic` looks like as server-sent events, each time it changes.
 
-    `produce` is synchronous and runs in a thread; it returns JSON-able data, or None to end the stream. A member
-    `"finished": true` ends it after that event. Paths of streams end in `/stream` (they are served by ASGI).
+    It ends when who asks may not listen any more: the session ended, the token was revoked, a role came or went.
+    Paths of streams end in `/stream` (they are served by ASGI). Streams about one topic share one look (`core.live`).
     """
+    asks = actor or request.actor
+    return event_stream(follow(topic, Pass.of(request, asks)))
 
-    def look() -> dict[str, Any] | None:
-        close_old_connections()
-        try:
-            return produce()
-        finally:
-            close_old_connections()
 
-    async def events() -> AsyncIterator[bytes]:
-        ask = sync_to_async(look, thread_sensitive=False)
-        last, quiet, waited = "", 0.0, 0.0
-        yield b"retry: 2000\n\n"
-        while waited < lifetime:
-            data = await ask()
-            if data is None:
-                return
-            text = json.dumps(data, default=str, separators=(",", ":"))
-            if text != last:
-                last, quiet = text, 0.0
-                yield f"data: {text}\n\n".encode()
-                if data.get("finished") is True:
-                    yield b"event: done\ndata: {}\n\n"
-                    return
-            elif quiet >= 15:
-                quiet = 0.0
-                yield b": still here\n\n"
-            await asyncio.sleep(interval)
-            quiet, waited = quiet + interval, waited + interval
-
-    response = StreamingHttpResponse(events(), content_type="text/event-stream")
+def event_stream(events: AsyncIterator[bytes]) -> StreamingHttpResponse:
+    """Answer server-sent events, which nobody on the way may keep or gather."""
+    response = StreamingHttpResponse(events, content_type="text/event-stream")
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
     return response

@@ -11,7 +11,7 @@ from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.fleet.urls import urlpatterns as fleet_pages
 from frontend.language import choose_language
-from frontend.operator import deploy, deployments, nodes, operations
+from frontend.operator import deploy, deployments, node_health, nodes, operations
 from frontend.reference.urls import urlpatterns as reference_pages
 from frontend.releases.urls import urlpatterns as releases_pages
 from frontend.rollouts.urls import urlpatterns as rollouts_pages
@@ -43,6 +43,8 @@ urlpatterns = [
     path("nodes/new", nodes.new_node, name="new-node"),
     path("nodes/<uuid:pk>", nodes.node_page, name="node"),
     path("nodes/<uuid:pk>/live", nodes.node_live, name="node-live"),
+    path("nodes/<uuid:pk>/health", node_health.health, name="node-health"),
+    path("nodes/<uuid:pk>/health/file", node_health.download_health, name="download-node-health"),
     path("nodes/<uuid:pk>/change", nodes.change_node, name="change-node"),
     path("nodes/<uuid:pk>/join", nodes.join_node, name="join-node"),
     path("nodes/<uuid:pk>/revoke", nodes.revoke_node, name="revoke-node"),

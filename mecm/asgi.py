@@ -12,8 +12,10 @@ from typing import Any, cast
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mecm.settings")
 
 from a2wsgi import WSGIMiddleware
-from django.core.asgi import get_asgi_application
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.handlers.asgi import ASGIHandler
 from django.core.wsgi import get_wsgi_application
+from django.db import connections
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,7 +27,26 @@ django = cast(Any, get_wsgi_application())
 threads = cast(Application, WSGIMiddleware(django, workers=16))
 #: A form with a file is taken apart by Django while it arrives: such uploads may only wait for each other.
 forms = cast(Application, WSGIMiddleware(django, workers=4))
-streams = cast(Application, get_asgi_application())
+
+
+class Streams(ASGIHandler):
+    """Django's handler, but a stream holds its thread and its database connection only until it begins.
+
+    Django keeps a thread for each request until its answer ends, which for a stream is an hour.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.handle(scope, receive, send)
+
+    async def run_get_response(self, request: Any) -> Any:
+        """Find the answer in a thread, and let that go."""
+        async with ThreadSensitiveContext():
+            response = await super().run_get_response(request)  # type: ignore[misc]
+            await sync_to_async(connections.close_all, thread_sensitive=True)()
+            return response
+
+
+streams = cast(Application, Streams())
 
 from appstore.packages.ingest import Ingest  # noqa: E402  (its settings must be ready)
 from mecm.edge.hub import application as edge  # noqa: E402  (its models need the apps to be loaded)

@@ -196,6 +196,7 @@ TAGS = {
     "site-links": "Connections between sites.",
     "map": "Sites and nodes as maps read them.",
     "alarms": "What is wrong in the fleet.",
+    "fleet": "The fleet as a whole, live.",
     "figures": "How the fleet was over time.",
     "sessions": "Where one is signed in.",
     "audit": "Who did what.",

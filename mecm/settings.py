@@ -121,6 +121,9 @@ BACKUP_PASSPHRASE = env(
 )
 ALARM_KEEP_DAYS = env("ALARM_KEEP_DAYS", 365, cast=int, help="days for which cleared alarms are kept")
 FIGURES_KEEP_DAYS = env("FIGURES_KEEP_DAYS", 400, cast=int, help="days for which hourly figures of the fleet are kept")
+NODE_FIGURES_MINUTES = env(
+    "NODE_FIGURES_MINUTES", 5, cast=int, help="minutes between two samples of each node (5 to 60); kept for 26 hours"
+)
 MAP_TILE_URL = env(
     "MAP_TILE_URL", "", help="raster tiles of the maps, as https://host/{z}/{x}/{y}.png; our own world map when empty"
 )

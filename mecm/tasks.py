@@ -59,6 +59,7 @@ def sweep_alarms() -> None:
     """Raise and clear alarms, and take this minute's figures."""
     fleet.sweep()
     figures.take()
+    figures.take_nodes()
 
 
 @shared_task(name="fleet.roll_up")

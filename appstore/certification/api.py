@@ -22,6 +22,7 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import BreakwaterError, Invalid, Missing
 from core.http import ApiView, organisation_for, paginated, problem_response, request_actor, sse
+from core.live.hub import Topic
 from core.operations.models import Operation
 
 
@@ -456,7 +457,8 @@ class LabKeyView(ApiView):
 def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Follow a run as server-sent events: what changed, until it is over or waits for people."""
     try:
-        access.get(Run.objects.all(), request_actor(request), "packages.read", pk)
+        actor = request_actor(request)
+        access.get(Run.objects.all(), actor, "packages.read", pk)
     except BreakwaterError as error:
         return problem_response(error)
 
@@ -476,7 +478,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
             "finished": over,
         }
 
-    return sse(look)
+    return sse(request, Topic("certification", pk, look), actor)
 
 
 def judged(envelope: Any, sha256: str = "") -> dict[str, Any]:

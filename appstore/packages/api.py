@@ -26,6 +26,7 @@ from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Invalid, Missing
 from core.findings import Level
 from core.http import ApiView, organisation_for, paginated, problem_response, request_actor, sse
+from core.live.hub import Topic
 from core.operations.api import OperationOut
 from core.operations.models import Operation
 
@@ -351,4 +352,4 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
             "finished": operation is None or operation.finished,
         }
 
-    return sse(look)
+    return sse(request, Topic("package", pk, look), actor)

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from core.accounts import access
 from core.errors import BreakwaterError
 from core.http import ApiView, paginated, problem_response, request_actor, sse
+from core.live.hub import Topic
 from core.operations import services
 from core.operations.models import Operation
 
@@ -93,4 +94,4 @@ def stream(request: HttpRequest, pk: Any) -> HttpResponseBase:
         operation = Operation.objects.filter(pk=pk).first()
         return None if operation is None else {**OperationOut(operation).data, "finished": operation.finished}
 
-    return sse(look)
+    return sse(request, Topic("operation", pk, look), actor)

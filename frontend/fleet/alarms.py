@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -25,9 +25,14 @@ from mecm.fleet.models import Alarm, AlarmQuerySet, Severity
 
 #: Source kind -> the page about such a thing.
 PAGES = {
-    "node": "frontend:node", "deployment": "frontend:deployment", "partner": "frontend:partner",
+    "node": "frontend:node",
+    "deployment": "frontend:deployment",
+    "partner": "frontend:partner",
     "recall": "frontend:recall",
-}  # fmt: skip
+    "rollout": "frontend:rollout",
+}
+#: What one must be allowed to see there, where nodes alone are not enough.
+NEEDS = {"partner": "federation.manage", "rollout": "deployments.read"}  # fmt: skip
 SHOWN = [
     ("standing", gettext_lazy("that stand")),
     ("open", gettext_lazy("that nobody looks after")),
@@ -127,7 +132,7 @@ def _found(request: HttpRequest) -> AlarmQuerySet:
 
 
 def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str = "") -> HttpResponse:
-    needs = "federation.manage" if alarm.source_kind == "partner" else "nodes.read"
+    needs = NEEDS.get(alarm.source_kind, "nodes.read")
     linked = alarm.source_kind in PAGES and _actor(request).may(needs, alarm.organisation_id)
     shown = {
         "section": "alarms",
@@ -135,7 +140,7 @@ def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str =
         "events": alarm.events.all()[:200],  # type: ignore[attr-defined]
         "earlier": services.earlier(alarm),
         "source_word": SOURCES.get(alarm.source_kind, alarm.source_kind),
-        "source_page": reverse(PAGES[alarm.source_kind], args=[alarm.source_id]) if linked else "",
+        "source_page": _page_of(alarm) if linked else "",
         "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
         "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
         "problem": problem,
@@ -143,6 +148,14 @@ def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str =
         "note_limit": services.LONGEST_NOTE,
     }
     return render(request, "frontend/fleet/alarm.html", shown, status=400 if problem else 200)
+
+
+def _page_of(alarm: Alarm) -> str:
+    try:
+        return reverse(PAGES[alarm.source_kind], args=[alarm.source_id])
+    except NoReverseMatch:
+        # Whoever raised it named its source as they liked.
+        return ""
 
 
 def _is_id(key: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, IntegerField, Min, Q, Value, When
+from django.db.models import Case, CharField, Count, F, IntegerField, Min, Q, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from core.accounts.models import Organisation
 from core.errors import Denied
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import live, tenancy
 from frontend.fleet import panels
 from frontend.page import page
 from mecm.deployments.models import Deployment
@@ -78,9 +78,9 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
     organisation = tenancy.current(request)
     if organisation is None or not tenancy.actor_of(request).may("nodes.read", organisation.pk):
         raise Denied(_("Your roles do not show you nodes of this organisation."))
-    context = {"section": "fleet", **_live(organisation)}
     if request.htmx:  # type: ignore[attr-defined]
-        return render(request, "frontend/fleet/fleet_live.html", context)
+        return live.answer(request, "frontend/fleet/fleet_live.html", (organisation.pk,), lambda: _live(organisation))
+    context = {"section": "fleet", **_live(organisation)}
     span = "month" if request.GET.get("span") == "month" else "day"
     context |= {
         "span": span,
@@ -95,13 +95,7 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
 def _live(organisation: Organisation) -> dict[str, Any]:
     now = timezone.now()
     limit = now - silence_limit()
-    nodes = Node.objects.filter(organisation=organisation).aggregate(
-        total=Count("pk"),
-        online=Count("pk", filter=Q(last_seen_at__gte=limit)),
-        offline=Count("pk", filter=Q(last_seen_at__lt=limit)),
-    )
-    rows = Deployment.objects.ordinary().present().filter(organisation=organisation).order_by()
-    states = dict(rows.values_list("state").annotate(Count("pk")))
+    nodes, states = _counted(organisation, limit)
     alarms = {
         severity: {"count": count, "open": open_ones}
         for severity, count, open_ones in Alarm.objects.standing()
@@ -114,7 +108,7 @@ def _live(organisation: Organisation) -> dict[str, Any]:
     unfinished = Q(state__in=[Operation.State.PENDING, Operation.State.RUNNING])
     work = Operation.objects.filter(unfinished | recent, organisation_id=organisation.pk)
     return {
-        "nodes": {**nodes, "waiting": nodes["total"] - nodes["online"] - nodes["offline"]},
+        "nodes": {**nodes, "total": sum(nodes.values())},
         "deployments": {
             "total": sum(states.values()),
             "ready": states.get("ready", 0),
@@ -127,6 +121,24 @@ def _live(organisation: Organisation) -> dict[str, Any]:
         "worst": list(_worst(organisation)),
         "work": list(work.order_by("-created_at")[:SHOWN]),
     }
+
+
+def _counted(organisation: Organisation, limit: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many nodes are how, and how many deployments are in which state, in one query."""
+    seen = Case(
+        When(last_seen_at__gte=limit, then=Value("online")),
+        When(last_seen_at__lt=limit, then=Value("offline")),
+        default=Value("waiting"),
+        output_field=CharField(),
+    )
+    nodes = Node.objects.filter(organisation=organisation).order_by().annotate(of=Value("node"), word=seen)
+    held = Deployment.objects.ordinary().present().filter(organisation=organisation).order_by()
+    held = held.annotate(of=Value("deployment"), word=F("state"))
+    counted = [rows.values_list("of", "word").annotate(number=Count("pk")) for rows in (nodes, held)]
+    found: dict[str, dict[str, int]] = {"node": {"online": 0, "offline": 0, "waiting": 0}, "deployment": {}}
+    for of, word, number in counted[0].union(counted[1], all=True):
+        found[of][word] = number
+    return found["node"], found["deployment"]
 
 
 def _worst(organisation: Organisation) -> Any:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from core.accounts.access import Actor
 from core.operations.models import Operation
@@ -59,6 +62,24 @@ def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
         "mep_reported_at": reported.reported_at if reported else None,
         "operations": list(Operation.objects.about(f"node:{node.pk}")[:5]),
     }
+
+
+def to_copy(request: HttpRequest, node: Node) -> list[tuple[str, str, str]]:
+    """Return what people put into tickets and commands: a name, words, and the text; what is not known is left out."""
+    joined = _("joined on %(when)s UTC") % {"when": f"{node.enrolled_at:%Y-%m-%d %H:%M}"} if node.enrolled_at else ""
+    rows = [
+        ("id", _("Node id"), str(node.pk)),
+        ("name", _("Name"), f"{node.organisation.slug}/{node.name}"),
+        ("address", _("This page"), request.build_absolute_uri(reverse("frontend:node", args=[node.pk]))),
+        ("state", _("State"), node.state),
+        ("join", _("Join"), joined or (_("not joined yet") if node.link == Node.Link.AGENT else "")),
+        ("agent", _("Agent"), node.agent_version),
+        ("engine", _("Engine"), f"{node.engine} {node.engine_version}".strip()),
+        ("mep", _("MEC platform"), node.mep_url),
+        ("place", _("Place"), f"{node.latitude}, {node.longitude}" if node.latitude is not None else ""),
+        ("command", _("On the command line"), f"breakwater nodes show {node.name}"),
+    ]
+    return [row for row in rows if row[2]]
 
 
 def mep_state(reported: ReportedObject | None) -> dict[str, Any]:

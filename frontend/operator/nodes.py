@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import BreakwaterError, Denied
-from frontend import tenancy
-from frontend.operator.node_facts import node_facts
+from frontend import live, tenancy
+from frontend.operator.node_facts import node_facts, to_copy
 from frontend.operator.node_forms import KubeconfigForm, MepForm, NodeForm, PlaceForm, SandboxForm
 from frontend.page import page, paged, told, words_of
 from mecm.edge import services as edge
@@ -73,7 +73,8 @@ def node_live(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return the part of a node's page that changes by itself."""
     actor = tenancy.actor_of(request)
     node = access.get(NODES, actor, "nodes.read", pk)
-    return render(request, "frontend/operator/node_live.html", node_facts(node, actor))
+    seen = frozenset(actor.organisations("deployments.read"))
+    return live.answer(request, "frontend/operator/node_live.html", (pk, seen), lambda: node_facts(node, actor))
 
 
 @page
@@ -206,6 +207,7 @@ def _node(request: HttpRequest, node: Node, *, status: int = 200, **more: Any) -
         "mep_form": MepForm(initial={"url": node.mep_url, "ca": node.mep_ca}),
         "is_sandbox": Sandbox.objects.filter(node=node).exists(),
         **node_facts(node, actor),
+        "to_copy": to_copy(request, node),
         **more,
     }
     return render(request, "frontend/operator/node.html", context, status=status)

@@ -15,6 +15,7 @@ from core.accounts import access
 from core.errors import Denied, Invalid
 from frontend import tenancy
 from frontend.page import page, paged, told, words_of
+from frontend.rollouts import panel as panel  # the dashboard of the fleet shows it
 from mecm.rollouts import api, services
 from mecm.rollouts.deciding import Counts
 from mecm.rollouts.models import ACTIVE, Event, Place, Rollout, places_of

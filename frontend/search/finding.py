@@ -1,4 +1,4 @@
-"""What one search finds: pages, applications, packages, nodes, deployments, operations; a fixed number of queries."""
+"""What one search finds: pages, applications, packages, nodes, deployments, rollouts, operations; a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from core.operations.models import Operation
 from frontend.templatetags.portal import WORK
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
+from mecm.rollouts.models import Rollout
 
 #: Name of the page, icon, label, and the permission that it needs; "" for whoever signed in, None for everybody.
 PAGES: tuple[tuple[str, str, Any, str | None], ...] = (
@@ -77,7 +78,7 @@ class Group:
 def find(words: str, actor: Actor, organisation: Organisation | None, *, most: int = FEW) -> list[Group]:
     """Return what the actor may see of it: public applications, and the things of the current organisation.
 
-    At most eleven queries: up to seven of the catalogue, one for each other kind. Without words only pages, and none.
+    At most twelve queries: up to seven of the catalogue, one for each other kind. Without words only pages, and none.
     """
     may = actor.permissions(organisation.pk) if organisation else frozenset()
     groups = [Group("pages", _("Pages"), list(_pages(words, actor, may)))]
@@ -150,6 +151,15 @@ def _deployments(words: str, organisation: Organisation, most: int) -> Group:
     ))  # fmt: skip
 
 
+def _rollouts(words: str, organisation: Organisation, most: int) -> Group:
+    rows = _having(Rollout.objects.filter(organisation=organisation), words, "title", "name", "package__name")
+    rows = rows.select_related("package").order_by("-created_at")
+    rows = rows.only("title", "state", "created_at", "package__name", "package__version", "package__filename")
+    return _group("rollouts", _("Rollouts"), rows, most, "", lambda row: Hit(
+        reverse("frontend:rollout", args=[row.pk]), row.title, str(row.package), "stack-2", row.state
+    ))  # fmt: skip
+
+
 def _operations(words: str, organisation: Organisation, most: int) -> Group:
     asked = words.casefold().split()
     # What people read of an operation is not what is stored: its kind is found by its words, too.
@@ -183,5 +193,6 @@ _KINDS: tuple[tuple[str, Callable[[str, Organisation, int], Group]], ...] = (
     ("packages.read", _packages),
     ("nodes.read", _nodes),
     ("deployments.read", _deployments),
+    ("deployments.read", _rollouts),
     ("operations.read", _operations),
 )

@@ -17,6 +17,7 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
+from core.live.hub import Topic
 from core.operations.models import Operation
 from mecm.deployments import logs, placement, services
 from mecm.deployments.models import Deployment
@@ -203,7 +204,7 @@ class StreamView(ApiView):
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         """Send the deployment each time it changes, with the operation at work on it."""
         access.get(Deployment.objects.all(), self.actor, self.permission, pk)
-        return sse(lambda: snapshot(pk))
+        return sse(request, Topic("deployment", pk, lambda: snapshot(pk)), self.actor)
 
 
 class PlanView(ApiView):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,14 +16,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.accounts import access
-from core.accounts.access import Actor
 from core.errors import Invalid
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
+from core.live.hub import Topic
 from mecm.fleet import figures, services
 from mecm.fleet.causes import SOURCES
 from mecm.fleet.models import Alarm, AlarmEvent, AlarmQuerySet, Resolution, Severity
 from mecm.nodes.models import Node
 
+#: How long a sample of a fleet stands for.
+OF_FLEETS = [str(Resolution.MINUTE), str(Resolution.HOUR)]
 #: Which alarms a list shows.
 SHOWN = ("standing", "open", "acknowledged", "cleared", "all")
 
@@ -213,13 +216,46 @@ class StreamView(ApiView):
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Send a message each time that the alarms of one's organisations change."""
-        actor = self.actor
-        return sse(lambda: snapshot(actor), interval=1.5)
+        mine = frozenset(self.actor.organisations("nodes.read"))
+        return sse(request, Topic("alarms", mine, lambda: snapshot(mine)), self.actor)
 
 
-def snapshot(actor: Actor) -> dict[str, Any]:
+class NodeStreamView(ApiView):
+    """One node, live."""
+
+    permission_required = "nodes.read"
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        description="Server-sent events: another `state` each time that something about the node changes",
+    )
+    def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
+        """Send a message each time that the node, its link, its platform, or what runs or is done there changes."""
+        node = access.get(Node.objects.only("pk", "organisation_id"), self.actor, self.permission, pk)
+        return sse(request, Topic("node", node.pk), self.actor)
+
+
+class FleetStreamView(ApiView):
+    """The fleet of one organisation, live."""
+
+    permission_required = "nodes.read"
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        parameters=[OpenApiParameter("organisation", description="slug or id; the session's choice if not given")],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        description="Server-sent events: another `state` each time that the numbers of the fleet change",
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Send a message each time that the numbers of nodes, deployments, alarms or work of an organisation change."""
+        organisation = organisation_for(request, self.permission)
+        return sse(request, Topic("fleet", organisation.pk), self.actor)
+
+
+def snapshot(organisations: Collection[UUID]) -> dict[str, Any]:
     """Return what a page about alarms hears of, in one query."""
-    seen = Alarm.objects.visible_to(actor).aggregate(
+    seen = Alarm.objects.filter(organisation__in=organisations).aggregate(
         standing=Count("pk", filter=Q(cleared_at=None)),
         open=Count("pk", filter=Q(cleared_at=None, acknowledged_at=None)),
         changed=Max("changed_at"),
@@ -246,7 +282,7 @@ class FiguresView(ApiView):
         responses=SeriesOut,
         parameters=[
             OpenApiParameter("organisation", description="slug or id; the session's choice if it is not given"),
-            OpenApiParameter("resolution", enum=Resolution.values),
+            OpenApiParameter("resolution", enum=OF_FLEETS),
             OpenApiParameter("metrics", description="names, separated by commas; all if it is not given"),
             *_SPAN,
         ],
@@ -255,8 +291,8 @@ class FiguresView(ApiView):
         """Return the figures of one organisation by column."""
         organisation = organisation_for(request, self.permission)
         resolution = request.GET.get("resolution") or Resolution.MINUTE
-        if resolution not in Resolution.values:
-            raise _wrong("resolution", f"must be one of {', '.join(Resolution.values)}")
+        if resolution not in OF_FLEETS:
+            raise _wrong("resolution", f"must be one of {', '.join(OF_FLEETS)}")
         metrics = [name for name in request.GET.get("metrics", "").split(",") if name] or list(figures.METRICS)
         if unknown := [name for name in metrics if name not in figures.METRICS]:
             raise _wrong("metrics", f"there is no figure {unknown[0][:60]!r}; there are {', '.join(figures.METRICS)}")
@@ -271,12 +307,18 @@ class NodeFiguresView(ApiView):
 
     permission_required = "nodes.read"
 
-    @extend_schema(responses=SeriesOut, parameters=_SPAN)
+    @extend_schema(
+        responses=SeriesOut,
+        parameters=[OpenApiParameter("resolution", enum=[Resolution.FIVE, Resolution.HOUR]), *_SPAN],
+    )
     def get(self, request: Request, pk: UUID) -> Response:
-        """Return the hours of one node by column; the last two weeks are kept."""
+        """Return one node by column: its hours of the last two weeks, or every five minutes of the last 26 hours."""
+        resolution = request.GET.get("resolution") or Resolution.HOUR
+        if resolution not in (Resolution.FIVE, Resolution.HOUR):
+            raise _wrong("resolution", f"must be {Resolution.FIVE} or {Resolution.HOUR}")
         node = access.get(Node.objects.only("pk", "organisation_id"), self.actor, self.permission, pk)
         since, until = span(request.GET, timedelta(days=7))
-        return Response(figures.node_series(node.pk, since=since, until=until))
+        return Response(figures.node_series(node.pk, since=since, until=until, resolution=resolution))
 
 
 def span(given: Any, usual: timedelta) -> tuple[datetime, datetime]:

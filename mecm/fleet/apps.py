@@ -11,4 +11,4 @@ class FleetConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the handlers known."""
-        from mecm.fleet import handlers  # noqa: F401 - models are only loaded now
+        from mecm.fleet import handlers, live  # noqa: F401 - models are only loaded now

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, F, Max, OuterRef
+from django.utils.translation import gettext_noop as _
 
 from appstore.federation.models import PeerSync
 from appstore.releases.models import Recall
@@ -20,6 +21,7 @@ from mecm.deployments.models import Deployment, DeploymentRevision
 from mecm.edge.models import NodeCert
 from mecm.fleet.models import Severity
 from mecm.fleet.plan import Trouble
+from mecm.fleet.words import say
 from mecm.nodes.models import Node, silence_limit
 from mecm.recalls import services as recalls
 from mecm.recalls.models import Target
@@ -73,16 +75,19 @@ def _silent_nodes(now: datetime) -> Iterator[Trouble]:
     for pk, organisation, name, link, seen, busy in rows.values_list(
         "pk", "organisation_id", "name", "link", "last_seen_at", "busy"
     ):
-        look = (
-            "Look at its power and its network, then at its agent. It goes on with its last wish meanwhile."
+        look = say(
+            _("Look at its power and its network, then at its agent. It goes on with its last wish meanwhile.")
             if link == Node.Link.AGENT
-            else "Test the connection on the node's page; its cluster or the imported kubeconfig may have changed."
+            else _("Test the connection on the node's page; its cluster or the imported kubeconfig may have changed.")
+        )
+        text = (
+            _("%(name)s has been silent since %(seen)s UTC, and applications are deployed there.")
+            if busy
+            else _("%(name)s has been silent since %(seen)s UTC.")
         )
         yield Trouble(
             organisation, NODE, str(pk), OFFLINE, Severity.CRITICAL if busy else Severity.MAJOR,
-            f"{name} has been silent since {seen:%Y-%m-%d %H:%M} UTC"
-            + (", and applications are deployed there." if busy else "."),
-            look, name, pk,
+            say(text, name=name, seen=f"{seen:%Y-%m-%d %H:%M}"), look, name, pk,
         )  # fmt: skip
 
 
@@ -100,10 +105,20 @@ def _ending_certificates(now: datetime) -> Iterator[Trouble]:
         yield Trouble(
             row["node__organisation_id"], NODE, str(row["node_id"]), CERTIFICATE,
             Severity.CRITICAL if over else severity,
-            f"The certificate of {name} {'ended' if over else 'ends'} on {ends:%Y-%m-%d %H:%M} UTC and was not renewed.",
-            "Make a new join string on the node's page and start its agent with it."
-            if over
-            else "An agent renews by itself while it is linked: see that the node is online and that its clock is right.",
+            say(
+                _("The certificate of %(name)s ended on %(ends)s UTC and was not renewed.")
+                if over
+                else _("The certificate of %(name)s ends on %(ends)s UTC and was not renewed."),
+                name=name,
+                ends=f"{ends:%Y-%m-%d %H:%M}",
+            ),
+            say(
+                _("Make a new join string on the node's page and start its agent with it.")
+                if over
+                else _(
+                    "An agent renews by itself while it is linked: see that the node is online and that its clock is right."
+                )
+            ),
             name, row["node_id"],
         )  # fmt: skip
 
@@ -115,8 +130,8 @@ def _failed_deployments() -> Iterator[Trouble]:
         why = message or reason or "no reason was given"
         yield Trouble(
             organisation, DEPLOYMENT, str(pk), FAILED, Severity.MAJOR,
-            f"{name} failed on {node_name}: {why}",
-            "Read its events and logs; then change its values, or go back to the revision that worked.",
+            say(_("%(name)s failed on %(node)s: %(why)s"), name=name, node=node_name, why=why),
+            say(_("Read its events and logs; then change its values, or go back to the revision that worked.")),
             name, node,
         )  # fmt: skip
 
@@ -144,11 +159,15 @@ def _slow_deployments(now: datetime) -> Iterator[Trouble]:
     for pk, organisation, name, state, reason, message, node, node_name, asked in rows:
         why = message or reason
         going = state == Deployment.State.REMOVING
+        text = (
+            _("%(name)s on %(node)s is still not removed, as asked at %(asked)s UTC%(why)s")
+            if going
+            else _("%(name)s on %(node)s is still not ready, as asked at %(asked)s UTC%(why)s")
+        )
         yield Trouble(
             organisation, DEPLOYMENT, str(pk), NOT_READY, Severity.WARNING if going else Severity.MINOR,
-            f"{name} on {node_name} is still not {'removed' if going else 'ready'}, as asked at {asked:%Y-%m-%d %H:%M} UTC"
-            + (f": {why}" if why else "."),
-            "Read its events: an image that cannot be fetched, a failing probe and missing room are the usual reasons.",
+            say(text, name=name, node=node_name, asked=f"{asked:%Y-%m-%d %H:%M}", why=f": {why}" if why else "."),
+            say(_("Read its events: an image that cannot be fetched, a failing probe and missing room are the usual reasons.")),
             name, node,
         )  # fmt: skip
 
@@ -166,7 +185,7 @@ def _failed_work(now: datetime) -> Iterator[Trouble]:
         .values_list("kind", "target", "organisation_id", "problem")
     )
     found = list(rows)
-    ours = _operator() if any(organisation is None for _, _, organisation, _ in found) else None
+    ours = _operator() if any(row[2] is None for row in found) else None
     for kind, target, organisation, problem in found:
         organisation = organisation or ours
         if organisation is None:
@@ -174,8 +193,12 @@ def _failed_work(now: datetime) -> Iterator[Trouble]:
         told = problem if isinstance(problem, dict) else {}
         yield Trouble(
             organisation, OPERATION, f"{kind} {target}", WORK_FAILED, Severity.MINOR,
-            f"{kind} failed: {told.get('detail') or told.get('title') or 'no reason was given'}",
-            "Mend what the reason names, then ask for it again on the page of operations.",
+            say(
+                _("%(kind)s failed: %(why)s"),
+                kind=kind,
+                why=told.get("detail") or told.get("title") or "no reason was given",
+            ),
+            say(_("Mend what the reason names, then ask for it again on the page of operations.")),
             kind,
         )  # fmt: skip
 
@@ -189,19 +212,26 @@ def _partners() -> Iterator[Trouble]:
     for pk, organisation, name, problem, failures, synced in rows:
         told = problem if isinstance(problem, dict) else {}
         why = told.get("detail") or "no reason was given"
-        last = f"The last sync that worked was at {synced:%Y-%m-%d %H:%M} UTC." if synced else "No sync ever worked."
+        last = f"{synced:%Y-%m-%d %H:%M} UTC" if synced else "–"
         if told.get("retryable"):
             if failures >= UNREACHABLE_AFTER:
                 yield Trouble(
                     organisation, PARTNER, str(pk), UNREACHABLE, Severity.MINOR,
-                    f"{name} cannot be reached: {why}",
-                    f"{last} We go on trying; ask its operator when it stays away.", name,
+                    say(_("%(name)s cannot be reached: %(why)s"), name=name, why=why),
+                    say(_("Last sync that worked: %(last)s. We go on trying; ask its operator when it stays away."), last=last),
+                    name,
                 )  # fmt: skip
         elif told.get("code") != "conflict":  # no agreement in force is a decision, not trouble
             yield Trouble(
                 organisation, PARTNER, str(pk), LYING, Severity.MAJOR,
-                f"What {name} says is not believed: {why}",
-                f"{last} Nothing of it was taken over. Talk to its operator over another line, and suspend it meanwhile.",
+                say(_("What %(name)s says is not believed: %(why)s"), name=name, why=why),
+                say(
+                    _(
+                        "Last sync that worked: %(last)s. Nothing of it was taken over. Talk to its operator over another "
+                        "line, and suspend it meanwhile."
+                    ),
+                    last=last,
+                ),
                 name,
             )  # fmt: skip
 
@@ -219,8 +249,12 @@ def _dark_recalls(now: datetime) -> Iterator[Trouble]:
             what = ", ".join(str(each) for each in report.recall.packages.all())[:200]
             yield Trouble(
                 organisation, RECALL, str(report.recall.pk), RECALL_DARK, Severity.CRITICAL,
-                f"What was recalled ({what}) may still run where nobody can see it: {some}.",
-                "Bring these nodes back, or stop them by hand; they hear of the recall as soon as they are linked.",
+                say(
+                    _("What was recalled (%(what)s) may still run where nobody can see it: %(nodes)s."),
+                    what=what,
+                    nodes=some,
+                ),
+                say(_("Bring these nodes back, or stop them by hand; they hear of the recall as soon as they are linked.")),
                 what,
             )  # fmt: skip
 
@@ -240,8 +274,8 @@ def of_a_mep(node_id: UUID, organisation_id: UUID, node_name: str, told: Any) ->
                     f"{node_id} {subject}"[:300],
                     kind[:80],
                     str(row["severity"]),
-                    f"{node_name} says: {text or kind}",
-                    "Look at the console of the node itself.",
+                    say(_("%(node)s says: %(text)s"), node=node_name, text=text or kind),
+                    say(_("Look at the console of the node itself.")),
                     node_name,
                     node_id,
                 )

@@ -46,7 +46,8 @@ METRICS: dict[str, tuple[str, str, str]] = {
 #: What is null rather than 0 when nothing was seen.
 _SPANS = ("apply.p50", "apply.p95")
 NODE_COLUMNS = (
-    "online", "deployments", "not_ready", "cpu_millis", "cpu_taken", "memory_bytes", "memory_taken",
+    "online", "heard", "silence", "deployments", "not_ready", "failed", "cpu_millis", "cpu_taken", "memory_bytes",
+    "memory_taken",
 )  # fmt: skip
 
 
@@ -80,10 +81,12 @@ def roll_up(now: datetime | None = None) -> int:
         for organisation, at, figures in rows.values_list("organisation_id", "at", "figures").iterator(2000):
             hours[organisation, at.replace(minute=0)].append(figures)
     _write(Resolution.HOUR, {key: whole(figures) for key, figures in hours.items()})
-    _take_nodes(now, this_hour)
+    _insert_nodes(now, Resolution.HOUR, this_hour)
+    _roll_up_nodes(this_hour)
     keep = timedelta(days=settings.FIGURES_KEEP_DAYS)
     Sample.objects.filter(resolution=Resolution.MINUTE, at__lt=now - MINUTES_KEPT).delete()
     Sample.objects.filter(resolution=Resolution.HOUR, at__lt=now - keep).delete()
+    NodeSample.objects.filter(resolution=Resolution.FIVE, at__lt=now - MINUTES_KEPT).delete()
     NodeSample.objects.filter(at__lt=now - NODES_KEPT).delete()
     return len(hours)
 
@@ -124,15 +127,17 @@ def series(
     }
 
 
-def node_series(node_id: UUID, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """Return the hours of one node by column, in one query."""
+def node_series(
+    node_id: UUID, *, since: datetime, until: datetime, resolution: str = Resolution.HOUR
+) -> dict[str, Any]:
+    """Return one node by column, in one query: its hours, or its moments every five minutes (of the last 26 hours)."""
     rows = list(
-        NodeSample.objects.filter(node=node_id, at__gte=since, at__lt=until)
+        NodeSample.objects.filter(node=node_id, resolution=resolution, at__gte=since, at__lt=until)
         .order_by("at")
         .values_list("at", *NODE_COLUMNS)[:MOST_POINTS]
     )
     return {
-        "resolution": "hour",
+        "resolution": resolution,
         "at": [int(at.timestamp()) for at, *_ in rows],
         "series": {name: [row[place] for row in rows] for place, name in enumerate(NODE_COLUMNS, start=1)},
     }
@@ -201,26 +206,79 @@ def _write(resolution: str, rows: dict[tuple[UUID, datetime], dict[str, Any]]) -
     )
 
 
-def _take_nodes(now: datetime, hour: datetime) -> None:
-    """Write the present hour of every node in one statement: with 10,000 nodes no row passes through this process."""
-    nodes, deployments, samples = (
-        connection.ops.quote_name(model._meta.db_table) for model in (Node, Deployment, NodeSample)
+def take_nodes(now: datetime | None = None) -> bool:
+    """Write how every node is, unless that was done in these minutes; returns whether it was done now. Two statements."""
+    now = now or timezone.now()
+    every = node_minutes()
+    at = now.replace(minute=now.minute - now.minute % every, second=0, microsecond=0)
+    if NodeSample.objects.filter(resolution=Resolution.FIVE, at=at).exists():
+        return False
+    _insert_nodes(now, Resolution.FIVE, at)
+    return True
+
+
+def node_minutes() -> int:
+    """Return how many minutes there are between two samples of a node."""
+    return min(max(settings.NODE_FIGURES_MINUTES, 5), 60)
+
+
+def _insert_nodes(now: datetime, resolution: str, at: datetime) -> None:
+    """Write a row of every node in one statement: with 10,000 nodes no row passes through this process."""
+    nodes, deployments, samples = _tables(Node, Deployment, NodeSample)
+    columns = ", ".join(("node_id", "resolution", "at", *NODE_COLUMNS))
+    present, limit = _moment(now), _moment(now - silence_limit())
+    seconds = (
+        "CAST((julianday(%s) - julianday(n.last_seen_at)) * 86400 AS INTEGER)"
+        if connection.vendor == "sqlite"
+        else "CAST(EXTRACT(EPOCH FROM (%s - n.last_seen_at)) AS INTEGER)"
     )
-    columns = ", ".join(("node_id", "at", *NODE_COLUMNS))
-    adapt = connection.ops.adapt_datetimefield_value
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"""
             INSERT INTO {samples} ({columns})
-            SELECT n.id, %s, n.last_seen_at >= %s, COALESCE(d.held, 0), COALESCE(d.unready, 0),
+            SELECT n.id, %s, %s, n.last_seen_at >= %s, CASE WHEN n.last_seen_at >= %s THEN 100 ELSE 0 END,
+                   CASE WHEN n.last_seen_at > %s THEN 0 ELSE {seconds} END,
+                   COALESCE(d.held, 0), COALESCE(d.unready, 0), COALESCE(d.failed, 0),
                    n.cpu_millis, COALESCE(d.cpu, 0), n.memory_bytes, COALESCE(d.memory, 0)
             FROM {nodes} n LEFT JOIN (
                 SELECT node_id, COUNT(*) AS held, SUM(CASE WHEN state = 'ready' THEN 0 ELSE 1 END) AS unready,
+                       SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END) AS failed,
                        SUM(cpu_millis) AS cpu, SUM(memory_bytes) AS memory
                 FROM {deployments} WHERE state <> 'removed' GROUP BY node_id
             ) d ON d.node_id = n.id
             WHERE n.last_seen_at IS NOT NULL
-            ON CONFLICT (node_id, at) DO NOTHING
+            ON CONFLICT (node_id, resolution, at) DO NOTHING
             """,  # noqa: S608 - names of our own tables
-            [adapt(hour), adapt(now.astimezone(UTC) - silence_limit())],
+            [resolution, _moment(at), limit, limit, present, present],
         )
+
+
+def _moment(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment.astimezone(UTC))
+
+
+def _roll_up_nodes(this_hour: datetime) -> None:
+    """Make hours of the moments of the last two hours that are over: of what is bad the worst, else the mean.
+
+    An older hour was made by an earlier run, or its moments are not worth a longer look.
+    """
+    (samples,) = _tables(NodeSample)
+    columns = ("node_id", "resolution", "at", *NODE_COLUMNS)
+    kept = ", ".join(f"{name} = excluded.{name}" for name in NODE_COLUMNS)
+    with transaction.atomic(), connection.cursor() as cursor:
+        for hour in (this_hour - 2 * HOUR, this_hour - HOUR):
+            cursor.execute(
+                f"""
+                INSERT INTO {samples} ({", ".join(columns)})
+                SELECT node_id, %s, %s, AVG(heard) >= 50, CAST(AVG(heard) AS INTEGER), MAX(silence),
+                       MAX(deployments), MAX(not_ready), MAX(failed), MAX(cpu_millis), CAST(AVG(cpu_taken) AS BIGINT),
+                       MAX(memory_bytes), CAST(AVG(memory_taken) AS BIGINT)
+                FROM {samples} WHERE resolution = %s AND at >= %s AND at < %s GROUP BY node_id
+                ON CONFLICT (node_id, resolution, at) DO UPDATE SET {kept}
+                """,  # noqa: S608 - names of our own tables
+                [Resolution.HOUR, _moment(hour), Resolution.FIVE, _moment(hour), _moment(hour + HOUR)],
+            )
+
+
+def _tables(*kinds: type[models.Model]) -> list[str]:
+    return [connection.ops.quote_name(kind._meta.db_table) for kind in kinds]

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Case, IntegerField, Q, Value, When
 
 from core.accounts import access
+from mecm.fleet.words import said
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -63,6 +64,9 @@ class Alarm(models.Model):
     worst = models.CharField(max_length=8, choices=Severity.choices, help_text="the worst severity since it was raised")
     text = models.CharField(max_length=600, help_text="what is wrong")
     advice = models.CharField(max_length=600, blank=True, help_text="what to do next")
+    said = models.JSONField(
+        default=dict, blank=True, help_text="what text and advice were made of, so that they are read in any language"
+    )
     times = models.PositiveIntegerField(default=1, help_text="how often it came back soon after it went")
     raised_at = models.DateTimeField()
     changed_at = models.DateTimeField(db_index=True)
@@ -90,6 +94,16 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cause} of {self.source_name or self.source_id}"
+
+    @property
+    def text_said(self) -> str:
+        """Return what is wrong, in the reader's language where that is known."""
+        return said(self.said.get("text"), self.text)
+
+    @property
+    def advice_said(self) -> str:
+        """Return what to do next, in the reader's language where that is known."""
+        return said(self.said.get("advice"), self.advice)
 
     @property
     def state(self) -> str:
@@ -127,6 +141,7 @@ class Resolution(models.TextChoices):
     """How long a sample stands for."""
 
     MINUTE = "minute"
+    FIVE = "five"
     HOUR = "hour"
 
 
@@ -150,11 +165,17 @@ class Sample(models.Model):
 
 
 class NodeSample(models.Model):
-    """How one node was at one hour: there or not, what runs on it, and how much of it is taken."""
+    """How one node was at one moment (every five minutes) or over one hour: heard or not, what runs, what is taken."""
 
     node = models.ForeignKey("nodes.Node", on_delete=models.CASCADE, related_name="+")
-    at = models.DateTimeField(help_text="begin of the hour")
-    online = models.BooleanField()
+    resolution = models.CharField(max_length=6, choices=Resolution.choices, default=Resolution.HOUR)
+    at = models.DateTimeField(help_text="begin of the five minutes or the hour")
+    online = models.BooleanField(help_text="heard of at that moment; an hour: at most of its moments")
+    heard = models.PositiveSmallIntegerField(default=100, help_text="percent of the moments at which it was online")
+    silence = models.PositiveIntegerField(
+        null=True, blank=True, help_text="seconds since it was last heard of; of an hour the longest"
+    )
+    failed = models.PositiveIntegerField(default=0, help_text="deployments that failed; of an hour the most")
     deployments = models.PositiveIntegerField(default=0)
     not_ready = models.PositiveIntegerField(default=0)
     cpu_millis = models.PositiveBigIntegerField(default=0)
@@ -165,7 +186,7 @@ class NodeSample(models.Model):
     class Meta:
         ordering = ["at"]
         indexes = [models.Index(fields=["at"], name="node_sample_by_age")]
-        constraints = [models.UniqueConstraint(fields=["node", "at"], name="one_node_sample_per_hour")]
+        constraints = [models.UniqueConstraint(fields=["node", "resolution", "at"], name="one_node_sample_per_moment")]
 
     def __str__(self) -> str:
         return f"{self.node_id} {self.at:%F %H:%M}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mecm.fleet.models import RANKS
+from mecm.fleet.words import Sentence
 
 if TYPE_CHECKING:
     from mecm.fleet.models import Alarm
@@ -47,6 +48,11 @@ class Trouble:
             "severity": self.severity,
             "text": self.text[:TEXT],
             "advice": self.advice[:TEXT],
+            "said": {
+                name: sentence.parts()
+                for name, sentence in (("text", self.text), ("advice", self.advice))
+                if isinstance(sentence, Sentence)
+            },
             "source_name": self.source_name[:250],
             "node_id": self.node_id,
         }

@@ -24,7 +24,7 @@ BATCH = 500
 MOST_AT_ONCE = 1000
 LONGEST_NOTE = 500
 
-_SAID = ["severity", "text", "advice", "source_name", "node", "times", "changed_at", "cleared_at"]
+_SAID = ["severity", "text", "advice", "said", "source_name", "node", "times", "changed_at", "cleared_at"]
 _WORSE = [*_SAID, "worst", "acknowledged_at", "acknowledged_by", "note"]
 
 

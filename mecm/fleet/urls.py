@@ -11,6 +11,8 @@ urlpatterns = [
     path("alarms/<uuid:pk>", api.AlarmView.as_view(), name="alarm"),
     path("alarms/<uuid:pk>/acknowledge", api.AcknowledgeView.as_view(), name="alarm-acknowledge"),
     path("alarms/<uuid:pk>/history", api.HistoryView.as_view(), name="alarm-history"),
+    path("fleet/stream", api.FleetStreamView.as_view(), name="fleet-stream"),
     path("figures", api.FiguresView.as_view(), name="figures"),
     path("nodes/<uuid:pk>/figures", api.NodeFiguresView.as_view(), name="node-figures"),
+    path("nodes/<uuid:pk>/stream", api.NodeStreamView.as_view(), name="node-stream"),
 ]

@@ -15,6 +15,7 @@ from appstore.releases.models import Recall
 from core.accounts.access import Actor
 from core.errors import Missing
 from core.http import AnyAccept, ApiView, paginated, sse
+from core.live.hub import Topic
 from mecm.recalls import services
 from mecm.recalls.progress import Standing
 from mecm.recalls.services import Place, Report
@@ -135,7 +136,9 @@ class StreamView(ApiView):
         """Send the sum each time it changes."""
         services.get(pk, self.actor)
         actor = self.actor
-        return sse(lambda: snapshot(pk, actor), interval=1.0)
+        seen_by = frozenset((organisation, *sorted(roles)) for organisation, roles in actor.roles.items())
+        token = actor.token.pk if actor.token else None
+        return sse(request, Topic("recall", (pk, seen_by, token), lambda: snapshot(pk, actor), every=1.0), actor)
 
 
 def snapshot(pk: UUID, actor: Actor) -> dict[str, Any] | None:

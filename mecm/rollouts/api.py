@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, OpenApiTypes, extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -19,6 +19,7 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
+from core.live.hub import Topic, watches
 from mecm.deployments.serializers import NodeRef, PackageRef
 from mecm.rollouts import services
 from mecm.rollouts.deciding import Counts
@@ -389,7 +390,19 @@ class StreamView(ApiView):
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         """Send state and counts each time they change."""
         _found(self, pk)
-        return sse(lambda: snapshot(pk), interval=1.0)
+        return sse(self.request, Topic("rollout", pk, lambda: snapshot(pk)), self.actor)
+
+
+@watches("rollout")
+def marks(pks: Sequence[UUID]) -> dict[UUID, Hashable]:
+    """Return a mark of each rollout that pages follow; two queries for all of them."""
+    made: dict[UUID, list[Any]] = {}
+    for pk, *row in Rollout.objects.filter(pk__in=pks).values_list("pk", "state", "goal", "wave", "why"):
+        made[pk] = row
+    places = Place.objects.filter(rollout__in=pks).order_by("rollout", "wave", "state", "excused")
+    for pk, *row in places.values_list("rollout", "wave", "state", "excused").annotate(Count("pk")):
+        made.setdefault(pk, []).append(tuple(row))
+    return {pk: tuple(rows) for pk, rows in made.items()}
 
 
 def snapshot(pk: UUID) -> dict[str, Any] | None:

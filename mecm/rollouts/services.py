@@ -17,7 +17,7 @@ from core.audit import services as audit
 from core.errors import Conflict, Invalid
 from core.operations import services as operations
 from mecm.deployments import values as given
-from mecm.rollouts import choosing, deciding, planning
+from mecm.rollouts import alarms, choosing, deciding, planning
 from mecm.rollouts.deciding import Counts
 from mecm.rollouts.models import ENDED, LONGEST, MOST_PARALLEL, Event, Place, Rollout, places_of
 from mecm.rollouts.planning import Sketch
@@ -301,6 +301,7 @@ def _turn(rollout: Rollout, actor: Actor, allowed: Mapping[Any, Change], otherwi
             what, text = change(row)
             row.save()
             note(row, actor, what, text)
+            alarms.clear(row)
             if row.state not in (*ENDED, State.PLANNED):
                 ask_for_step(row)
     except IntegrityError:

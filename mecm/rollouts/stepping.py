@@ -21,7 +21,7 @@ from core.operations.models import Operation
 from mecm.deployments import requirements
 from mecm.deployments import services as deployments
 from mecm.deployments.models import Deployment
-from mecm.rollouts import deciding, services
+from mecm.rollouts import alarms, deciding, services
 from mecm.rollouts.deciding import Next, Plan, Seen
 from mecm.rollouts.models import ACTIVE, ENDED, Place, Rollout, places_of
 
@@ -145,6 +145,7 @@ def _turned(rollout: Rollout, before: str, chosen: Next) -> None:
         if chosen.goal == "rollback":
             services.leave_out(rollout)
     services.note(rollout, SYSTEM, _WORDS[State(chosen.state)], text)
+    alarms.after_step(rollout)
 
 
 def _begin_some(rollout: Rollout, chosen: Next, actor: Actor, operation: Operation | None) -> int:
@@ -283,6 +284,7 @@ def _acting(rollout: Rollout) -> Actor | None:
         # The goal of a stopping one would be lost: who resumes decides again between going on and rolling back.
         if waiting.update(state=State.PAUSED, goal="", why=why):
             services.note(rollout, SYSTEM, "paused", why)
+            alarms.clear(rollout)
     return None
 
 

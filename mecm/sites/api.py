@@ -22,13 +22,15 @@ from rest_framework.response import Response
 
 from core.accounts import access
 from core.errors import Denied
-from core.http import AnyAccept, ApiView, organisation_for, paginated
+from core.http import AnyAccept, ApiView, event_stream, organisation_for, paginated
+from core.live.guard import Pass
+from core.live.hub import hub
 from mecm.nodes.models import Node
 from mecm.sites import geojson, live, services
 from mecm.sites.models import WIDEST, Site, SiteLink
 
 #: Seconds between two looks of a stream, and its life: when it ends, the browser comes back and is checked anew.
-LOOK, LIFE = 1.0, 600.0
+LOOK, LIFE = 0.5, 600.0
 
 
 class SiteOut(serializers.ModelSerializer[Site]):
@@ -321,37 +323,41 @@ class MapStreamView(ApiView):
         """Send what changed, each time something did."""
         scope = _scope(self.actor)
         since = request.headers.get("Last-Event-ID") or request.GET.get("since", "")
-        answer = StreamingHttpResponse(follow(scope, since), content_type="text/event-stream")
-        answer["Cache-Control"] = "no-cache"
-        answer["X-Accel-Buffering"] = "no"
-        return answer
+        return event_stream(follow(scope, since, Pass.of(request, self.actor)))
 
 
 async def follow(
-    scope: live.Scope, since: str, *, look: float = LOOK, life: float = LIFE, picture: live.Picture = live.picture
+    scope: live.Scope,
+    since: str,
+    by: Pass | None = None,
+    *,
+    look: float = LOOK,
+    life: float = LIFE,
+    picture: live.Picture = live.picture,
 ) -> AsyncIterator[bytes]:
-    """Yield server-sent events with what changed after `since`.
+    """Yield server-sent events with what changed after `since`, until who came in `by` may not listen any more.
 
     However many streams are open, one of them reads for all: whoever finds that it is time.
     """
     yield b"retry: 2000\n\n"
     # Streams that were opened together shall not all end together.
     left, quiet = life * random.uniform(0.8, 1.2), 0.0  # noqa: S311
-    while left > 0:
-        if picture.due:
-            await sync_to_async(_refresh, thread_sensitive=False)(picture)
-        now = picture.tag(scope)
-        if now != since:
-            changes = picture.since(scope, since)
-            # What one has is too old: reading everything is cheaper, and may be answered from a cache.
-            event = b"event: again\ndata: {}\n\n" if changes is None else b"data: " + changes + b"\n\n"
-            yield b"id: " + now.encode() + b"\n" + event
-            since, quiet = now, 0.0
-        elif quiet >= 15:
-            quiet = 0.0
-            yield b": still here\n\n"
-        await asyncio.sleep(look)
-        left, quiet = left - look, quiet + look
+    with hub().guarded(by) as listener:
+        while left > 0 and not listener.gone:
+            if picture.due:
+                await sync_to_async(_refresh, thread_sensitive=False)(picture)
+            now = picture.tag(scope)
+            if now != since:
+                changes = picture.since(scope, since)
+                # What one has is too old: reading everything is cheaper, and may be answered from a cache.
+                event = b"event: again\ndata: {}\n\n" if changes is None else b"data: " + changes + b"\n\n"
+                yield b"id: " + now.encode() + b"\n" + event
+                since, quiet = now, 0.0
+            elif quiet >= 15:
+                quiet = 0.0
+                yield b": still here\n\n"
+            await asyncio.sleep(look)
+            left, quiet = left - look, quiet + look
 
 
 def _refresh(picture: live.Picture) -> None:

@@ -1,6 +1,6 @@
 """One picture of all nodes in each process, however many pages look at it.
 
-It is read in four queries at most once a second while somebody looks (less often when reading takes long), and numbered: a row
+It is read in four queries at most twice a second while somebody looks (less often when reading takes long), and numbered: a row
 that differs from the last reading gets the new number. A page that tells the number it has is told only what changed
 since. Nobody sees rows of an organisation of which they may not read nodes.
 """
@@ -35,7 +35,7 @@ from mecm.sites.models import Site
 STATES = ("online", "new", "enrolled", "troubled", "offline")
 ONLINE, NEW, ENROLLED, TROUBLED, OFFLINE = range(5)
 #: Seconds for which a reading holds, and how many times longer than the reading itself took.
-FRESH, REST = 1.0, 8.0
+FRESH, REST = 0.5, 8.0
 #: How many steps back a page may be, and how many rows are told as changes; beyond that it reads everything.
 STEPS, MOST = 300, 2000
 _SCOPES = 32

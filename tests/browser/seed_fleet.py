@@ -25,12 +25,14 @@ from core.accounts.access import Actor  # noqa: E402
 from core.accounts.models import Organisation, User  # noqa: E402
 from core.sign_in import invitations  # noqa: E402
 from mecm.backup.models import Backup  # noqa: E402
+from mecm.deployments import services as deployments  # noqa: E402
 from mecm.fleet import figures  # noqa: E402
 from mecm.fleet import services as fleet  # noqa: E402
-from mecm.fleet.models import Alarm, Sample  # noqa: E402
+from mecm.fleet.models import Alarm, NodeSample, Sample  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
 from mecm.rollouts import services as rollouts  # noqa: E402
 from mecm.rollouts import stepping  # noqa: E402
+from mecm.rollouts.models import places_of  # noqa: E402
 from mecm.sites import services as sites  # noqa: E402
 
 NOW = timezone.now().replace(second=0, microsecond=0)
@@ -82,19 +84,41 @@ def _rollouts(organisation: Organisation, actor: Actor) -> Any:
     under_way = rollouts.start(plan("Tide Sensor Hub", "Tide sensors everywhere", name="tide-hub"), actor=actor)
     for _ in range(2):
         stepping.step(under_way.pk)
+    held = rollouts.start(plan("Berth Cache", "Caches for the spring", name="spring-cache"), actor=actor)
+    for _ in range(2):
+        stepping.step(held.pk)
+    for place in places_of(held).filter(state="going").select_related("deployment"):
+        deployments.observe(
+            place.deployment.pk, place.deployment.generation, {"state": "failed", "reason": "ImagePullBackOff"}
+        )
+    for _ in range(2):
+        stepping.step(held.pk)
     return under_way.pk
 
 
 def _alarms(organisation: Organisation) -> Any:
     fleet.sweep()
-    fleet.raise_alarm(
-        organisation, "rollout", "7", "rollout-failed", severity="critical", source_name="spring",
-        text="The rollout spring stopped in wave 2: three nodes failed", advice="Look at the first of them",
-    )  # fmt: skip
     return Alarm.objects.get(source_kind="rollout").pk
 
 
+def _node_samples() -> None:
+    hamburg = Node.objects.get(name="hamburg-port")
+    rows = []
+    for resolution, step, many in (("five", 5, 288), ("hour", 60, 168)):
+        for back in range(many):
+            gone = 60 <= back < 75
+            rows.append(NodeSample(
+                node=hamburg, resolution=resolution, at=NOW - timedelta(minutes=NOW.minute % 5 + back * step),
+                online=not gone, heard=0 if gone else 100, silence=(75 - back) * 60 * step if gone else 4 + back % 7,
+                deployments=3, not_ready=1 + (back % 40 < 6), failed=1, cpu_millis=8000,
+                cpu_taken=2500 + round(900 * math.sin(back / 25)), memory_bytes=16 << 30,
+                memory_taken=(5 << 30) + round((1 << 30) * math.cos(back / 40)),
+            ))  # fmt: skip
+    NodeSample.objects.bulk_create(rows)
+
+
 def _samples() -> None:
+    _node_samples()
     for organisation in Organisation.objects.all():
         rows = []
         for back in range(1, 1440, 4):

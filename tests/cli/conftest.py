@@ -81,7 +81,16 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     from django.core.wsgi import get_wsgi_application
     from django.db import close_old_connections
 
-    transport = httpx.WSGITransport(get_wsgi_application())
+    application = get_wsgi_application()
+
+    def without_streams(environ: Any, start_response: Any) -> Any:
+        # Streams need a server of their own kind, and time; `test_news.py` has one.
+        if environ["PATH_INFO"].endswith("/stream"):
+            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
+            return [b""]
+        return application(environ, start_response)
+
+    transport = httpx.WSGITransport(without_streams)
     # As Django's own test client does: the test and the requests share one connection.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from mecm.rollouts.models import Rollout, places_of
+from mecm.fleet import services as fleet
+from mecm.fleet.models import Alarm
+from mecm.rollouts.models import Place, Rollout, places_of
 
 pytestmark = pytest.mark.django_db
 
@@ -103,3 +105,33 @@ def test_an_upgrade_is_previewed_before_it_is_wished_for(pages: Any, deployment:
     )
     deployment.refresh_from_db()
     assert deployment.generation == 2
+
+
+def test_the_dashboard_shows_rollouts_under_way_and_held_ones_first(
+    pages: Any, make_package: Any, node: Any, organisation: Any, stranger: Any, browser_of: Any
+) -> None:
+    package = make_package("hello", "2.0.0")
+    assert "Rollouts under way" not in pages.get("/fleet").content.decode()
+
+    def made(title: str, state: str, **facts: Any) -> Rollout:
+        facts = {"organisation": organisation, "package": package, "name": title, "wave_count": 2, **facts}
+        return Rollout.objects.create(title=title, state=state, **facts)
+
+    held = made("spring", "failed", why="1 of 2 failed in wave 1; none may.")
+    made("summer", "running")
+    made("winter", "done")
+    Place.objects.create(rollout=held, organisation=organisation, node=node, wave=1, position=0, state="failed")
+    text = pages.get("/fleet").content.decode()
+    panel = text[text.index("Rollouts under way") :]
+    assert panel.index(f"/rollouts/{held.pk}") < panel.index("summer")
+    assert "1 of 2 failed in wave 1" in panel
+    assert '1 of 1, <span class="text-bad">1 failed</span>' in panel
+    assert "winter" not in panel
+    assert "spring" not in browser_of(stranger).get("/fleet").content.decode()
+
+
+def test_the_alarm_of_a_rollout_leads_to_it(pages: Any, make_package: Any, organisation: Any) -> None:
+    made = Rollout.objects.create(organisation=organisation, package=make_package("hello", "2.0.0"), title="spring")
+    fleet.raise_alarm(organisation, "rollout", made.pk, "rollout-stopped", severity="major", text="It stopped.")
+    alarm = Alarm.objects.get(source_kind="rollout")
+    assert f"/rollouts/{made.pk}" in pages.get(f"/alarms/{alarm.pk}").content.decode()

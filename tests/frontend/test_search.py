@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.operations.models import Operation
+from mecm.rollouts.models import Rollout
 
 
 @pytest.fixture
@@ -24,6 +25,16 @@ def test_one_search_finds_each_kind(pages: Any, world: None) -> None:
     assert "Check a package" in pages.get("/search?q=check+pack").content.decode()
     assert "/audit" in pages.get("/search?q=audit").content.decode()
     assert "Nothing matches “zeppelin”" in pages.get("/search?q=zeppelin").content.decode()
+
+
+def test_rollouts_are_found_by_title_and_application(
+    pages: Any, make_package: Any, organisation: Any, browser_of: Any, stranger: Any
+) -> None:
+    package = make_package("harbour-view", "2.0.0")
+    made = Rollout.objects.create(organisation=organisation, package=package, title="Caches for the autumn")
+    for words in ("autumn", "harbour-view"):
+        assert f"/rollouts/{made.pk}" in pages.get(f"/search?q={words}").content.decode()
+    assert "autumn" not in browser_of(stranger).get("/search?q=caches").content.decode()
 
 
 def test_what_is_typed_is_only_text(pages: Any) -> None:
@@ -65,7 +76,7 @@ def test_more_rows_cost_no_more_queries(
         Operation.objects.create(kind="package.check", target=f"package:{number}", organisation_id=organisation.pk)
     # Six for the person and the menu (as on every page), at most seven of the catalogue, one for each other kind.
     for words in ("berth", "zeppelin", "check"):
-        with django_assert_max_num_queries(17):
+        with django_assert_max_num_queries(18):
             assert pages.get(f"/search?q={words}").status_code == 200
     text = pages.get("/search?q=berth").content.decode()
     assert "/nodes?q=berth" in text
