@@ -180,6 +180,7 @@ TAGS = {
     "notices": "What happened to applications that one follows.",
     "webhooks": "Signed messages to other servers.",
     "packages": "From an uploaded file to a release, and what becomes of it.",
+    "uploads": "Files that come in parts, by the tus protocol.",
     "reviews": "Packages that a second person looks at.",
     "release-policy": "When a second person must look.",
     "recalls": "Recalled releases.",

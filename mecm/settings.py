@@ -53,6 +53,18 @@ if not SECRET_KEY:
 MAX_PACKAGE_BYTES = env(
     "MAX_PACKAGE_BYTES", 5 * 1024**3, cast=int, help="largest package that may be uploaded, in bytes"
 )
+UPLOADS_AT_ONCE = env(
+    "UPLOADS_AT_ONCE", 20, cast=int, help="unfinished uploads that one organisation may have; beyond it waits or cancels"
+)
+UPLOADS_BYTES = env(
+    "UPLOADS_BYTES", 20 * 1024**3, cast=int, help="bytes that the unfinished uploads of one organisation may come to"
+)
+UPLOAD_TTL = env(
+    "UPLOAD_TTL", 24 * 3600, cast=int, help="seconds after its last part for which an unfinished upload is kept"
+)
+UPLOAD_PART = env(
+    "UPLOAD_PART", 8 * 1024**2, cast=int, help="bytes that pages send at a time; a crash costs at most one such part"
+)
 MAX_UNPACKED_BYTES = env(
     "MAX_UNPACKED_BYTES", 10 * 1024**3, cast=int, help="largest sum of a package's unpacked members"
 )
