@@ -54,7 +54,10 @@ MAX_PACKAGE_BYTES = env(
     "MAX_PACKAGE_BYTES", 5 * 1024**3, cast=int, help="largest package that may be uploaded, in bytes"
 )
 UPLOADS_AT_ONCE = env(
-    "UPLOADS_AT_ONCE", 20, cast=int, help="unfinished uploads that one organisation may have; beyond it waits or cancels"
+    "UPLOADS_AT_ONCE",
+    20,
+    cast=int,
+    help="unfinished uploads that one organisation may have; beyond it waits or cancels",
 )
 UPLOADS_BYTES = env(
     "UPLOADS_BYTES", 20 * 1024**3, cast=int, help="bytes that the unfinished uploads of one organisation may come to"

@@ -124,7 +124,9 @@ class UploadsView(TusView):
         request=None,
         parameters=[
             *_HEADERS,
-            OpenApiParameter("Upload-Length", OpenApiTypes.INT, "header", required=True, description="bytes of the file"),
+            OpenApiParameter(
+                "Upload-Length", OpenApiTypes.INT, "header", required=True, description="bytes of the file"
+            ),
             OpenApiParameter(
                 "Upload-Metadata",
                 location="header",
@@ -187,7 +189,9 @@ class UploadView(TusView):
         request={_PART: OpenApiTypes.BINARY},
         parameters=[
             *_HEADERS,
-            OpenApiParameter("Upload-Offset", OpenApiTypes.INT, "header", required=True, description="where it goes on"),
+            OpenApiParameter(
+                "Upload-Offset", OpenApiTypes.INT, "header", required=True, description="where it goes on"
+            ),
             OpenApiParameter(
                 "Upload-Checksum", location="header", description="sha256 or sha1 of this part, and its value in base64"
             ),
@@ -310,4 +314,3 @@ def _checksum(text: str) -> tuple[str, bytes]:
     if len(digest) != CHECKSUMS.get(algorithm, 0):
         raise Invalid(f"Upload-Checksum must be one of {', '.join(CHECKSUMS)} and its value in base64")
     return algorithm, digest
-

@@ -178,9 +178,7 @@ def test_a_cancel_while_a_part_arrives_leaves_nothing(actor: Any, organisation: 
     assert files(settings) == []
 
 
-def test_what_a_dead_process_left_whole_is_finished_by_the_sweep(
-    actor: Any, organisation: Any, settings: Any
-) -> None:
+def test_what_a_dead_process_left_whole_is_finished_by_the_sweep(actor: Any, organisation: Any, settings: Any) -> None:
     content = making.edgegallery()
     upload = resumable.begin(actor=actor, organisation=organisation, filename="a.csar", length=len(content))
     file = resumable.open_for_writing(upload, 0)

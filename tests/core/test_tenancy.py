@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -50,7 +51,7 @@ ENDPOINTS = dict(endpoints())
 def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     """One object of each kind that belongs to `acme`, by the first word of its path."""
     from appstore.federation.models import Peer
-    from appstore.packages.models import Package
+    from appstore.packages.models import Package, Upload
     from mecm.deployments.models import Deployment
     from mecm.fleet.models import Alarm
     from mecm.nodes.models import Node
@@ -70,6 +71,9 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "organisations": organisation.pk,
         "tokens": ApiToken.objects.create(user=admin, name="t", hint="bwk_", sha256="1" * 64).pk,
         "packages": package.pk,
+        "uploads": Upload.objects.create(
+            organisation=organisation, sender=admin, filename="a", length=9, expires_at=timezone.now() + timedelta(1)
+        ).pk,
         "nodes": node.pk,
         **_of_the_map(organisation),
         "deployments": deployment.pk,
