@@ -32,6 +32,7 @@ urlpatterns = [
     path("profile/tokens/<uuid:pk>/revoke", profile.revoke_token, name="revoke-token"),
     path("packages", catalogue.my_packages, name="packages"),
     path("packages/upload", upload.upload, name="upload"),
+    path("packages/upload/<uuid:pk>/cancel", upload.cancel_upload, name="cancel-upload"),
     path("packages/<uuid:pk>", packages.package_page, name="package"),
     path("packages/<uuid:pk>/live", packages.package_live, name="package-live"),
     path("packages/<uuid:pk>/check", packages.check, name="check"),
