@@ -35,6 +35,7 @@ urlpatterns = [
     path("packages/upload/<uuid:pk>/cancel", upload.cancel_upload, name="cancel-upload"),
     path("packages/<uuid:pk>", packages.package_page, name="package"),
     path("packages/<uuid:pk>/live", packages.package_live, name="package-live"),
+    path("packages/<uuid:pk>/findings.json", packages.findings_file, name="findings-file"),
     path("packages/<uuid:pk>/check", packages.check, name="check"),
     path("packages/<uuid:pk>/publish", packages.publish, name="publish"),
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),

@@ -24,7 +24,7 @@ from appstore.packages.models import Package, Upload
 from appstore.packages.partial import Partial
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
-from core.errors import BreakwaterError, Conflict, Invalid, Missing, TooLarge
+from core.errors import BreakwaterError, Conflict, Denied, Invalid, Missing, TooLarge
 
 logger = logging.getLogger("breakwater.uploads")
 
@@ -40,6 +40,8 @@ def begin(*, actor: Actor, organisation: Organisation, filename: str, length: in
     uploads, or too large ones.
     """
     actor.require("packages.write", organisation)
+    if actor.user is None:
+        raise Denied("An upload in parts belongs to a person; the platform itself sends none.")
     if length <= 0:
         raise Invalid("The file is empty")
     if length > settings.MAX_PACKAGE_BYTES:

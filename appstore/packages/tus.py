@@ -160,7 +160,7 @@ class UploadsView(TusView):
         response["Upload-Expires"] = http_date(upload.expires_at.timestamp())
         return response
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """Tell what of the protocol is spoken."""
         return Response(
             status=204,

@@ -56,7 +56,7 @@ def test_a_cut_line_is_waited_for_and_every_byte_goes_once(page: Any, line: Line
     expect(page.get_by_text("harbour.csar · 12.0 MiB")).to_be_visible()
     line.sent, line.breaks_at = 0, 5 << 20
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.get_by_text(re.compile("The line broke|No connection"))).to_be_visible()
+    expect(page.locator(".upload-row").get_by_text(re.compile("The line broke|No connection"))).to_be_visible()
     assert (5 << 20) <= line.sent < (7 << 20)
     line.mend()
     page.wait_for_url(re.compile(r"/packages/[0-9a-f-]{36}$"))
@@ -100,8 +100,22 @@ def test_several_files_are_sent_in_turn_and_one_is_cancelled(page: Any, line: Li
     again.write_bytes((tmp_path / "one.csar").read_bytes())
     page.locator("input[type=file]").set_input_files(again)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.get_by_text("This very file is here already")).to_be_visible()
+    expect(page.locator(".upload-row").get_by_text("This very file is here already")).to_be_visible()
     expect(page.get_by_role("link", name="To the package")).to_have_count(3)
+
+
+def test_findings_answer_to_words(open_page: Any) -> None:
+    page = open_page("rejected")
+    rows = page.locator("[data-finding]")
+    every = rows.count()
+    assert every > 1
+    page.get_by_label("Filter findings").fill(rows.first.locator(".finding-code").inner_text())
+    expect(page.locator("[data-finding]:not([hidden])")).not_to_have_count(every)
+    page.get_by_label("Filter findings").fill("nothing says this")
+    expect(page.get_by_text("No finding has these words.")).to_be_visible()
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="Download").first.click()
+    assert kept.value.suggested_filename.startswith("findings-")
 
 
 TOKEN = """
