@@ -193,6 +193,7 @@ TAGS = {
     "deployments": "What should run where, and what does.",
     "operations": "Long work.",
     "rollouts": "One release for many nodes, wave by wave.",
+    "sandbox": "Test deployments on sandbox nodes.",
     "sites": "Places of the network, the areas that they serve, and the nodes that stand there.",
     "site-links": "Connections between sites.",
     "map": "Sites and nodes as maps read them.",

@@ -65,6 +65,8 @@ UPLOADS_BYTES = env(
 UPLOAD_TTL = env(
     "UPLOAD_TTL", 24 * 3600, cast=int, help="seconds after its last part for which an unfinished upload is kept"
 )
+SANDBOX_TESTS = env("SANDBOX_TESTS", 3, cast=int, help="test deployments that one organisation may have at a time")
+SANDBOX_MINUTES = env("SANDBOX_MINUTES", 60, cast=int, help="longest time of a test deployment, in minutes from now")
 UPLOAD_PART = env(
     "UPLOAD_PART", 8 * 1024**2, cast=int, help="bytes that pages send at a time; a crash costs at most one such part"
 )
@@ -216,6 +218,7 @@ INSTALLED_APPS = [
     "mecm.recalls",
     "mecm.sites",
     "mecm.rollouts",
+    "developer.sandbox",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",

@@ -29,6 +29,8 @@ SEEN_BY = {
     "partners": "Its own organisation, and the partner stores that it is granted to.",
 }
 MOST = 50
+#: What can be tried on a sandbox before it is published.
+TRIABLE = (states.CHECKED, states.IN_REVIEW)
 
 
 def visible(request: HttpRequest, pk: Any) -> Package:
@@ -128,6 +130,7 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
         "may_discard": "discard" in deeds and actor.may("packages.write", package.organisation_id),
         "may_check": "pass" in deeds and actor.may("packages.write", package.organisation_id),
         "may_deploy": package.state in states.LISTED and bool(actor.organisations("deployments.write")),
+        "may_try": mine and package.state in TRIABLE and actor.may("certification.run", package.organisation_id),
         "review": package.reviews.first() if mine and package.state in (states.CHECKED, states.IN_REVIEW) else None,
         "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
         "releases": list(

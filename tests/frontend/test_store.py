@@ -108,7 +108,7 @@ def test_unfinished_uploads_are_listed_and_can_be_cancelled(
     from appstore.packages.models import Upload
 
     begun = resumable.begin(actor=actor, organisation=organisation, filename="half.csar", length=100)
-    url = f"/packages/upload/{begun.pk}/cancel"
+    url = f"/uploads/{begun.pk}/cancel"
     assert "half.csar" in text_of(pages.get("/packages/upload"))
     assert "half.csar" not in text_of(browser_of(stranger).get("/packages/upload"))
     assert browser_of(stranger).post(url).status_code == 404

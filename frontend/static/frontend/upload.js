@@ -100,6 +100,8 @@
       this.resumeButton.addEventListener("click", () => this.resume());
       this.cancelButton.addEventListener("click", () => this.cancel());
       queue.append(this.row);
+      // It is no longer one of those that wait for their file to be chosen.
+      if (this.url) document.querySelector(`[data-begun="${this.url}"]`)?.remove();
       this.show(this.url ? words.known : words.ready);
     }
 
@@ -108,6 +110,7 @@
       this.row.dataset.state = this.state;
       this.note.textContent = text;
       this.note.classList.toggle("text-bad", bad);
+      this.note.classList.toggle("text-secondary", !bad);
       this.bar.hidden = this.state === "ready" || this.state === "failed";
       this.bar.value = this.state === "done" ? 1 : this.shown / this.file.size;
       const hides = (each, hidden, next) => {
@@ -117,7 +120,7 @@
       };
       this.resumeButton.hidden = !["paused", "broken"].includes(this.state);
       hides(this.pauseButton, !["sending", "waiting", "retrying"].includes(this.state), () => (this.resumeButton.hidden ? this.cancelButton : this.resumeButton));
-      if (!this.pauseButton.hidden && document.activeElement === document.body && this.resumed) this.pauseButton.focus();
+      if (this.resumed && !this.pauseButton.hidden) this.pauseButton.focus();
       this.resumed = false;
       hides(this.cancelButton, over && this.state === "done", () => (this.link.hidden ? button : this.link));
       settleButton();
