@@ -108,6 +108,20 @@ def _session_of(user: Any) -> Any:
     return ref_of(str(browser.session.session_key))
 
 
+def _test_of(organisation: Any, package: Any) -> Any:
+    """A test deployment that is nobody else's business."""
+    from developer.sandbox.models import TestDeployment
+    from mecm.nodes.models import Node
+    from mecm.trials.models import Trial
+
+    where = {"latitude": 60.1, "longitude": 24.9, "engine": "memory"}
+    node = Node.objects.create(organisation=organisation, name="lab-7", **where)
+    trial = Trial.objects.create(
+        organisation=organisation, node=node, package=package, namespace="trial-x", lease_until=timezone.now()
+    )
+    return TestDeployment.objects.create(organisation=organisation, trial=trial, ends_at=timezone.now()).pk
+
+
 def _of_the_map(organisation: Any) -> dict[str, Any]:
     """A site and a link that are nobody else's business."""
     from mecm.sites.models import Site, SiteLink
@@ -141,6 +155,7 @@ def _of_the_store(organisation: Any, admin: Any, actor: Any, package: Any) -> di
         organisation, actor=actor, name="chat", url="https://hooks.example/in", events=["release"], everything=True
     )
     return {
+        "sandbox/tests": _test_of(organisation, package),
         "trust/anchors": Anchor.objects.get().pk,
         "trust/distrusts": services.distrust(organisation, actor=SYSTEM, fingerprint="ab" * 32, reason="lost").pk,
         "trust/publishers": publishers.claim(organisation, actor=actor, provider="Acme", method="key").pk,
