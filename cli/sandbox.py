@@ -97,7 +97,7 @@ def _told(seen: dict[str, Any]) -> str:
     ]
     if seen["problem"]:
         lines.append(seen["problem"])
-    for row in seen["instance"].get("workloads") or []:
+    for row in seen["status"].get("workloads") or []:
         lines.append(
             f"  {row['kind']} {row['name']}: {row['state']}, {row['ready']} of {row['wanted']} ready, {row['restarts']} restarts"
         )

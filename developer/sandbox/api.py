@@ -72,14 +72,14 @@ class TestRow(serializers.ModelSerializer[TestDeployment]):
 class TestOut(TestRow):
     """A test deployment with what the node said last: workloads, log, and what Mp1 knows of it."""
 
-    instance = serializers.SerializerMethodField()
+    status = serializers.SerializerMethodField()
     mep = serializers.SerializerMethodField()
     logs = serializers.SerializerMethodField()
 
     class Meta(TestRow.Meta):
-        fields = [*TestRow.Meta.fields, "values", "instance", "mep", "logs"]
+        fields = [*TestRow.Meta.fields, "values", "status", "mep", "logs"]
 
-    def get_instance(self, test: TestDeployment) -> dict[str, Any]:
+    def get_status(self, test: TestDeployment) -> dict[str, Any]:
         """State, workloads with their pods, endpoints, restarts."""
         return dict(test.seen.get("state") or {})
 
