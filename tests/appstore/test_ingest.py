@@ -241,6 +241,7 @@ def ask_tus(server: Server, method: str, url: str, **headers: str) -> Any:
     return answer
 
 
+@pytest.mark.live
 def test_a_broken_line_costs_nothing_and_a_killed_server_one_part(lone: Server) -> None:
     content = os.urandom(3_000_000)
     url = ask_tus(lone, "POST", "/api/v1/uploads", **{"Upload-Length": str(len(content))}).headers["Location"]

@@ -120,6 +120,19 @@ def test_another_tenant_finds_nothing(api: Any, stranger_api: Any) -> None:
     assert len(api.get("/api/v1/uploads").json()["results"]) == 1
 
 
+def test_a_forged_request_of_another_site_is_refused(admin: Any) -> None:
+    from rest_framework.test import APIClient
+
+    browser = APIClient(enforce_csrf_checks=True)
+    browser.force_login(admin)
+    assert begin(browser, 10).status_code == 403
+    assert not Upload.objects.exists()
+
+
+def test_who_may_not_write_packages_may_not_begin(client_of: Any, make_user: Any, organisation: Any) -> None:
+    assert begin(client_of(make_user("viewer", organisation, "viewer")), 10).status_code == 403
+
+
 def test_limits_hold_for_each_organisation(api: Any, stranger_api: Any, settings: Any) -> None:
     settings.UPLOADS_AT_ONCE, settings.UPLOADS_BYTES, settings.MAX_PACKAGE_BYTES = 2, 100, 90
     assert begin(api, 91).status_code == 413
