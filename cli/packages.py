@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from cli import waiting
+from cli import uploading, waiting
 from cli.errors import BAD_USE, FAILED, Refused, Stop
 from cli.names import resolve
 from cli.show import Answer, Column, ago, size
@@ -50,6 +49,14 @@ COLUMNS = (
     Column("state", "state"),
     Column("size", lambda row: size(row["size"])),
     Column("uploaded", lambda row: ago(row["created_at"])),
+)
+UPLOADS = (
+    Column("id", "id"),
+    Column("file", "filename"),
+    Column("arrived", lambda row: size(row["offset"])),
+    Column("of", lambda row: size(row["length"])),
+    Column("begun", lambda row: ago(row["created_at"])),
+    Column("kept until", "expires_at"),
 )
 _CHUNK = 1 << 20
 _KINDS = {"package": "package", "id": "package"}
@@ -90,15 +97,21 @@ def upload(
     known_ok: Annotated[
         bool, typer.Option("--known-ok", help="The same bytes being there already is no error.")
     ] = False,
+    part_size: Annotated[
+        int, typer.Option(min=1, help="Bytes of one part. What is larger goes up in parts, and goes on after a break.")
+    ] = 8 << 20,
     timeout: Timeout = 600,
 ) -> Answer:
-    """Upload a package, piece by piece; its SHA-256 is computed here and compared there."""
+    """Upload a package; its SHA-256 is computed here and compared there.
+
+    A large one goes up in parts: run the same command again after it was broken off, and only the rest is sent.
+    """
     if not file.is_file():
         raise Stop(f"file: there is no file {str(file)!r}.", BAD_USE)
     if file.stat().st_size == 0:
         raise Stop(f"file: {str(file)!r} is empty.", BAD_USE)
     try:
-        made = _sent(session, file, organisation)
+        made = _sent(session, file, organisation, part_size)
     except Refused as problem:
         known = problem.problem.get("package")
         if problem.status != 409 or not known or not known_ok:
@@ -114,7 +127,7 @@ def upload(
     return Answer(made, say=_told(made), code=FAILED if rejected else 0)
 
 
-def _sent(session: Session, file: Path, organisation: str) -> Any:
+def _sent(session: Session, file: Path, organisation: str, part: int) -> Any:
     """Send the file with its digest. Nothing of it is in memory but the piece on its way."""
     length = file.stat().st_size
     with _bar(session) as bar, file.open("rb") as content:
@@ -123,26 +136,21 @@ def _sent(session: Session, file: Path, organisation: str) -> Any:
         while piece := content.read(_CHUNK):
             digest.update(piece)
             bar.advance(row, len(piece))
-        content.seek(0)
         bar.reset(row, description="sending", total=length)
 
-        def pieces() -> Iterator[bytes]:
-            left = length
-            # Exactly as long as it was: a file that grows meanwhile would break the request, not the digest.
-            while left and (piece := content.read(min(_CHUNK, left))):
-                left -= len(piece)
-                yield piece
-                bar.advance(row, len(piece))
+        def tell(arrived: int) -> None:
+            bar.update(row, completed=arrived)
 
+        mine = session.mine(organisation)
+        if length > part:
+            pk = uploading.send(session, file, digest.hexdigest(), organisation=mine, part=part, tell=tell)
+            return session.get("/packages/{id}", {"id": pk})
+        content.seek(0)
         return session.post(
             "/packages",
-            params={"filename": file.name, "organisation": session.mine(organisation)},
-            content=pieces(),
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(length),
-                "X-Content-SHA256": digest.hexdigest(),
-            },
+            params={"filename": file.name, "organisation": mine},
+            content=content.read(length),
+            headers={"Content-Type": "application/octet-stream", "X-Content-SHA256": digest.hexdigest()},
         )
 
 
@@ -152,6 +160,7 @@ def _bar(session: Session) -> Progress:
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
+        TimeRemainingColumn(),
         console=session.printer.err,
         transient=True,
         disable=not session.printer.err.is_terminal,
@@ -267,6 +276,18 @@ def download(
     finally:
         part.unlink(missing_ok=True)
     return Answer({"file": str(target), "sha256": found["sha256"], "size": found["size"]}, say=f"Saved as {target}.")
+
+
+@command(app, "uploads")
+def uploads(session: Session, page: Page = 1, page_size: PageSize = 25, every: All = False) -> Answer:
+    """List uploads that were begun and are not finished."""
+    return Answer(session.pages("/uploads", every, page=page, page_size=page_size), UPLOADS)
+
+
+@command(app, "cancel-upload")
+def cancel_upload(session: Session, upload: Annotated[str, typer.Argument(help="Its id.")]) -> Answer:
+    """Cancel an unfinished upload; nothing of it is kept."""
+    return Answer(session.delete("/uploads/{id}", {"id": upload}, headers=uploading.TUS), say="Cancelled.")
 
 
 @command(app, "notes")

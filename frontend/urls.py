@@ -7,6 +7,7 @@ from frontend.account.urls import urlpatterns as account_pages
 from frontend.catalog.urls import urlpatterns as catalog_pages
 from frontend.certification.urls import urlpatterns as certification_pages
 from frontend.contents.urls import urlpatterns as contents_pages
+from frontend.developer.urls import urlpatterns as developer_pages
 from frontend.device.urls import urlpatterns as device_pages
 from frontend.federation.urls import urlpatterns as federation_pages
 from frontend.fleet.urls import urlpatterns as fleet_pages
@@ -32,8 +33,10 @@ urlpatterns = [
     path("profile/tokens/<uuid:pk>/revoke", profile.revoke_token, name="revoke-token"),
     path("packages", catalogue.my_packages, name="packages"),
     path("packages/upload", upload.upload, name="upload"),
+    path("uploads/<uuid:pk>/cancel", upload.cancel_upload, name="cancel-upload"),
     path("packages/<uuid:pk>", packages.package_page, name="package"),
     path("packages/<uuid:pk>/live", packages.package_live, name="package-live"),
+    path("packages/<uuid:pk>/findings.json", packages.findings_file, name="findings-file"),
     path("packages/<uuid:pk>/check", packages.check, name="check"),
     path("packages/<uuid:pk>/publish", packages.publish, name="publish"),
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
@@ -69,6 +72,7 @@ urlpatterns = [
     path("language", choose_language, name="choose-language"),
     *search_pages,
     *device_pages,
+    *developer_pages,
     *account_pages,
     *reference_pages,
     *catalog_pages,

@@ -53,6 +53,23 @@ if not SECRET_KEY:
 MAX_PACKAGE_BYTES = env(
     "MAX_PACKAGE_BYTES", 5 * 1024**3, cast=int, help="largest package that may be uploaded, in bytes"
 )
+UPLOADS_AT_ONCE = env(
+    "UPLOADS_AT_ONCE",
+    20,
+    cast=int,
+    help="unfinished uploads that one organisation may have; beyond it waits or cancels",
+)
+UPLOADS_BYTES = env(
+    "UPLOADS_BYTES", 20 * 1024**3, cast=int, help="bytes that the unfinished uploads of one organisation may come to"
+)
+UPLOAD_TTL = env(
+    "UPLOAD_TTL", 24 * 3600, cast=int, help="seconds after its last part for which an unfinished upload is kept"
+)
+SANDBOX_TESTS = env("SANDBOX_TESTS", 3, cast=int, help="test deployments that one organisation may have at a time")
+SANDBOX_MINUTES = env("SANDBOX_MINUTES", 60, cast=int, help="longest time of a test deployment, in minutes from now")
+UPLOAD_PART = env(
+    "UPLOAD_PART", 8 * 1024**2, cast=int, help="bytes that pages send at a time; a crash costs at most one such part"
+)
 MAX_UNPACKED_BYTES = env(
     "MAX_UNPACKED_BYTES", 10 * 1024**3, cast=int, help="largest sum of a package's unpacked members"
 )
@@ -203,6 +220,7 @@ INSTALLED_APPS = [
     "mecm.recalls",
     "mecm.sites",
     "mecm.rollouts",
+    "developer.sandbox",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",

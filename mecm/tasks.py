@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from appstore.federation import serials, sync
+from appstore.packages import resumable
 from appstore.packages import services as packages
 from appstore.trust import authority, publishers
 from core.operations import services as operations
@@ -31,7 +32,8 @@ def sweep_operations() -> None:
 
 @shared_task(name="packages.collect_garbage")
 def collect_package_garbage() -> None:
-    """Drop stored files that nothing names any more."""
+    """Drop uploads that nobody went on with, and stored files that nothing names any more."""
+    resumable.sweep()
     packages.collect_garbage()
 
 

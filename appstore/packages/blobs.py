@@ -49,7 +49,7 @@ class Incoming:
             raise TooLarge(f"The file is larger than the {self.limit} bytes that are taken", limit=self.limit)
         self._digest.update(chunk)
         view = memoryview(chunk)
-        with _disk_errors():
+        with disk_errors():
             while view:
                 view = view[self._file.write(view) :]
         self.size += len(chunk)
@@ -66,7 +66,7 @@ class Incoming:
         digest = self._digest.hexdigest()
         if expected and expected.lower() != digest:
             raise Invalid("The file did not arrive as it was sent: its SHA-256 is another", sha256=digest)
-        with _disk_errors():
+        with disk_errors():
             self._place(path_of(digest))
         return digest, self.size
 
@@ -83,7 +83,7 @@ class Incoming:
         self.path.chmod(0o444)
         self.path.replace(target)
         self._kept = True
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def abandon(self) -> None:
         """Forget the file unless it was kept."""
@@ -94,7 +94,7 @@ class Incoming:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """Translate what a full or broken disk raises."""
     try:
         yield
@@ -105,7 +105,7 @@ def _disk_errors() -> Iterator[None]:
 def begin(limit: int | None = None) -> Incoming:
     """Return a new file on its way in; whoever begins must `keep` or `abandon` it."""
     folder = Path(settings.BLOB_DIR) / "incoming"
-    with _disk_errors():
+    with disk_errors():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Incoming(folder / f"{secrets.token_hex(16)}.part", limit)
 
@@ -131,7 +131,7 @@ def store(source: Path | Iterable[bytes], *, limit: int | None = None, expected:
 def adopt(path: Path, sha256: str) -> None:
     """Put a whole file of this disk, whose digest the caller has verified, into the store; `path` is gone then."""
     target = path_of(sha256)
-    with _disk_errors():
+    with disk_errors():
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -142,7 +142,7 @@ def adopt(path: Path, sha256: str) -> None:
         # Over a file that is there: it has the same bytes, and is now as new as the garbage sweep should think.
         path.replace(target)
         os.utime(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -188,7 +188,7 @@ def _remove_if_old(path: Path, old: float) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

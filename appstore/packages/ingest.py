@@ -4,6 +4,7 @@ A slow client would hold one of the few threads that serve all pages for as long
 this wrapper first asks the view whether the upload would be taken (who asks, how large), then receives the
 body into the store's `incoming` folder, and at last calls the view with the file that has arrived.
 Forms must be taken apart by Django, so they get threads of their own and can only wait for each other.
+A part of an upload (PATCH) goes the same way: the view opens the file, we fill it, the view counts what has come.
 
     wsgi = get_wsgi_application()
     pages = Ingest(WSGIMiddleware(wsgi, workers=16), forms=WSGIMiddleware(wsgi, workers=4))
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 from django.conf import settings
 
 from appstore.packages import blobs
+from appstore.packages.partial import Partial
 from appstore.packages.uploads import TICKET, Ticket
 from core.errors import BreakwaterError, Invalid
 
@@ -29,9 +32,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PATH = "/api/v1/packages"
+#: Where parts of uploads go, each upload by its id.
+PARTS = re.compile(r"/api/v1/uploads/[0-9a-f-]{36}\Z")
 _PIECE = 1 << 20
 #: A client that sends nothing for this long is gone.
 _PATIENCE = 120.0
+#: And for a part, where going on is cheap and the next writer waits for the lock.
+_PART_PATIENCE = 15.0
 
 
 class Ingest:
@@ -43,7 +50,9 @@ class Ingest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
+        if scope["type"] == "http" and scope["method"] == "PATCH" and PARTS.fullmatch(scope["path"]):
+            await self._part(scope, receive, send)
+        elif scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
             await self.app(scope, receive, send)
         elif _is_form(scope):
             await self.forms(scope, receive, send)
@@ -70,7 +79,38 @@ class Ingest:
         finally:
             await loop.run_in_executor(self._writers, body.abandon)
 
-    async def _take(self, body: blobs.Incoming, receive: Receive) -> bool:
+    async def _part(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Receive one part. A line that breaks in the middle loses nothing that has come, unless it has a checksum."""
+        ticket, asked = Ticket(), _Kept()
+        try:
+            await self.app({**scope, TICKET: ticket}, _nothing, asked)
+            if asked.status != 204 or ticket.part is None:
+                await asked.tell(send)
+                return
+            broken: BreakwaterError | None = None
+            try:
+                whole = await self._take(ticket.part, receive, _PART_PATIENCE)
+            except BreakwaterError as problem:
+                whole, broken = False, problem
+            if not whole and ticket.part.checked:
+                await self._run(ticket.part.undo)
+            ticket.arrived = True
+            counted = _Kept()
+            await self.app({**scope, TICKET: ticket}, _nothing, counted)
+            if broken:
+                await _refuse(broken, send)
+            elif whole:
+                await counted.tell(send)
+        except BreakwaterError as problem:
+            await _refuse(problem, send)
+        finally:
+            if ticket.part:
+                await self._run(ticket.part.close)
+
+    async def _run(self, work: Callable[[], Any]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def _take(self, body: blobs.Incoming | Partial, receive: Receive, patience: float = _PATIENCE) -> bool:
         """Write the body to disk, one piece while the next one arrives; False when the client has gone away."""
         loop = asyncio.get_running_loop()
         piece, writing = bytearray(), None
@@ -78,10 +118,10 @@ class Ingest:
         try:
             while more:
                 try:
-                    async with asyncio.timeout(_PATIENCE):
+                    async with asyncio.timeout(patience):
                         message = await receive()
                 except TimeoutError:
-                    raise Invalid(f"Nothing arrived for {_PATIENCE:g} seconds") from None
+                    raise Invalid(f"Nothing arrived for {patience:g} seconds") from None
                 if message["type"] == "http.disconnect":
                     return False
                 piece += message.get("body", b"")
@@ -94,6 +134,9 @@ class Ingest:
         finally:
             if writing is not None:
                 await writing
+            if more and piece and isinstance(body, Partial):
+                # The line broke; what came before is not sent again.
+                await loop.run_in_executor(self._writers, body.write, bytes(piece))
         return True
 
 

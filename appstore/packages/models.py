@@ -204,3 +204,7 @@ class ReleaseEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.deed} of {self.package_id}"
+
+
+# Django finds the models of an app by this module; they stand in a file of their own.
+from appstore.packages.models_upload import Upload  # noqa: E402, F401

@@ -60,6 +60,12 @@ def take_in(
     if not file.size:
         raise Invalid("The file is empty")
     sha256, size = file.keep(expected=expected)
+    return admit(sha256, size, actor=actor, organisation=organisation, filename=filename)
+
+
+def admit(sha256: str, size: int, *, actor: Actor, organisation: Organisation, filename: str) -> Package:
+    """Make a package of a file that is in the store; `Conflict` when the organisation has the same bytes already."""
+    actor.require("packages.write", organisation)
     try:
         return _register(sha256, size, actor=actor, organisation=organisation, filename=clean_name(filename))
     except IntegrityError:

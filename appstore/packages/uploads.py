@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
@@ -19,6 +19,7 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from appstore.packages import blobs
+from appstore.packages.partial import Partial
 from core.errors import Invalid, TooLarge
 
 _CHUNK = 1 << 20
@@ -36,6 +37,9 @@ class Ticket:
     """What the ASGI side says about an upload: only a question whether it may come, or the body that has arrived."""
 
     body: blobs.Incoming | None = None
+    #: Of a part of an upload: the file that the view has opened when it was asked, and whether the part has come.
+    part: Partial | None = None
+    arrived: bool = False
 
 
 def ticket_of(request: HttpRequest) -> Ticket | None:
@@ -52,7 +56,7 @@ def is_question(request: HttpRequest) -> bool:
 
 def check_length(request: HttpRequest) -> None:
     """`TooLarge` before anything is read when the length that the client tells is over the limit."""
-    told, limit = _content_length(request), settings.MAX_PACKAGE_BYTES
+    told, limit = content_length(request), settings.MAX_PACKAGE_BYTES
     if told is not None and told > limit + (_ENVELOPE if _is_form(request) else 0):
         raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
 
@@ -70,7 +74,7 @@ def received(request: HttpRequest) -> Iterator[tuple[blobs.Incoming, str]]:
             name = _read_multipart(request, file)
         else:
             name = request.GET.get("filename", "")
-            _read_raw(request, file, _content_length(request))
+            read_raw(request, file, content_length(request))
         yield file, name
 
 
@@ -102,7 +106,8 @@ def expected_digest(request: HttpRequest) -> str:
     return ""
 
 
-def _content_length(request: HttpRequest) -> int | None:
+def content_length(request: HttpRequest) -> int | None:
+    """Return the length that the client tells; None when it tells none."""
     text = request.META.get("CONTENT_LENGTH") or ""
     if not text:
         return None
@@ -111,18 +116,28 @@ def _content_length(request: HttpRequest) -> int | None:
     return int(text)
 
 
-def _read_raw(request: HttpRequest, file: blobs.Incoming, told: int | None) -> None:
+class Sink(Protocol):
+    """Where the bytes of a body go."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take a piece."""
+
+
+def read_raw(request: HttpRequest, file: Sink, told: int | None) -> None:
+    """Read a body piece by piece; `Invalid` when it breaks off, and what has come until then was written."""
     stream: Any = request
     if told is None and "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         # Django reads nothing without a Content-Length, but the server has taken the chunks apart for us.
         stream = request.META["wsgi.input"]
+    arrived = 0
     try:
         while chunk := stream.read(_CHUNK):
             file.write(chunk)
+            arrived += len(chunk)
     except UnreadablePostError as problem:
         raise Invalid("The upload broke off") from problem
-    if told is not None and file.size != told:
-        raise Invalid(f"The upload broke off: {file.size} of {told} bytes arrived")
+    if told is not None and arrived != told:
+        raise Invalid(f"The upload broke off: {arrived} of {told} bytes arrived")
 
 
 class _IntoStore(FileUploadHandler):

@@ -2,9 +2,11 @@
 
 from django.urls import path
 
-from appstore.packages import api, life_api
+from appstore.packages import api, life_api, tus
 
 urlpatterns = [
+    path("uploads", tus.UploadsView.as_view(), name="api-uploads"),
+    path("uploads/<uuid:pk>", tus.UploadView.as_view(), name="api-upload"),
     path("packages", api.PackagesView.as_view(), name="api-packages"),
     path("packages/<uuid:pk>", api.PackageView.as_view(), name="api-package"),
     path("packages/<uuid:pk>/check", api.CheckView.as_view(), name="api-package-check"),

@@ -27,6 +27,7 @@ PAGES: tuple[tuple[str, str, Any, str | None], ...] = (
     ("sign-in", "user", gettext_lazy("Sign in"), None),
     ("notices", "bell", gettext_lazy("Notices"), ""),
     ("packages", "packages", gettext_lazy("My packages"), "packages.read"),
+    ("develop", "flask", gettext_lazy("Workbench"), "packages.read"),
     ("upload", "cloud-upload", gettext_lazy("Upload a package"), "packages.write"),
     ("certifications", "certificate", gettext_lazy("Certification"), "certification.run"),
     ("reviews", "eye-check", gettext_lazy("To review"), "packages.review"),

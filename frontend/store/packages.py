@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -17,6 +18,7 @@ from core.errors import Missing
 from core.operations.models import Operation
 from frontend import tenancy
 from frontend.page import page, told
+from frontend.store import findings
 from mecm.deployments.models import Deployment
 
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
@@ -26,8 +28,9 @@ SEEN_BY = {
     "organisation": "Its own organisation only.",
     "partners": "Its own organisation, and the partner stores that it is granted to.",
 }
-LEVELS = ("error", "warning", "info")
 MOST = 50
+#: What can be tried on a sandbox before it is published.
+TRIABLE = (states.CHECKED, states.IN_REVIEW)
 
 
 def visible(request: HttpRequest, pk: Any) -> Package:
@@ -55,6 +58,16 @@ def package_live(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return the part of the page that changes while the package is checked."""
     package = visible(request, pk)
     return render(request, "frontend/store/package_live.html", package_facts(package, tenancy.actor_of(request)))
+
+
+@require_GET
+@page
+def findings_file(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Download what was found, as JSON: for an issue, or for a script."""
+    package = access.get(PACKAGES, tenancy.actor_of(request), "packages.read", pk)
+    response = JsonResponse(findings.document(package), json_dumps_params={"indent": 2})
+    response["Content-Disposition"] = f'attachment; filename="findings-{package.pk}.json"'
+    return response
 
 
 @require_POST
@@ -102,22 +115,22 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
     mine = actor.may("packages.read", package.organisation_id)
     deeds = set(states.deeds(package.state))
     work = Operation.objects.about(f"package:{package.pk}").first() if mine else None
-    findings = [item for item in package.findings if isinstance(item, dict)]
+    groups = findings.grouped(package)
     return {
         "section": "packages" if mine and not package.released else "catalogue",
         "package": package,
         "mine": mine,
         "work": work,
         "checking": work is not None and not work.finished,
-        "findings": sorted(
-            findings, key=lambda item: LEVELS.index(item["level"]) if item.get("level") in LEVELS else 9
-        ),
-        "counts": {level: sum(item.get("level") == level for item in findings) for level in LEVELS},
+        "findings": groups,
+        "findings_json": json.dumps(findings.document(package), indent=2, default=str) if groups and mine else "",
+        "counts": {group.level: len(group.rows) for group in groups},
         "appd": package.descriptor,
         "may_publish": "publish" in deeds and actor.may("packages.publish", package.organisation_id),
         "may_discard": "discard" in deeds and actor.may("packages.write", package.organisation_id),
         "may_check": "pass" in deeds and actor.may("packages.write", package.organisation_id),
         "may_deploy": package.state in states.LISTED and bool(actor.organisations("deployments.write")),
+        "may_try": mine and package.state in TRIABLE and actor.may("certification.run", package.organisation_id),
         "review": package.reviews.first() if mine and package.state in (states.CHECKED, states.IN_REVIEW) else None,
         "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
         "releases": list(

@@ -105,6 +105,10 @@ class MecmSandbox:
         told = self._mep()
         return {"dns": told["dns_rules"], "traffic": told["traffic_rules"], "user_plane": [told["user_plane"]]}
 
+    def registered(self) -> Mapping[str, Any]:
+        """Return all that Mp1 knows of the instance: services, subscriptions, rules, and the user plane."""
+        return self._mep()
+
     def usage(self) -> Sequence[Mapping[str, Any]]:
         """Return what each container takes now."""
         return list(self.hand.do(self._instance(), "usage", within=ANSWER)["containers"])

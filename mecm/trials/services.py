@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
@@ -196,6 +196,12 @@ def close_if_abandoned(trial: Trial) -> bool:
     if not over:
         _ask_to_close(trial)
     return over
+
+
+def renew(trial: Trial, *, until: datetime) -> None:
+    """Say that the caller is alive: the trial is kept for another lease, and not beyond `until` and a moment."""
+    end = min(until + timedelta(seconds=_MARGIN), timezone.now() + LEASE)
+    Trial.objects.filter(pk=trial.pk, closing=False, lease_until__lt=end).update(lease_until=end)
 
 
 def hurry(trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -124,27 +125,47 @@ print("TOKEN", services.issue_token(user, name="t", actor=Actor(user))[1])
 """
 
 
+class Server:
+    """A real server with two threads for pages: its port, a token, its store. It can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "MEP_"))}
+        env |= {"BREAKWATER_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "mecm.settings"}
+        self.env = env | {"BREAKWATER_LOG_LEVEL": "ERROR"}
+        databases.fresh("centre", folder / "centre.sqlite3")
+        made = subprocess.run(
+            [sys.executable, "-c", PREPARE], cwd=ROOT, env=self.env, check=True, capture_output=True, text=True
+        )
+        self.token, self.store = made.stdout.split()[-1], folder / "blobs"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "tests.appstore.upload_server:application"]
+        command += ["--port", str(self.port), "--log-level", "error"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.env)
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0, 60, what="the server")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, Path]]:
-    """A real server with two threads for pages: its port, a token, its store."""
-    folder = tmp_path_factory.mktemp("server")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("BREAKWATER_", "MEP_"))}
-    env |= {"BREAKWATER_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "mecm.settings", "BREAKWATER_LOG_LEVEL": "ERROR"}
-    databases.fresh("centre", folder / "centre.sqlite3")
-    made = subprocess.run(
-        [sys.executable, "-c", PREPARE], cwd=ROOT, env=env, check=True, capture_output=True, text=True
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "tests.appstore.upload_server:application", "--port", str(port)]
-    process = subprocess.Popen([*command, "--log-level", "error"], cwd=ROOT, env=env)
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"))
     try:
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 30, what="the server")
-        yield port, made.stdout.split()[-1], folder / "blobs"
+        yield made
     finally:
-        process.terminate()
-        process.wait(20)
+        made.process.terminate()
+        made.process.wait(20)
+
+
+@pytest.fixture
+def server(lone: Server) -> tuple[int, str, Path]:
+    return lone.port, lone.token, lone.store
 
 
 def begin(port: int, token: str, kind: str = "application/octet-stream") -> socket.socket:
@@ -197,3 +218,50 @@ def test_every_form_of_upload_arrives(server: tuple[int, str, Path]) -> None:
     assert (status, told["code"]) == (400, "invalid")
     assert post(port, "nobody", b"x")[0] == 401
     assert list(store.glob("incoming/*")) == []
+
+
+def part(wire: socket.socket, server: Server, url: str, offset: int, told: int, content: bytes) -> None:
+    """Begin to send a part of `told` bytes with the first ones."""
+    head = (
+        f"PATCH {url} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.token}\r\nTus-Resumable: 1.0.0\r\n"
+    )
+    head += (
+        f"Upload-Offset: {offset}\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {told}\r\n\r\n"
+    )
+    wire.sendall(head.encode() + content)
+
+
+def ask_tus(server: Server, method: str, url: str, **headers: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    sent = {"Authorization": f"Bearer {server.token}", "Tus-Resumable": "1.0.0", **headers}
+    connection.request(method, url, headers=sent)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+@pytest.mark.live
+def test_a_broken_line_costs_nothing_and_a_killed_server_one_part(lone: Server) -> None:
+    content = os.urandom(3_000_000)
+    url = ask_tus(lone, "POST", "/api/v1/uploads", **{"Upload-Length": str(len(content))}).headers["Location"]
+    on_disk = lone.store / "partial" / url[-36:]
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+        part(wire, lone, url, 0, len(content), content[:700_001])
+        until(on_disk.exists, 20, what="the part to begin")
+        assert ask_tus(lone, "PATCH", url, **{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+                       ).status == 423  # fmt: skip
+    until(lambda: ask_tus(lone, "HEAD", url).headers["Upload-Offset"] == "700001", 20, what="what came to count")
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+        part(wire, lone, url, 700_001, len(content) - 700_001, content[700_001:2_900_000])
+        until(lambda: on_disk.stat().st_size > 1_700_000, 20, what="half a part")
+        lone.kill()
+    lone.start()
+    assert ask_tus(lone, "HEAD", url).headers["Upload-Offset"] == "700001"
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+        part(wire, lone, url, 700_001, len(content) - 700_001, content[700_001:])
+        answer = wire.recv(2000)
+    assert b" 204 " in answer.splitlines()[0]
+    kept = lone.store / "sha256" / hashlib.sha256(content).hexdigest()[:2] / hashlib.sha256(content).hexdigest()
+    assert kept.read_bytes() == content
+    assert not on_disk.exists()

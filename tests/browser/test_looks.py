@@ -40,7 +40,7 @@ UNNAMED = (
 )
 
 
-@pytest.mark.parametrize("name", [*PAGES, "/sign-in", "/no/such/page"])
+@pytest.mark.parametrize("name", [*PAGES, "/develop", "/sign-in", "/no/such/page"])
 def test_a_page_is_whole(name: str, open_page: Any) -> None:
     if name == "/no/such/page":
         open_page.watch.expected.append("404")

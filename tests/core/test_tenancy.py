@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -50,7 +51,7 @@ ENDPOINTS = dict(endpoints())
 def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
     """One object of each kind that belongs to `acme`, by the first word of its path."""
     from appstore.federation.models import Peer
-    from appstore.packages.models import Package
+    from appstore.packages.models import Package, Upload
     from mecm.deployments.models import Deployment
     from mecm.fleet.models import Alarm
     from mecm.nodes.models import Node
@@ -70,6 +71,9 @@ def foreign(organisation: Any, admin: Any, actor: Any) -> dict[str, Any]:
         "organisations": organisation.pk,
         "tokens": ApiToken.objects.create(user=admin, name="t", hint="bwk_", sha256="1" * 64).pk,
         "packages": package.pk,
+        "uploads": Upload.objects.create(
+            organisation=organisation, sender=admin, filename="a", length=9, expires_at=timezone.now() + timedelta(1)
+        ).pk,
         "nodes": node.pk,
         **_of_the_map(organisation),
         "deployments": deployment.pk,
@@ -102,6 +106,20 @@ def _session_of(user: Any) -> Any:
     browser = Client()
     browser.force_login(user)
     return ref_of(str(browser.session.session_key))
+
+
+def _test_of(organisation: Any, package: Any) -> Any:
+    """A test deployment that is nobody else's business."""
+    from developer.sandbox.models import TestDeployment
+    from mecm.nodes.models import Node
+    from mecm.trials.models import Trial
+
+    where = {"latitude": 60.1, "longitude": 24.9, "engine": "memory"}
+    node = Node.objects.create(organisation=organisation, name="lab-7", **where)
+    trial = Trial.objects.create(
+        organisation=organisation, node=node, package=package, namespace="trial-x", lease_until=timezone.now()
+    )
+    return TestDeployment.objects.create(organisation=organisation, trial=trial, ends_at=timezone.now()).pk
 
 
 def _of_the_map(organisation: Any) -> dict[str, Any]:
@@ -137,6 +155,7 @@ def _of_the_store(organisation: Any, admin: Any, actor: Any, package: Any) -> di
         organisation, actor=actor, name="chat", url="https://hooks.example/in", events=["release"], everything=True
     )
     return {
+        "sandbox/tests": _test_of(organisation, package),
         "trust/anchors": Anchor.objects.get().pk,
         "trust/distrusts": services.distrust(organisation, actor=SYSTEM, fingerprint="ab" * 32, reason="lost").pk,
         "trust/publishers": publishers.claim(organisation, actor=actor, provider="Acme", method="key").pk,

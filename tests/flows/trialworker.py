@@ -21,6 +21,8 @@ from core.accounts import services as accounts  # noqa: E402
 from core.accounts.access import SYSTEM, Actor  # noqa: E402
 from core.accounts.models import Organisation, User  # noqa: E402
 from core.operations import services as operations  # noqa: E402
+from developer.sandbox import services as sandbox  # noqa: E402
+from developer.sandbox.models import TestDeployment  # noqa: E402
 from mecm.deployments.models import Deployment  # noqa: E402
 from mecm.edge import services as edge  # noqa: E402
 from mecm.edge.models import DesiredObject, ReportedObject  # noqa: E402
@@ -107,10 +109,10 @@ def begin_and_die(package_id: str, seconds: float) -> None:
 
         os._exit(9)
 
-    with _opened(package_id) as sandbox:
-        sandbox.deploy({})
+    with _opened(package_id) as lent:
+        lent.deploy({})
         threading.Thread(target=die).start()
-        sandbox.cut_link(15.0)
+        lent.cut_link(15.0)
 
 
 def expire() -> int:
@@ -134,7 +136,36 @@ def held() -> dict[str, Any]:
     }
 
 
-VERBS = (prepare, online, mark, package, certify, begin_and_die, expire, held)
+def try_out(package_id: str) -> str:
+    """Start a test deployment, as a developer's page or command does."""
+    made = sandbox.start(
+        actor=Actor(User.objects.get(username="certifier")),
+        organisation=_organisation(),
+        node=_node(),
+        package=Package.objects.get(pk=package_id),
+        minutes=5,
+    )
+    return str(made.pk)
+
+
+def see(test_id: str) -> dict[str, Any]:
+    """Do what a worker does, and what a page that somebody watches causes; return what is known then."""
+    test = TestDeployment.objects.get(pk=test_id)
+    sandbox.watch(test)
+    operations.run_due(kinds=[sandbox.LOOK, "trial.close"])
+    test = TestDeployment.objects.select_related("trial").get(pk=test_id)
+    return {**test.seen, "instance": test.seen.get("state"), "state": test.state, "problem": test.problem}
+
+
+def end_test(test_id: str) -> None:
+    """End a test deployment."""
+    sandbox.end(
+        TestDeployment.objects.select_related("trial__package").get(pk=test_id),
+        actor=Actor(User.objects.get(username="certifier")),
+    )
+
+
+VERBS = (prepare, online, mark, package, certify, begin_and_die, expire, held, try_out, see, end_test)
 
 
 def main() -> None:

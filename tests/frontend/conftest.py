@@ -412,6 +412,46 @@ def place(organisation: Any, actor: Any, node: Any) -> Any:
     return made
 
 
+@pytest.fixture
+def begun_upload(organisation: Any, actor: Any) -> Any:
+    """A file of which half a part has arrived."""
+    from appstore.packages import resumable
+
+    return resumable.begin(actor=actor, organisation=organisation, filename="half.csar", length=4000)
+
+
+@pytest.fixture
+def sandbox_test(organisation: Any, admin: Any, package: Any, make_node: Any) -> Any:
+    """A test deployment that runs, with everything that a node may tell of it."""
+    from datetime import timedelta
+
+    from developer.sandbox.models import TestDeployment
+    from mecm.trials.models import Sandbox, Trial
+
+    node, now = make_node("lab-1"), timezone.now()
+    Sandbox.objects.create(node=node, marked_by=admin)
+    trial = Trial.objects.create(
+        organisation=organisation, node=node, package=package, namespace="trial-1", lease_until=now, requested_by=admin
+    )
+    instance = {"appInstanceId": "i", "state": "ACTIVE"}
+    workload = {"kind": "Deployment", "name": "web", "state": "ready", "wanted": 1, "ready": 1, "restarts": 0}
+    seen = {
+        "state": {"state": "ready", "workloads": [{**workload, "pods": ["web-5d8"]}], "endpoints": []},
+        "logs": ["web: the tide is high"],
+        "mep": {
+            "app": {"state": "READY"},
+            "services": [{**instance, "serName": "greeting", "version": "1.0"}],
+            "dns_rules": [{**DESCRIPTOR["appDNSRule"][0], **instance}],
+            "traffic_rules": [{**DESCRIPTOR["appTrafficRule"][0], **instance}],
+            "subscriptions": [],
+            "user_plane": {"simulated": True},
+        },
+    }
+    return TestDeployment.objects.create(
+        organisation=organisation, trial=trial, ends_at=now + timedelta(minutes=9), seen=seen, seen_at=now
+    )
+
+
 #: The fixture that makes an object for each first step of an address; those that end with `_objects` make several.
 OBJECTS = {
     "packages": "package",
@@ -428,6 +468,8 @@ OBJECTS = {
     "webhooks": "webhook",
     "alarms": "alarm",
     "sites": "place",
+    "uploads": "begun_upload",
+    "develop": "sandbox_test",
 }
 #: Fixtures that make several, and the steps that each is for.
 SEVERAL = {

@@ -132,6 +132,9 @@ ACTIONS = {
     "connect-site",
     "tell-link",
     "disconnect-site",
+    "cancel-upload",
+    "prolong-sandbox-test",
+    "end-sandbox-test",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"choose-language", "decide-device", "favour-app", "follow-app", "read-notices", "unfollow"} | {

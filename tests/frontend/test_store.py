@@ -83,6 +83,39 @@ def test_findings_stand_with_place_and_remedy_errors_first(pages: Any, make_pack
         assert part in text
 
 
+def test_findings_can_be_taken_along_with_their_lines(
+    pages: Any, browser_of: Any, stranger: Any, make_package: Any
+) -> None:
+    found = [
+        {"level": "info", "code": "i", "place": "b", "message": "Fine", "remedy": ""},
+        {"level": "error", "code": "y", "place": "x/values.yaml", "message": "No YAML (line 12)", "remedy": "Mend it"},
+    ]
+    package = make_package(state="rejected", findings=found)
+    text = text_of(pages.get(f"/packages/{package.pk}"))
+    assert "x/values.yaml</span>, line 12" in text
+    assert "Copy as JSON" in text
+    url = f"/packages/{package.pk}/findings.json"
+    kept = pages.get(url)
+    assert "attachment" in kept["Content-Disposition"]
+    assert [(row["code"], row["line"]) for row in kept.json()["findings"]] == [("y", 12), ("i", None)]
+    assert browser_of(stranger).get(url).status_code == 404
+
+
+def test_unfinished_uploads_are_listed_and_can_be_cancelled(
+    pages: Any, browser_of: Any, stranger: Any, actor: Any, organisation: Any
+) -> None:
+    from appstore.packages import resumable
+    from appstore.packages.models import Upload
+
+    begun = resumable.begin(actor=actor, organisation=organisation, filename="half.csar", length=100)
+    url = f"/uploads/{begun.pk}/cancel"
+    assert "half.csar" in text_of(pages.get("/packages/upload"))
+    assert "half.csar" not in text_of(browser_of(stranger).get("/packages/upload"))
+    assert browser_of(stranger).post(url).status_code == 404
+    assert "half.csar is cancelled" in text_of(pages.post(url, follow=True))
+    assert not Upload.objects.exists()
+
+
 def test_findings_are_for_the_owner(browser_of: Any, stranger: Any, make_package: Any) -> None:
     found = [{"level": "warning", "code": "w", "place": "internal/path", "message": "Not signed", "remedy": ""}]
     package = make_package(findings=found)
