@@ -35,6 +35,7 @@ def app_page(request: HttpRequest, app: int) -> HttpResponse:
         "releases": [(row, apps_of.changes(row)) for row in releases],
         "standing": apps_of.standing(actor, found),
         "package_id": package_id,
+        "may_deploy": bool(actor.organisations("deployments.write")),
         "badges": package_id and releases[0].visibility == "public",
     }
     return render(request, "frontend/catalog/app.html", context)
