@@ -14,7 +14,7 @@ from appstore.catalog import notices, webhooks
 from appstore.catalog.models import Delivery, Webhook
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.forms import PortalForm
 from frontend.page import page, paged, told
 
@@ -68,7 +68,8 @@ def webhooks_page(request: HttpRequest) -> HttpResponse:
             else:
                 form, status = WebhookForm(), 200
     rows = Webhook.objects.filter(organisation=organisation)
-    context = {"section": "webhooks", "form": form, "rows": rows, "secret": secret, "labels": LABELS}
+    found = paged(request, rows, 100, table=tables.WEBHOOKS)
+    context = {"section": "webhooks", "form": form, "rows": found, "secret": secret, "labels": LABELS}
     return render(request, "frontend/catalog/webhooks.html", context, status=status)
 
 
@@ -92,7 +93,7 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
         "section": "webhooks",
         "webhook": webhook,
         "form": form,
-        "rows": paged(request, webhook.deliveries.all(), 20),
+        "rows": paged(request, webhook.deliveries.all(), 20, table=tables.DELIVERIES),
     }
     return render(request, "frontend/catalog/webhook.html", context, status=status)
 

@@ -14,7 +14,7 @@ from appstore.keys import services as keys
 from core.accounts import access
 from core.accounts import services as accounts
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.certification.forms import LabForm, ProfileForm, SuiteForm
 from frontend.page import page, paged, told
 
@@ -33,7 +33,7 @@ def certifications(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "certifications",
         "tab": "runs",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.CERTIFICATIONS),
         "state_wanted": state,
         "states": Run.State.values,
     }
@@ -131,7 +131,7 @@ def labs(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "certifications",
         "tab": "labs",
-        "rows": paged(request, TrustedLab.objects.order_by("revoked_at", "name", "id")),
+        "rows": paged(request, TrustedLab.objects.order_by("revoked_at", "name", "id"), table=tables.LABS),
         "own": own,
         "form": form,
         "may_change": _runs_the_store(actor),

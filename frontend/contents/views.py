@@ -16,7 +16,7 @@ from appstore.packages import states
 from appstore.packages.models import Package
 from core.accounts import access
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told, words_of
 from frontend.store.packages import PACKAGES, visible
 
@@ -57,7 +57,7 @@ def inside(request: HttpRequest, pk: Any) -> HttpResponse:
         "topics": _topics(difference),
         "licences_inside": Counter(each.licence for each in facts.components if each.licence).most_common(40),
         "kinds": sorted(Counter(each.kind for each in facts.components).items()),
-        "rows": paged(request, _matching(facts, words, kind), _ROWS),
+        "rows": paged(request, _matching(facts, words, kind), _ROWS, table=tables.COMPONENTS),
         "q": words,
         "kind_wanted": kind,
         "schema": schema_rows.rows(contents.values_schema) if contents else [],

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from appstore.federation import agreements, terms
 from appstore.federation.models import Agreement, Peer
 from core.errors import BreakwaterError, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.forms import OfferForm, TermForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told
@@ -59,7 +59,7 @@ def agreement_page(request: HttpRequest, pk: Any) -> HttpResponse:
     context = frame(
         peer,
         "agreement",
-        rows=paged(request, peer.agreements.order_by("-version")),
+        rows=paged(request, peer.agreements.order_by("-version"), table=tables.AGREEMENTS),
         in_force=in_force,
         out=out,
         incoming=incoming,

@@ -17,7 +17,7 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.forms import FingerprintForm, FollowForm, MeetForm
 from frontend.page import page, paged, told, words_of
 
@@ -74,7 +74,7 @@ def partners_page(request: HttpRequest) -> HttpResponse:
     ).prefetch_related(Prefetch("agreements", Agreement.objects.filter(state__in=["accepted", "proposed"]), "present"))
     context = {
         "section": "partners",
-        "rows": paged(request, rows.order_by("-state", "name", "pk")),
+        "rows": paged(request, rows.order_by("-state", "name", "pk"), table=tables.PARTNERS),
         "waiting": Peer.objects.filter(
             organisation=organisation, state="pending", confirmed_at=None, kind="breakwater"
         ).order_by("created_at")[:20],

@@ -17,7 +17,7 @@ from appstore.federation.models_peers import Recommendation
 from appstore.packages.models import Package
 from core.errors import Missing
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told, words_of
 
@@ -38,7 +38,7 @@ def offers_page(request: HttpRequest, pk: Any) -> HttpResponse:
         rows = rows.exclude(package=None)
     elif state in STATES:
         rows = rows.filter(state=state)
-    shown = paged(request, rows)
+    shown = paged(request, rows, table=tables.OFFERS)
     busy = set(
         Operation.objects.unfinished()
         .filter(target__in=[f"offer:{row.pk}" for row in shown])
@@ -88,7 +88,7 @@ def ours_page(request: HttpRequest, pk: Any) -> HttpResponse:
         .annotate(granted=Exists(ReleaseGrant.objects.filter(package=OuterRef("pk"), peer=peer)))
         .order_by("name", "-published_at", "pk")
     )
-    shown = paged(request, rows.defer("descriptor", "findings", "signature"))
+    shown = paged(request, rows.defer("descriptor", "findings", "signature"), table=tables.OUR_RELEASES)
     told_of = dict(
         Recommendation.objects.filter(peer=peer, incoming=False, package__in=[row.pk for row in shown])
         .order_by("created_at")
@@ -136,7 +136,7 @@ def recommendations_page(request: HttpRequest, pk: Any) -> HttpResponse:
     context = frame(
         peer,
         "recommendations",
-        rows=paged(request, rows),
+        rows=paged(request, rows, table=tables.RECOMMENDATIONS),
         direction=direction,
         can_import=recommendations.can(recommendations.IMPORT),
     )

@@ -13,7 +13,8 @@ from appstore.releases import services as releases
 from appstore.releases.models import Recall
 from core.accounts.access import Actor
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
+from frontend.download import MOST, Taken
 from frontend.page import page, paged, told
 from mecm.recalls import services
 
@@ -25,7 +26,7 @@ def recalls(request: HttpRequest) -> HttpResponse:
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
         raise Denied("Your roles do not show you recalls.")
-    rows = paged(request, services.visible(actor))
+    rows = paged(request, services.visible(actor), table=tables.RECALLS)
     context = {"section": "recalls", "rows": rows, "reports": services.reports(rows, actor)}
     return render(request, "frontend/releases/recalls.html", context)
 
@@ -34,7 +35,11 @@ def recalls(request: HttpRequest) -> HttpResponse:
 @page
 def recall(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show one recall: what, why, and where it still runs."""
-    return render(request, "frontend/releases/recall.html", _facts(request, pk))
+    facts = _facts(request, pk)
+    if form := tables.RECALL_PLACES.wanted(request):
+        places = [place for _, places in facts["nodes"] for place in places]
+        raise Taken(tables.RECALL_PLACES.file(form, places))
+    return render(request, "frontend/releases/recall.html", {**facts, "table": tables.RECALL_PLACES, "most": MOST})
 
 
 @require_GET

@@ -15,7 +15,7 @@ from appstore.releases.models import ReleasePolicy, Review
 from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 
 COMPARED = (
@@ -36,7 +36,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
     rows = rows.filter(state=state) if state in Review.State.values else rows
     context = {
         "section": "reviews",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.REVIEWS),
         "state_wanted": state,
         "states": Review.State.values,
         "policy": reviewing.policy(),

@@ -17,7 +17,7 @@ from appstore.catalog.search import Facet, Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import open_page, page, paged, words_of
 
 PAGE_SIZE = 24
@@ -152,7 +152,7 @@ def my_packages(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(state=state)
     context = {
         "section": "packages",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.PACKAGES),
         "q": words,
         "state_wanted": state,
         "states": Package.State.values,

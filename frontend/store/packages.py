@@ -15,7 +15,9 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.errors import Missing
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
+from frontend.download import MOST as MOST_ROWS
+from frontend.download import Taken
 from frontend.page import page, told
 from mecm.deployments.models import Deployment
 
@@ -46,7 +48,10 @@ def visible(request: HttpRequest, pk: Any) -> Package:
 def package_page(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show one package."""
     package = visible(request, pk)
-    return render(request, "frontend/store/package.html", package_facts(package, tenancy.actor_of(request)))
+    facts = package_facts(package, tenancy.actor_of(request))
+    if facts["mine"] and (form := tables.FINDINGS.wanted(request)):
+        raise Taken(tables.FINDINGS.file(form, facts["findings"]))
+    return render(request, "frontend/store/package.html", facts)
 
 
 @require_GET
@@ -112,6 +117,8 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
         "findings": sorted(
             findings, key=lambda item: LEVELS.index(item["level"]) if item.get("level") in LEVELS else 9
         ),
+        "findings_table": tables.FINDINGS,
+        "most_rows": MOST_ROWS,
         "counts": {level: sum(item.get("level") == level for item in findings) for level in LEVELS},
         "appd": package.descriptor,
         "may_publish": "publish" in deeds and actor.may("packages.publish", package.organisation_id),

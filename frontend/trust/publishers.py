@@ -12,7 +12,7 @@ from appstore.trust import api, authority, proofs, publishers, services
 from appstore.trust.models import Authority, PublisherClaim, SignerCertificate
 from core.accounts import access
 from core.accounts import services as accounts
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from frontend.trust.forms import ClaimForm, IssueForm, RevokeForm
 from frontend.trust.views import organisation_of
@@ -26,7 +26,7 @@ def publishers_page(request: HttpRequest) -> HttpResponse:
     runs = accounts.operator().pk == organisation.pk
     rows = PublisherClaim.objects.select_related("organisation").exclude(state=PublisherClaim.State.WITHDRAWN)
     rows = rows if runs else rows.filter(organisation=organisation)
-    found = paged(request, rows)
+    found = paged(request, rows, table=tables.PUBLISHERS)
     for row in found:
         row.prove = publishers.challenge_text(row).decode() if row.method == "key" else proofs.line_of(row.challenge)
         row.place = f"https://{row.domain}{proofs.PATH}" if row.method == "web" else f"{proofs.RECORD}.{row.domain}"
@@ -107,7 +107,7 @@ def authority_page(request: HttpRequest) -> HttpResponse:
         "tab": "authority",
         "own": organisation,
         "authority": Authority.objects.filter(name=authority.NAME, retired_at=None).first(),
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.SIGNERS),
         "runs": runs,
         "may_manage": tenancy.actor_of(request).may(services.MANAGE, organisation.pk),
         "form": IssueForm(),

@@ -14,7 +14,7 @@ from appstore.trust.models import Anchor, Crl, Distrust, SignerCertificate, Sign
 from core.accounts import access
 from core.accounts.models import Organisation
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from frontend.store.packages import PACKAGES, visible
 from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm
@@ -42,7 +42,7 @@ def trust_page(request: HttpRequest) -> HttpResponse:
         "tab": "list",
         "own": organisation,
         "both": both,
-        "rows": paged(request, anchors),
+        "rows": paged(request, anchors, table=tables.ANCHORS),
         "crls": list(Crl.objects.filter(organisation_id__in=whose)[:50]),
         "distrusts": list(Distrust.objects.filter(organisation=organisation)[:50]),
         "may_manage": tenancy.actor_of(request).may(services.MANAGE, organisation.pk),
