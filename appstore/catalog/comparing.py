@@ -112,6 +112,8 @@ def _look_inside(actor: Actor, found: list[Side]) -> None:
     }
     for side in found:
         pk = side.release.package_id
+        if pk is None:
+            continue
         side.package, side.contents, side.weaknesses = packages.get(pk), contents.get(pk), weak.get(pk)
         side.facts = side.contents.read() if side.contents else Facts()
 
@@ -123,7 +125,8 @@ def _of_the_index(both: tuple[Side, Side]) -> Iterable[Row]:
         return tuple(tuple(Line(str(each)) for each in each_said.get(member) or ()) for each_said in said)
 
     def row(group: str, name: str, answers: Iterable[Any], kind: str = "text") -> Row:
-        return Row(group, name, *answers, kind=kind)
+        left, right = answers
+        return Row(group, name, left, right, kind)
 
     compute = [(each.get("facts") or {}).get("compute") or {} for each in said]
     yield row("what", "provider", (side.app.provider for side in both))

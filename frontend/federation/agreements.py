@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import agreements, terms
@@ -119,5 +120,5 @@ def _newest(peer: Peer) -> Agreement | None:
 def _version(peer: Peer, version: int) -> Agreement:
     found = peer.agreements.select_related("peer").filter(version=version).first() if version < 1 << 31 else None
     if found is None:
-        raise Missing("There is no such version of the agreement.")
+        raise Missing(_("There is no such version of the agreement."))
     return found

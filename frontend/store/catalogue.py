@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -145,7 +146,7 @@ def my_packages(request: HttpRequest) -> HttpResponse:
     """List everything that one's organisations have uploaded, in every state."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you packages.")
+        raise Denied(_("Your roles do not show you packages."))
     words, state = words_of(request), request.GET.get("state", "")
     rows = access.scoped(Package.objects.matching(words), actor, "packages.read").select_related("organisation")
     if state in Package.State.values:

@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages import services, states
@@ -24,9 +26,9 @@ from mecm.deployments.models import Deployment
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
 #: What the choices of visibility mean.
 SEEN_BY = {
-    "public": "Everybody who opens this store, and every partner store that we have an agreement with.",
-    "organisation": "Its own organisation only.",
-    "partners": "Its own organisation, and the partner stores that it is granted to.",
+    "public": gettext_lazy("Everybody who opens this store, and every partner store that we have an agreement with."),
+    "organisation": gettext_lazy("Its own organisation only."),
+    "partners": gettext_lazy("Its own organisation, and the partner stores that it is granted to."),
 }
 LEVELS = ("error", "warning", "info")
 MOST = 50
@@ -39,7 +41,7 @@ def visible(request: HttpRequest, pk: Any) -> Package:
     if package is None:
         package = PACKAGES.within_reach_of(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
     if package is None:
-        raise Missing("There is no such package, or you may not see it.")
+        raise Missing(_("There is no such package, or you may not see it."))
     return package
 
 
@@ -68,7 +70,7 @@ def check(request: HttpRequest, pk: Any) -> HttpResponse:
     """Ask for another check."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, "The package is being checked again."):
+    with told(request, _("The package is being checked again.")):
         services.request_check(package, actor=actor)
     return redirect("frontend:package", pk)
 
@@ -82,11 +84,16 @@ def publish(request: HttpRequest, pk: Any) -> HttpResponse:
     with told(request):
         package = services.publish(package, actor=actor, visibility=request.POST.get("visibility", ""))
         if package.state == states.IN_REVIEW:
-            messages.info(request, f"{package} waits for a reviewer now; you hear on its page how it goes on.")
+            messages.info(
+                request,
+                _("{package} waits for a reviewer now; you hear on its page how it goes on.").format(package=package),
+            )
         elif package.visibility == Package.Visibility.PUBLIC:
-            messages.success(request, f"{package} is in the catalogue now.")
+            messages.success(request, _("{package} is in the catalogue now.").format(package=package))
         else:
-            messages.success(request, f"{package} is a release now, for {package.get_visibility_display().lower()}.")
+            messages.success(
+                request, _("{package} is a release now, for those who may see it.").format(package=package)
+            )
     return redirect("frontend:package", pk)
 
 
@@ -96,7 +103,7 @@ def discard(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a package that never was published."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, f"{package} is gone."):
+    with told(request, _("{package} is gone.").format(package=package)):
         services.discard(package, actor=actor)
         return redirect("frontend:packages")
     return redirect("frontend:package", pk)
