@@ -18,6 +18,7 @@ from core.errors import Denied
 from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from frontend.store.packages import PACKAGES, visible
+from frontend.trust import verifying
 from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm
 
 
@@ -173,6 +174,7 @@ def package_trust(request: HttpRequest, pk: Any) -> HttpResponse:
         "signing": signing,
         "certificates": certificates,
         "may_sign": may_sign,
+        "commands": verifying.commands(package),
     }
     return render(request, "frontend/trust/package.html", context)
 
