@@ -6,9 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.errors import BAD_USE, Stop
+from cli.errors import BAD_USE, NO_SUCH, Stop
 from cli.show import Answer, Column, Output, ago, plain, text_of
-from cli.wiring import ORGANISATION, REASON, All, Given, Page, Session, body_of, command, missing, verb
+from cli.wiring import (
+    ORGANISATION,
+    REASON,
+    All,
+    Given,
+    Organisation,
+    Page,
+    PageSize,
+    Session,
+    body_of,
+    command,
+    missing,
+    verb,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Find applications in the catalogue, and say what you think of them.")
 reviews = typer.Typer(no_args_is_help=True, help="What organisations say that have run an application.")
@@ -84,6 +97,45 @@ def show(session: Session, app: AppName) -> Answer:
         for each in document["releases"]
     ]
     return Answer(document, say="\n".join(lines))
+
+
+PLACES = (
+    Column("node", lambda row: row["node"]["name"]),
+    Column("state", lambda row: row["node"]["state"]),
+    Column("engine", lambda row: row["node"]["engine"]),
+    Column("fits", "fits"),
+    Column("runs", lambda row: ", ".join(f"{each['name']} {each['version']}" for each in row["running"])),
+    Column("why", lambda row: "; ".join(each["message"] for each in row["reasons"] + row["remarks"])),
+)
+
+
+@command(app, "where")
+def where(
+    session: Session,
+    app: AppName,
+    release: Annotated[
+        str, typer.Option("--release", metavar="VERSION", help="Which release. Default: the newest.")
+    ] = "",
+    fits: Annotated[bool, typer.Option("--fits", help="Only nodes where it fits.")] = False,
+    code: Annotated[str, typer.Option(help="Only nodes with this kind of reason, such as memory.")] = "",
+    q: Annotated[str, typer.Option("--search", "-q", help="Part of a node's name.")] = "",
+    organisation: Organisation = "",
+    page: Page = 1,
+    page_size: PageSize = 25,
+    every: All = False,
+) -> Answer:
+    """Say on which of your nodes an application could run, and why not on the others."""
+    document = _one(session, app)
+    wanted = release or document["version"]
+    package = next((each["package"] for each in document["releases"] if each["version"] == wanted), None)
+    if package is None:
+        raise Stop(f"{document['name']} has no release {wanted!r} whose package is in this store.", NO_SUCH)
+    params: dict[str, Any] = {"organisation": session.mine(organisation), "q": q, "code": code, "page": page}
+    params |= {"page_size": page_size, "fits": "true" if fits else ""}
+    found = session.pages("/packages/{id}/where", every, {"id": package}, **params)
+    if session.printer.output is Output.table:
+        session.printer.tell(f"It fits on {found['fits']} of {found['nodes']} nodes. {found['refused']}".strip(), "dim")
+    return Answer(found, PLACES, empty="No node is like that.")
 
 
 def _one(session: Session, named: str) -> Any:

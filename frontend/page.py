@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from core.errors import BreakwaterError, Denied, Missing, Unauthenticated
+from frontend.download import MOST, Table, Taken
 from frontend.errors import error_page
 
 View = Callable[..., HttpResponseBase]
@@ -53,6 +54,8 @@ def open_page(view: View) -> View:
 def _answered(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
     try:
         return view(request, *args, **kwargs)
+    except Taken as file:
+        return file.response
     except Unauthenticated:
         return _to_sign_in(request)
     except BreakwaterError as error:
@@ -76,9 +79,18 @@ def told(request: HttpRequest, done: str = "") -> Iterator[None]:
             messages.success(request, done)
 
 
-def paged(request: HttpRequest, rows: Any, size: int = PAGE_SIZE) -> Page[Any]:
-    """Return the page of `rows` that `?page=` names; a page that is not there is the nearest one."""
-    return Paginator(rows, size).get_page(request.GET.get("page"))
+def paged(request: HttpRequest, rows: Any, size: int = PAGE_SIZE, *, table: Table | None = None) -> Page[Any]:
+    """Return the page of `rows` that `?page=` names; a page that is not there is the nearest one.
+
+    With a `table` the list can be taken home: asked for as a file, all of its rows are the answer of the view.
+    """
+    if table is not None and (form := table.wanted(request)):
+        raise Taken(table.file(form, rows))
+    found = Paginator(rows, size).get_page(request.GET.get("page"))
+    if table is not None:
+        # The part below the list shows the menu for it.
+        found.table, found.most = table, MOST  # type: ignore[attr-defined]
+    return found
 
 
 def words_of(request: HttpRequest, name: str = "q") -> str:

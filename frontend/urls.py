@@ -19,7 +19,7 @@ from frontend.rollouts.urls import urlpatterns as rollouts_pages
 from frontend.search.urls import urlpatterns as search_pages
 from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.steering.urls import urlpatterns as steering_pages
-from frontend.store import catalogue, packages, upload
+from frontend.store import catalogue, packages, upload, where
 from frontend.trust.urls import urlpatterns as trust_pages
 
 app_name = "frontend"
@@ -40,6 +40,7 @@ urlpatterns = [
     path("packages/<uuid:pk>/check", packages.check, name="check"),
     path("packages/<uuid:pk>/publish", packages.publish, name="publish"),
     path("packages/<uuid:pk>/discard", packages.discard, name="discard"),
+    path("packages/<uuid:pk>/where", where.where_page, name="package-where"),
     path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
     path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),
     path("nodes", nodes.nodes_page, name="nodes"),

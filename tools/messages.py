@@ -2,7 +2,8 @@
 """The texts of the portal and their translations, without GNU gettext.
 
     tools/messages.py            take new texts into every catalogue of locale/, and compile them
-    tools/messages.py --check    change nothing; end with 1 when a text is missing or fuzzy in any language
+    tools/messages.py --check    change nothing; end with 1 when a text is missing or fuzzy in any language, or stands in
+                                 a template outside of every tag of translation
     tools/messages.py --add de   begin a catalogue: a language is found from its file, nothing else is needed
 
 Texts are those in `{% translate %}` and `{% blocktranslate %}` of templates, and in `gettext` and its kin in Python.
@@ -23,6 +24,10 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools.bare_texts import in_folder  # noqa: E402
+
 LOCALE = ROOT / "locale"
 ROOMS = ("frontend", "core", "appstore", "mecm", "developer")
 KEYWORDS = {
@@ -148,6 +153,9 @@ def main() -> int:
             path.write_bytes(written(merged(read(path), fresh)))
             path.with_suffix(".mo").write_bytes(compiled(read(path)))
         wrong += problems(language, path, fresh)
+    bare = list(in_folder(ROOT / "frontend/templates/frontend")) if options.check else []
+    for line in bare[:40]:
+        print(f"{line} is in no tag of translation", file=sys.stderr)
     for line in wrong[:40]:
         print(line, file=sys.stderr)
     if wrong:
@@ -157,7 +165,7 @@ def main() -> int:
         )
     else:
         print(f"{len(fresh)} texts in {', '.join(catalogues()) or 'no further language'}")
-    return 1 if wrong and options.check else 0
+    return 1 if (wrong or bare) and options.check else 0
 
 
 if __name__ == "__main__":

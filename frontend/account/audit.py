@@ -15,7 +15,7 @@ from core.audit import search
 from core.audit.models import Entry
 from core.errors import Denied, Invalid
 from frontend import tenancy
-from frontend.fleet.export import download
+from frontend.download import download
 from frontend.page import page, words_of
 
 PAGE_SIZE = 50

@@ -20,7 +20,7 @@ from core.accounts.models import Membership, Organisation, Role, User
 from core.errors import BreakwaterError, Conflict, Denied, Missing
 from core.sign_in import factors, invitations, policy, providers
 from core.sign_in.models import Identity, Invitation, Passkey, Provider, Session, Totp
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.account.second import admitted
 from frontend.forms import PortalForm
 from frontend.page import page, paged, told, words_of
@@ -109,7 +109,7 @@ def _members(request: HttpRequest, organisation: Organisation, form: Any, made: 
     people = User.objects.filter(memberships__organisation=organisation).distinct().order_by("username")
     if words:
         people = people.filter(username__icontains=words)
-    rows = paged(request, people, size=50)
+    rows = paged(request, people, size=50, table=tables.MEMBERS)
     roles: dict[Any, list[str]] = {}
     here = Membership.objects.filter(organisation=organisation, user__in=list(rows)).order_by("role")
     for user_id, role in here.values_list("user_id", "role"):

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.catalog import apps_of, notices, reviews
@@ -35,6 +36,7 @@ def app_page(request: HttpRequest, app: int) -> HttpResponse:
         "releases": [(row, apps_of.changes(row)) for row in releases],
         "standing": apps_of.standing(actor, found),
         "package_id": package_id,
+        "may_deploy": bool(actor.organisations("deployments.write")),
         "badges": package_id and releases[0].visibility == "public",
     }
     return render(request, "frontend/catalog/app.html", context)
@@ -46,7 +48,7 @@ def app_of_package(request: HttpRequest, pk: Any) -> HttpResponse:
     """Lead from a package to its application; one that the catalogue does not know has none."""
     found = apps_of.of_package(visible(request, pk).pk)
     if found is None:
-        raise Missing("This package belongs to no application of the catalogue yet.")
+        raise Missing(_("This package belongs to no application of the catalogue yet."))
     return redirect("frontend:catalogue-app", found.pk)
 
 
@@ -57,7 +59,7 @@ def app_by_name(request: HttpRequest, organisation: str, provider: str, name: st
     actor = tenancy.actor_of(request)
     rows = apps_of.releases(actor, apps_of.named(actor, organisation, provider, name))
     if not rows:
-        raise Missing("There is no such application, or you may not see it.")
+        raise Missing(_("There is no such application, or you may not see it."))
     if not actor.authenticated:
         # Packages are for those who signed in.
         return redirect("frontend:catalogue-app", rows[0].app_id)
@@ -81,11 +83,13 @@ def follow_app(request: HttpRequest, app: int) -> HttpResponse:
     found, on = apps_of.get(actor, app), request.POST.get("on") == "yes"
     if request.POST.get("what") == "provider" and found.provider:
         notices.follow(actor, provider=found.provider, on=on)
-        whom = f"everything of {found.provider}"
+        whom = _("everything of {provider}").format(provider=found.provider)
     else:
         notices.follow(actor, app=found, on=on)
         whom = found.name
-    messages.success(request, f"You now hear of {whom}." if on else f"You no longer hear of {whom}.")
+    messages.success(
+        request, (_("You now hear of {whom}.") if on else _("You no longer hear of {whom}.")).format(whom=whom)
+    )
     return _back(request, app)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.catalog import apps_of, reviews
@@ -48,16 +49,16 @@ def write_review(request: HttpRequest, pk: Any) -> HttpResponse:
     package = visible(request, pk)
     app = apps_of.of_package(package.pk)
     if app is None or organisation is None:
-        raise Missing("There is no such application in the catalogue.")
+        raise Missing(_("There is no such application in the catalogue."))
     actor.require("feedback.write", organisation)
     if request.POST.get("take_back"):
         review = Review.objects.select_related("app").filter(app=app, organisation=organisation).first()
-        with told(request, "Your review is gone."):
+        with told(request, _("Your review is gone.")):
             if review is not None:
                 reviews.take_back(review, actor=actor)
         return redirect("frontend:package-reviews", pk)
     stars = request.POST.get("rating", "")
-    with told(request, "Thank you. Your review is shown."):
+    with told(request, _("Thank you. Your review is shown.")):
         reviews.write(
             app,
             actor=actor,
@@ -74,7 +75,7 @@ def write_review(request: HttpRequest, pk: Any) -> HttpResponse:
 def answer_review(request: HttpRequest, pk: Any) -> HttpResponse:
     """Answer in the name of the application's organisation."""
     review, actor = _review(request, pk), tenancy.actor_of(request)
-    with told(request, "Your answer stands below the review."):
+    with told(request, _("Your answer stands below the review.")):
         reviews.answer(review, actor=actor, text=request.POST.get("text", ""))
     return _back(review)
 
@@ -84,7 +85,7 @@ def answer_review(request: HttpRequest, pk: Any) -> HttpResponse:
 def report_review(request: HttpRequest, pk: Any) -> HttpResponse:
     """Tell the moderators."""
     review, actor = _review(request, pk), tenancy.actor_of(request)
-    with told(request, "The moderators will look at it."):
+    with told(request, _("The moderators will look at it.")):
         reviews.report(review, actor=actor, reason=request.POST.get("reason", ""))
     return _back(review)
 
@@ -95,12 +96,12 @@ def hide_review(request: HttpRequest, pk: Any) -> HttpResponse:
     """Hide it, with a reason; or show it again."""
     review, actor = _review(request, pk), tenancy.actor_of(request)
     if not reviews.moderates(actor):
-        raise Denied("Only moderators of the store's operator hide reviews.")
+        raise Denied(_("Only moderators of the store's operator hide reviews."))
     if request.POST.get("restore"):
-        with told(request, "The review is shown again."):
+        with told(request, _("The review is shown again.")):
             reviews.restore(review, actor=actor)
     else:
-        with told(request, "The review is hidden and no longer counts."):
+        with told(request, _("The review is hidden and no longer counts.")):
             reviews.hide(review, actor=actor, reason=request.POST.get("reason", ""))
     return _back(review)
 
@@ -110,7 +111,7 @@ def hide_review(request: HttpRequest, pk: Any) -> HttpResponse:
 def reported_page(request: HttpRequest) -> HttpResponse:
     """List for moderators the reviews that somebody reported."""
     if not reviews.moderates(tenancy.actor_of(request)):
-        raise Denied("Only moderators of the store's operator see what was reported.")
+        raise Denied(_("Only moderators of the store's operator see what was reported."))
     rows = paged(request, reviews.reported().prefetch_related("reported"))
     return render(request, "frontend/catalog/reported.html", {"section": "notices", "rows": rows})
 
@@ -126,7 +127,7 @@ def review_page(request: HttpRequest, pk: Any) -> HttpResponse:
 def _review(request: HttpRequest, pk: Any) -> Review:
     found = Review.objects.select_related("app", "organisation").filter(pk=pk).first()
     if found is None:
-        raise Missing("There is no such review, or you may not see it.")
+        raise Missing(_("There is no such review, or you may not see it."))
     return reviews.seen(tenancy.actor_of(request), found)
 
 

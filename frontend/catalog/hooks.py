@@ -7,6 +7,8 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -14,38 +16,46 @@ from appstore.catalog import notices, webhooks
 from appstore.catalog.models import Delivery, Webhook
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.forms import PortalForm
 from frontend.page import page, paged, told
 
 LABELS = {
-    "release": "a new release",
-    "security": "a release that closes a security hole",
-    "deprecation": "a release is deprecated",
-    "yank": "a release is withdrawn",
-    "quarantine": "a release is quarantined",
-    "recall": "a release is recalled",
+    "release": gettext_lazy("a new release"),
+    "security": gettext_lazy("a release that closes a security hole"),
+    "deprecation": gettext_lazy("a release is deprecated"),
+    "yank": gettext_lazy("a release is withdrawn"),
+    "quarantine": gettext_lazy("a release is quarantined"),
+    "recall": gettext_lazy("a release is recalled"),
 }
 
 
 class WebhookForm(PortalForm):
     """An address and what is sent to it."""
 
-    name = forms.CharField(max_length=80, help_text="What it is for, such as “chat of the night shift”.")
-    url = forms.CharField(label="Address", max_length=500, help_text="https:// and an address that is public.")
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=80,
+        help_text=gettext_lazy("What it is for, such as “chat of the night shift”."),
+    )
+    url = forms.CharField(
+        label=gettext_lazy("Address"), max_length=500, help_text=gettext_lazy("https:// and an address that is public.")
+    )
     events = forms.MultipleChoiceField(
-        label="Tell it when",
+        label=gettext_lazy("Tell it when"),
         choices=[(name, LABELS[name]) for name in notices.EVENTS],
         widget=forms.CheckboxSelectMultiple,
         initial=list(notices.EVENTS),
     )
-    everything = forms.BooleanField(label="For all public applications, not only our own", required=False, initial=True)
+    everything = forms.BooleanField(
+        label=gettext_lazy("For all public applications, not only our own"), required=False, initial=True
+    )
 
 
 class ChangeForm(WebhookForm):
     """The same of one that is there."""
 
-    active = forms.BooleanField(label="Switched on", required=False)
+    active = forms.BooleanField(label=gettext_lazy("Switched on"), required=False)
 
 
 @never_cache
@@ -54,7 +64,7 @@ def webhooks_page(request: HttpRequest) -> HttpResponse:
     """List the webhooks of the current organisation; a POST makes one and shows its secret this once."""
     actor, organisation = tenancy.actor_of(request), tenancy.current(request)
     if organisation is None:
-        raise Denied("You are in no organisation.")
+        raise Denied(_("You are in no organisation."))
     actor.require("accounts.manage", organisation)
     form = WebhookForm(request.POST or None)
     secret, status = "", 200
@@ -62,13 +72,14 @@ def webhooks_page(request: HttpRequest) -> HttpResponse:
         status = 400
         if form.is_valid():
             try:
-                _, secret = webhooks.create(organisation, actor=actor, **form.cleaned_data)
+                secret = webhooks.create(organisation, actor=actor, **form.cleaned_data)[1]
             except BreakwaterError as error:
                 form.blame(error)
             else:
                 form, status = WebhookForm(), 200
     rows = Webhook.objects.filter(organisation=organisation)
-    context = {"section": "webhooks", "form": form, "rows": rows, "secret": secret, "labels": LABELS}
+    found = paged(request, rows, 100, table=tables.WEBHOOKS)
+    context = {"section": "webhooks", "form": form, "rows": found, "secret": secret, "labels": LABELS}
     return render(request, "frontend/catalog/webhooks.html", context, status=status)
 
 
@@ -92,7 +103,7 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
         "section": "webhooks",
         "webhook": webhook,
         "form": form,
-        "rows": paged(request, webhook.deliveries.all(), 20),
+        "rows": paged(request, webhook.deliveries.all(), 20, table=tables.DELIVERIES),
     }
     return render(request, "frontend/catalog/webhook.html", context, status=status)
 
@@ -103,7 +114,7 @@ def ping_webhook(request: HttpRequest, pk: Any) -> HttpResponse:
     """Send a test event."""
     actor = tenancy.actor_of(request)
     webhook = access.get(Webhook.objects.all(), actor, "accounts.manage", pk)
-    with told(request, "A test event is on its way; the log below tells what came of it."):
+    with told(request, _("A test event is on its way; the log below tells what came of it.")):
         webhooks.ping(webhook, actor=actor)
     return redirect("frontend:webhook", pk)
 
@@ -115,7 +126,7 @@ def resend_webhook(request: HttpRequest, pk: Any) -> HttpResponse:
     actor = tenancy.actor_of(request)
     webhook = access.get(Webhook.objects.all(), actor, "accounts.manage", pk)
     delivery = _delivery(webhook, request.POST.get("delivery", ""))
-    with told(request, "It is sent again."):
+    with told(request, _("It is sent again.")):
         webhooks.again(delivery, actor=actor)
     return redirect("frontend:webhook", pk)
 
@@ -126,7 +137,7 @@ def remove_webhook(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a webhook and its log."""
     actor = tenancy.actor_of(request)
     webhook = access.get(Webhook.objects.all(), actor, "accounts.manage", pk)
-    with told(request, f"{webhook} is gone."):
+    with told(request, _("{name} is gone.").format(name=webhook)):
         webhooks.remove(webhook, actor=actor)
     return redirect("frontend:webhooks")
 
@@ -137,5 +148,5 @@ def _delivery(webhook: Webhook, number: str) -> Delivery:
     except (ValueError, forms.ValidationError):
         found = None
     if found is None:
-        raise Missing("There is no such delivery.")
+        raise Missing(_("There is no such delivery."))
     return found

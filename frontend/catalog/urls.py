@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from frontend.catalog import apps, feedback, hooks
+from frontend.catalog import apps, compare, feedback, hooks
 
 urlpatterns = [
     path("catalogue/<int:app>", apps.app_page, name="catalogue-app"),
     path("catalogue/<int:app>/favourite", apps.favour_app, name="favour-app"),
     path("catalogue/<int:app>/follow", apps.follow_app, name="follow-app"),
     path("apps/<slug:organisation>/<str:provider>/<path:name>", apps.app_by_name, name="app-by-name"),
+    path("compare", compare.compare_page, name="compare"),
     path("packages/<uuid:pk>/app", apps.app_of_package, name="app-of-package"),
     path("packages/<uuid:pk>/reviews", feedback.reviews_page, name="package-reviews"),
     path("packages/<uuid:pk>/reviews/write", feedback.write_review, name="write-review"),

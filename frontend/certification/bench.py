@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import issuing, profiles, services, suites
@@ -14,7 +15,7 @@ from appstore.keys import services as keys
 from core.accounts import access
 from core.accounts import services as accounts
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.certification.forms import LabForm, ProfileForm, SuiteForm
 from frontend.page import page, paged, told
 
@@ -25,7 +26,7 @@ def certifications(request: HttpRequest) -> HttpResponse:
     """List the runs of one's organisations, what waits first seen by its state."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you certifications.")
+        raise Denied(_("Your roles do not show you certifications."))
     state = request.GET.get("state", "")
     rows = access.scoped(Run.objects.select_related("package", "requested_by", "certificate"), actor, "packages.read")
     if state in Run.State.values:
@@ -33,7 +34,7 @@ def certifications(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "certifications",
         "tab": "runs",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.CERTIFICATIONS),
         "state_wanted": state,
         "states": Run.State.values,
     }
@@ -47,7 +48,7 @@ def suites_page(request: HttpRequest) -> HttpResponse:
     """Show the suites with their checks, and make one of one's own."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you suites.")
+        raise Denied(_("Your roles do not show you suites."))
     suites.ensure_builtin()
     checks = suites.known()
     form, status = SuiteForm(request.POST or None, checks=checks), 200
@@ -80,11 +81,11 @@ def profile(request: HttpRequest) -> HttpResponse:
     """Show and change what the current organisation demands."""
     actor, organisation = tenancy.actor_of(request), tenancy.current(request)
     if organisation is None:
-        raise Denied("You belong to no organisation.")
+        raise Denied(_("You belong to no organisation."))
     actor.require("certification.manage" if request.method == "POST" else "packages.read", organisation)
     suites.ensure_builtin()
     present = profiles.of(organisation.pk)
-    names = sorted({suite.name for suite in suites.all_newest()} | {name for name, _, _ in suites.BUILTIN})
+    names = sorted({suite.name for suite in suites.all_newest()} | {each[0] for each in suites.BUILTIN})
     form = ProfileForm(request.POST or None, names=names, initial=ProfileForm.initial_of(present))
     status = 200
     if request.method == "POST":
@@ -114,7 +115,7 @@ def labs(request: HttpRequest) -> HttpResponse:
     """Show which labs count in this store, and trust another."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you labs.")
+        raise Denied(_("Your roles do not show you labs."))
     form, status = LabForm(request.POST or None), 200
     if request.method == "POST":
         status = 400
@@ -131,7 +132,7 @@ def labs(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "certifications",
         "tab": "labs",
-        "rows": paged(request, TrustedLab.objects.order_by("revoked_at", "name", "id")),
+        "rows": paged(request, TrustedLab.objects.order_by("revoked_at", "name", "id"), table=tables.LABS),
         "own": own,
         "form": form,
         "may_change": _runs_the_store(actor),
@@ -145,7 +146,7 @@ def distrust_lab(request: HttpRequest, pk: Any) -> HttpResponse:
     """Let the certificates of a lab count no longer."""
     actor = tenancy.actor_of(request)
     lab = access.get(TrustedLab.objects.all(), actor, "certification.manage", pk)
-    with told(request, f"Certificates of {lab.name} count for nothing now."):
+    with told(request, _("Certificates of {name} count for nothing now.").format(name=lab.name)):
         issuing.distrust_lab(lab, actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:certification-labs")
 

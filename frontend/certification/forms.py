@@ -6,60 +6,73 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from appstore.certification.models import LEVELS, Suite
 from appstore.certification.sandboxes import SandboxNode
 from frontend.forms import PortalForm
 
-GATES = [("error", "errors"), ("warning", "warnings and errors")]
-_NEEDS = [("", "nothing"), *((level, level) for level in LEVELS)]
+GATES = [("error", gettext_lazy("errors")), ("warning", gettext_lazy("warnings and errors"))]
+_NEEDS = [("", gettext_lazy("nothing")), *((level, level) for level in LEVELS)]
 
 
 class StartForm(PortalForm):
     """What is to be checked, and where."""
 
-    suites = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, label="Suites")
-    node = forms.ChoiceField(required=False, label="Sandbox node for live checks")
-    fresh = forms.BooleanField(required=False, label="Repeat every check, also where nothing has changed")
+    suites = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, label=gettext_lazy("Suites"))
+    node = forms.ChoiceField(required=False, label=gettext_lazy("Sandbox node for live checks"))
+    fresh = forms.BooleanField(required=False, label=gettext_lazy("Repeat every check, also where nothing has changed"))
 
     def __init__(self, *args: Any, suites: Iterable[Suite], nodes: Iterable[SandboxNode], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen: Any = self.fields["suites"]
-        chosen.choices = [
-            (suite.name, f"{suite.name} {suite.version}: {suite.title} ({len(suite.checks)} checks)")
-            for suite in suites
-        ]
+        chosen.choices = [(suite.name, _suite(suite)) for suite in suites]
         place: Any = self.fields["node"]
         offered = [(node["id"], f"{node['name']} ({_engine(node)})") for node in nodes]
-        none = "none: live checks are skipped" if offered else "no node is lent for trials: live checks are skipped"
+        none = (
+            _("none: live checks are skipped") if offered else _("no node is lent for trials: live checks are skipped")
+        )
         place.choices = [("", none), *offered]
 
 
+def _suite(suite: Suite) -> str:
+    count = len(suite.checks)
+    checks = ngettext("%(count)d check", "%(count)d checks", count) % {"count": count}
+    return f"{suite.name} {suite.version}: {suite.title} ({checks})"
+
+
 def _engine(node: SandboxNode) -> str:
-    return f"{node['engine']}, simulated" if node["simulated"] else node["engine"]
+    return _("{engine}, simulated").format(engine=node["engine"]) if node["simulated"] else node["engine"]
 
 
 class ProfileForm(PortalForm):
     """What an organisation demands."""
 
     suites = forms.MultipleChoiceField(
-        widget=forms.CheckboxSelectMultiple, label="Suites that run when nothing else is chosen"
+        widget=forms.CheckboxSelectMultiple, label=gettext_lazy("Suites that run when nothing else is chosen")
     )
-    publish_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To publish a package it needs")
-    deploy_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To deploy a package it needs")
-    import_level = forms.ChoiceField(choices=_NEEDS, required=False, label="To take one over from a partner it needs")
-    valid_days = forms.IntegerField(min_value=1, max_value=3660, label="Days for which a certificate is valid")
+    publish_level = forms.ChoiceField(
+        choices=_NEEDS, required=False, label=gettext_lazy("To publish a package it needs")
+    )
+    deploy_level = forms.ChoiceField(choices=_NEEDS, required=False, label=gettext_lazy("To deploy a package it needs"))
+    import_level = forms.ChoiceField(
+        choices=_NEEDS, required=False, label=gettext_lazy("To take one over from a partner it needs")
+    )
+    valid_days = forms.IntegerField(
+        min_value=1, max_value=3660, label=gettext_lazy("Days for which a certificate is valid")
+    )
     options = forms.JSONField(
         required=False,
-        label="Options of checks",
+        label=gettext_lazy("Options of checks"),
         widget=forms.Textarea(attrs={"rows": 4, "class": "code", "spellcheck": "false"}),
-        help_text='By check, as JSON, such as {"kubernetes-valid": {"versions": ["1.35"]}}.',
+        help_text=gettext_lazy('By check, as JSON, such as {"kubernetes-valid": {"versions": ["1.35"]}}.'),
     )
     values = forms.JSONField(
         required=False,
-        label="Values with which charts are rendered",
+        label=gettext_lazy("Values with which charts are rendered"),
         widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
-        help_text="As JSON, beside the chart's own values.",
+        help_text=gettext_lazy("As JSON, beside the chart's own values."),
     )
 
     def __init__(self, *args: Any, names: Iterable[str], **kwargs: Any) -> None:
@@ -69,9 +82,9 @@ class ProfileForm(PortalForm):
         suites.choices = known
         for level in LEVELS:
             self.fields[f"{level}_suites"] = forms.MultipleChoiceField(
-                choices=known, widget=forms.CheckboxSelectMultiple, label="Suites that must hold", required=False
+                choices=known, widget=forms.CheckboxSelectMultiple, label=_("Suites that must hold"), required=False
             )
-            self.fields[f"{level}_gates"] = forms.ChoiceField(choices=GATES, label="What stands in the way")
+            self.fields[f"{level}_gates"] = forms.ChoiceField(choices=GATES, label=_("What stands in the way"))
             self.fields[f"{level}_suites"].widget.attrs["class"] = "form-check-input"
             self.fields[f"{level}_gates"].widget.attrs["class"] = "form-select"
 
@@ -109,9 +122,11 @@ class ProfileForm(PortalForm):
 class SuiteForm(PortalForm):
     """A suite of one's own."""
 
-    name = forms.SlugField(max_length=60, help_text="A name that is there gets its next version.")
-    title = forms.CharField(max_length=200)
-    checks = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
+    name = forms.SlugField(
+        label=gettext_lazy("Name"), max_length=60, help_text=gettext_lazy("A name that is there gets its next version.")
+    )
+    title = forms.CharField(label=gettext_lazy("Title"), max_length=200)
+    checks = forms.MultipleChoiceField(label=gettext_lazy("Checks"), widget=forms.CheckboxSelectMultiple)
 
     def __init__(self, *args: Any, checks: Mapping[str, Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,19 +137,19 @@ class SuiteForm(PortalForm):
 class LabForm(PortalForm):
     """A lab to trust."""
 
-    name = forms.CharField(max_length=120, label="Name of the lab")
-    owner = forms.CharField(max_length=200, required=False, label="Organisation that runs it")
+    name = forms.CharField(max_length=120, label=gettext_lazy("Name of the lab"))
+    owner = forms.CharField(max_length=200, required=False, label=gettext_lazy("Organisation that runs it"))
     public_pem = forms.CharField(
         max_length=10_000,
-        label="Its public key",
+        label=gettext_lazy("Its public key"),
         widget=forms.Textarea(attrs={"rows": 5, "class": "code", "spellcheck": "false"}),
-        help_text="In PEM. Compare its SHA-256 with its owner by telephone before you trust it.",
+        help_text=gettext_lazy("In PEM. Compare its SHA-256 with its owner by telephone before you trust it."),
     )
     expires_at = forms.DateTimeField(
         required=False,
-        label="Trusted until",
+        label=gettext_lazy("Trusted until"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        help_text="For ever when it is empty.",
+        help_text=gettext_lazy("For ever when it is empty."),
     )
 
 
@@ -142,14 +157,16 @@ class DecisionForm(PortalForm):
     """The questions of one manual check, as the check asks them."""
 
     verdict = forms.ChoiceField(
-        choices=[("passed", "It passes"), ("failed", "It does not pass")], widget=forms.RadioSelect, label="Decision"
+        choices=[("passed", gettext_lazy("It passes")), ("failed", gettext_lazy("It does not pass"))],
+        widget=forms.RadioSelect,
+        label=gettext_lazy("Decision"),
     )
     note = forms.CharField(
         max_length=1000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
-        label="Note",
-        help_text="Needed when it does not pass.",
+        label=gettext_lazy("Note"),
+        help_text=gettext_lazy("Needed when it does not pass."),
     )
 
     def __init__(
@@ -182,9 +199,9 @@ def _field(question: Mapping[str, Any], present: bool) -> forms.Field:
     }
     kind = question["kind"]
     if kind == "choice":
-        return forms.ChoiceField(choices=[("", "choose"), *((each, each) for each in question["choices"])], **common)
+        return forms.ChoiceField(choices=[("", _("choose")), *((each, each) for each in question["choices"])], **common)
     if kind == "yes-no":
-        return forms.ChoiceField(choices=[("", "choose"), ("yes", "yes"), ("no", "no")], **common)
+        return forms.ChoiceField(choices=[("", _("choose")), ("yes", _("yes")), ("no", _("no"))], **common)
     if kind == "number":
         return forms.FloatField(**common)
     if kind == "file":

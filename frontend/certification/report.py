@@ -8,6 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import deciding, issuing, profiles, sandboxes, services, suites
@@ -158,7 +159,7 @@ def cancel(request: HttpRequest, pk: Any) -> HttpResponse:
     """Stop a run."""
     actor = tenancy.actor_of(request)
     run = access.get(Run.objects.all(), actor, "certification.run", pk)
-    with told(request, "The run is being stopped."):
+    with told(request, _("The run is being stopped.")):
         services.cancel(run, actor=actor)
     return _back(run.package_id, run.pk)
 
@@ -169,7 +170,7 @@ def revoke(request: HttpRequest, pk: Any) -> HttpResponse:
     """Take a certificate back, with a reason."""
     actor = tenancy.actor_of(request)
     found = access.get(Certificate.objects.all(), actor, "certification.manage", pk)
-    with told(request, "The certificate is revoked."):
+    with told(request, _("The certificate is revoked.")):
         issuing.revoke(found, actor=actor, reason=request.POST.get("reason", ""))
     if found.package_id is None:
         return redirect("frontend:certifications")
@@ -183,7 +184,7 @@ def decide(request: HttpRequest, pk: Any) -> HttpResponse:
     actor = tenancy.actor_of(request)
     row = CheckResult.objects.select_related("run__package", "decided_by").filter(pk=pk).first()
     if row is None:
-        raise Missing("There is no such check, or you may not see it.")
+        raise Missing(_("There is no such check, or you may not see it."))
     run = row.run
     actor.require("certification.decide" if request.method == "POST" else "packages.read", run.organisation_id)
     kept = list(row.evidence.all())

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.contents import schema_rows, services
@@ -16,17 +18,17 @@ from appstore.packages import states
 from appstore.packages.models import Package
 from core.accounts import access
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told, words_of
 from frontend.store.packages import PACKAGES, visible
 
 _TOPICS = {
-    "permissions": "Permissions",
-    "images": "Images",
-    "components": "Software",
-    "licences": "Licences",
-    "objects": "Kubernetes objects",
-    "ports": "Ports",
+    "permissions": gettext_lazy("Permissions"),
+    "images": gettext_lazy("Images"),
+    "components": gettext_lazy("Software"),
+    "licences": gettext_lazy("Licences"),
+    "objects": gettext_lazy("Kubernetes objects"),
+    "ports": gettext_lazy("Ports"),
 }
 #: Steps of one topic that are shown; the API tells all.
 _MOST_STEPS = 40
@@ -57,7 +59,7 @@ def inside(request: HttpRequest, pk: Any) -> HttpResponse:
         "topics": _topics(difference),
         "licences_inside": Counter(each.licence for each in facts.components if each.licence).most_common(40),
         "kinds": sorted(Counter(each.kind for each in facts.components).items()),
-        "rows": paged(request, _matching(facts, words, kind), _ROWS),
+        "rows": paged(request, _matching(facts, words, kind), _ROWS, table=tables.COMPONENTS),
         "q": words,
         "kind_wanted": kind,
         "schema": schema_rows.rows(contents.values_schema) if contents else [],
@@ -71,7 +73,7 @@ def inspect(request: HttpRequest, pk: Any) -> HttpResponse:
     """Have the package read again."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, "The package is being read again."):
+    with told(request, _("The package is being read again.")):
         services.request_inspection(package, actor=actor)
     return redirect("frontend:package-inside", pk)
 

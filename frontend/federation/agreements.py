@@ -8,12 +8,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import agreements, terms
 from appstore.federation.models import Agreement, Peer
 from core.errors import BreakwaterError, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.forms import OfferForm, TermForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told
@@ -59,7 +60,7 @@ def agreement_page(request: HttpRequest, pk: Any) -> HttpResponse:
     context = frame(
         peer,
         "agreement",
-        rows=paged(request, peer.agreements.order_by("-version")),
+        rows=paged(request, peer.agreements.order_by("-version"), table=tables.AGREEMENTS),
         in_force=in_force,
         out=out,
         incoming=incoming,
@@ -119,5 +120,5 @@ def _newest(peer: Peer) -> Agreement | None:
 def _version(peer: Peer, version: int) -> Agreement:
     found = peer.agreements.select_related("peer").filter(version=version).first() if version < 1 << 31 else None
     if found is None:
-        raise Missing("There is no such version of the agreement.")
+        raise Missing(_("There is no such version of the agreement."))
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from appstore.federation import terms
 from appstore.federation.terms import Limits, Offer, Terms
@@ -20,10 +21,10 @@ class MeetForm(PortalForm):
     """Where a store is."""
 
     url = forms.CharField(
-        label="Address or invitation",
+        label=gettext_lazy("Address or invitation"),
         max_length=2000,
         widget=forms.TextInput(attrs={"placeholder": "https://store.example.net", **_PLAIN}),
-        help_text="The address of the other store, or the invitation that its administrator sent you.",
+        help_text=gettext_lazy("The address of the other store, or the invitation that its administrator sent you."),
     )
 
 
@@ -31,14 +32,14 @@ class FingerprintForm(PortalForm):
     """The comparison: what the other administrator said, not what the screen shows."""
 
     fingerprint = forms.CharField(
-        label="Fingerprint, as the other administrator told you",
+        label=gettext_lazy("Fingerprint, as the other administrator told you"),
         max_length=200,
         widget=forms.Textarea(attrs={"rows": 2, "class": "code", "spellcheck": "false", "autocomplete": "off"}),
-        help_text="All sixteen groups. Have them told by phone or in person, not through either store.",
+        help_text=gettext_lazy("All sixteen groups. Have them told by phone or in person, not through either store."),
     )
     compared = forms.BooleanField(
-        label="I had this fingerprint from a person whom I know to run that store.",
-        error_messages={"required": "Confirm only after you have compared."},
+        label=gettext_lazy("I had this fingerprint from a person whom I know to run that store."),
+        error_messages={"required": gettext_lazy("Confirm only after you have compared.")},
     )
 
 
@@ -46,12 +47,12 @@ class FollowForm(PortalForm):
     """A store of EdgeGallery."""
 
     url = forms.CharField(
-        label="Address",
+        label=gettext_lazy("Address"),
         max_length=300,
         widget=forms.TextInput(attrs={"placeholder": "https://appstore.example.net:30091", **_PLAIN}),
-        help_text="The part before /mec/appstore.",
+        help_text=gettext_lazy("The part before /mec/appstore."),
     )
-    name = forms.CharField(max_length=120, help_text="What you call it here.")
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=120, help_text=gettext_lazy("What you call it here."))
 
 
 class WordsField(forms.CharField):
@@ -68,19 +69,27 @@ class WordsField(forms.CharField):
 class OfferForm(PortalForm):
     """What goes in one direction."""
 
-    agreed = forms.BooleanField(required=False, label="Releases go this way")
-    categories = WordsField(help_text="Between commas; empty: all.")
-    licences = WordsField(help_text="SPDX names between commas; empty: all.")
-    providers = WordsField(help_text="Between commas; empty: all.")
-    certification = forms.ChoiceField(
-        label="Least certification", required=False, choices=[(each, each or "none") for each in terms.CERTIFICATION]
+    agreed = forms.BooleanField(required=False, label=gettext_lazy("Releases go this way"))
+    categories = WordsField(label=gettext_lazy("Categories"), help_text=gettext_lazy("Between commas; empty: all."))
+    licences = WordsField(
+        label=gettext_lazy("Licences"), help_text=gettext_lazy("SPDX names between commas; empty: all.")
     )
-    signature = forms.ChoiceField(label="Least signature", choices=[(each, each) for each in terms.SIGNATURE])
-    apps = forms.IntegerField(label="Releases at most", min_value=0, max_value=10_000_000)
-    package_mib = forms.IntegerField(label="Largest package, MiB", min_value=1, max_value=1 << 30)
-    gib_per_day = forms.IntegerField(label="GiB a day", min_value=0, max_value=1 << 20)
-    requests_per_minute = forms.IntegerField(label="Requests a minute", min_value=10, max_value=1_000_000)
-    recommendations_per_day = forms.IntegerField(label="Recommendations a day", min_value=0, max_value=10_000)
+    providers = WordsField(label=gettext_lazy("Providers"), help_text=gettext_lazy("Between commas; empty: all."))
+    certification = forms.ChoiceField(
+        label=gettext_lazy("Least certification"),
+        required=False,
+        choices=[(each, each or gettext_lazy("none")) for each in terms.CERTIFICATION],
+    )
+    signature = forms.ChoiceField(
+        label=gettext_lazy("Least signature"), choices=[(each, each) for each in terms.SIGNATURE]
+    )
+    apps = forms.IntegerField(label=gettext_lazy("Releases at most"), min_value=0, max_value=10_000_000)
+    package_mib = forms.IntegerField(label=gettext_lazy("Largest package, MiB"), min_value=1, max_value=1 << 30)
+    gib_per_day = forms.IntegerField(label=gettext_lazy("GiB a day"), min_value=0, max_value=1 << 20)
+    requests_per_minute = forms.IntegerField(label=gettext_lazy("Requests a minute"), min_value=10, max_value=1_000_000)
+    recommendations_per_day = forms.IntegerField(
+        label=gettext_lazy("Recommendations a day"), min_value=0, max_value=10_000
+    )
 
     def offer(self) -> Offer | None:
         """Return what was filled in, None when nothing goes this way."""
@@ -124,13 +133,16 @@ class TermForm(PortalForm):
     """What holds for both directions."""
 
     expires = forms.DateField(
-        label="Valid until",
+        label=gettext_lazy("Valid until"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="The end of that day, UTC. Empty: until one side ends it.",
+        help_text=gettext_lazy("The end of that day, UTC. Empty: until one side ends it."),
     )
     contact = forms.CharField(
-        label="Our contact", required=False, max_length=terms.LONGEST_TEXT, help_text="Whom their operators reach here."
+        label=gettext_lazy("Our contact"),
+        required=False,
+        max_length=terms.LONGEST_TEXT,
+        help_text=gettext_lazy("Whom their operators reach here."),
     )
 
     def end(self) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import edgegallery, identity, meeting, recommendations, services
@@ -17,7 +18,7 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.forms import FingerprintForm, FollowForm, MeetForm
 from frontend.page import page, paged, told, words_of
 
@@ -37,7 +38,7 @@ def managing(request: HttpRequest) -> tuple[Actor, Organisation]:
     try:
         return actor, meeting.manager(actor)
     except Missing:
-        raise Denied("Partner stores are managed by the organisation that runs this store.") from None
+        raise Denied(_("Partner stores are managed by the organisation that runs this store.")) from None
 
 
 def partner_of(request: HttpRequest, pk: Any) -> Peer:
@@ -62,7 +63,7 @@ def frame(peer: Peer, active: str, **context: Any) -> dict[str, Any]:
 @page
 def partners_page(request: HttpRequest) -> HttpResponse:
     """List the partners; those that wait for an answer of ours come first."""
-    _, organisation = managing(request)
+    organisation = managing(request)[1]
     words, state = words_of(request), request.GET.get("state", "")
     rows = PEERS.filter(organisation=organisation)
     if words:
@@ -74,7 +75,7 @@ def partners_page(request: HttpRequest) -> HttpResponse:
     ).prefetch_related(Prefetch("agreements", Agreement.objects.filter(state__in=["accepted", "proposed"]), "present"))
     context = {
         "section": "partners",
-        "rows": paged(request, rows.order_by("-state", "name", "pk")),
+        "rows": paged(request, rows.order_by("-state", "name", "pk"), table=tables.PARTNERS),
         "waiting": Peer.objects.filter(
             organisation=organisation, state="pending", confirmed_at=None, kind="breakwater"
         ).order_by("created_at")[:20],
@@ -90,7 +91,7 @@ def partners_page(request: HttpRequest) -> HttpResponse:
 @page
 def meet(request: HttpRequest) -> HttpResponse:
     """Look who answers at an address, then confirm it by its fingerprint."""
-    actor, _ = managing(request)
+    actor = managing(request)[0]
     form, status, found = MeetForm(request.POST or None), 200, None
     confirming = FingerprintForm(request.POST if "fingerprint" in request.POST else None)
     if request.method == "POST":
@@ -127,7 +128,7 @@ def meet(request: HttpRequest) -> HttpResponse:
 @page
 def follow(request: HttpRequest) -> HttpResponse:
     """Follow a store of EdgeGallery."""
-    actor, _ = managing(request)
+    actor = managing(request)[0]
     form = FollowForm(request.POST)
     if form.is_valid():
         try:
@@ -144,8 +145,8 @@ def follow(request: HttpRequest) -> HttpResponse:
 @page
 def change_key(request: HttpRequest) -> HttpResponse:
     """Change the key of this store and tell all partners."""
-    actor, _ = managing(request)
-    with told(request, "This store signs with a new key now; every partner is told by the old one."):
+    actor = managing(request)[0]
+    with told(request, _("This store signs with a new key now; every partner is told by the old one.")):
         meeting.change_key(actor=actor)
     return redirect("frontend:partners")
 
@@ -198,7 +199,7 @@ end = _deed(meeting.end, "The partnership with {peer} has ended.")
 def deliver(request: HttpRequest, pk: Any) -> HttpResponse:
     """Try again to deliver what waits."""
     peer = partner_of(request, pk)
-    with told(request, "It is tried again now."):
+    with told(request, _("It is tried again now.")):
         services.request_delivery(peer, actor=tenancy.actor_of(request))
     return redirect("frontend:partner", pk)
 
@@ -208,7 +209,7 @@ def deliver(request: HttpRequest, pk: Any) -> HttpResponse:
 def sync(request: HttpRequest, pk: Any) -> HttpResponse:
     """Look now what the partner offers."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
-    with told(request, f"{peer} is asked now; its offers are here in a moment."):
+    with told(request, _("{partner} is asked now; its offers are here in a moment.").format(partner=peer)):
         if peer.kind == edgegallery.KIND:
             edgegallery.request_list(peer, actor=actor)
         else:

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import edgegallery, grants, recommendations
@@ -17,7 +18,7 @@ from appstore.federation.models_peers import Recommendation
 from appstore.packages.models import Package
 from core.errors import Missing
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told, words_of
 
@@ -38,7 +39,7 @@ def offers_page(request: HttpRequest, pk: Any) -> HttpResponse:
         rows = rows.exclude(package=None)
     elif state in STATES:
         rows = rows.filter(state=state)
-    shown = paged(request, rows)
+    shown = paged(request, rows, table=tables.OFFERS)
     busy = set(
         Operation.objects.unfinished()
         .filter(target__in=[f"offer:{row.pk}" for row in shown])
@@ -66,7 +67,9 @@ def import_offer(request: HttpRequest, pk: Any) -> HttpResponse:
     """Fetch one release."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     offer = _named(RemoteRelease.objects.select_related("peer", "package").filter(peer=peer), request.POST.get("offer"))
-    with told(request, f"{offer.name} {offer.version} is being fetched and checked."):
+    with told(
+        request, _("{name} {version} is being fetched and checked.").format(name=offer.name, version=offer.version)
+    ):
         if peer.kind == edgegallery.KIND:
             edgegallery.request_pull(offer, actor=actor)
         else:
@@ -88,7 +91,7 @@ def ours_page(request: HttpRequest, pk: Any) -> HttpResponse:
         .annotate(granted=Exists(ReleaseGrant.objects.filter(package=OuterRef("pk"), peer=peer)))
         .order_by("name", "-published_at", "pk")
     )
-    shown = paged(request, rows.defer("descriptor", "findings", "signature"))
+    shown = paged(request, rows.defer("descriptor", "findings", "signature"), table=tables.OUR_RELEASES)
     told_of = dict(
         Recommendation.objects.filter(peer=peer, incoming=False, package__in=[row.pk for row in shown])
         .order_by("created_at")
@@ -108,7 +111,12 @@ def grant(request: HttpRequest, pk: Any) -> HttpResponse:
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     package = _named(Package.objects.own().filter(visibility="partners"), request.POST.get("package"))
     back = request.POST.get("back") == "1"
-    with told(request, f"{package} is {'no longer ' if back else ''}offered to {peer}."):
+    with told(
+        request,
+        (_("{package} is no longer offered to {partner}.") if back else _("{package} is offered to {partner}.")).format(
+            package=package, partner=peer
+        ),
+    ):
         (grants.take_back if back else grants.grant)(package, peer, actor=actor)
     return redirect("frontend:partner-ours", pk)
 
@@ -119,7 +127,7 @@ def recommend(request: HttpRequest, pk: Any) -> HttpResponse:
     """Tell the partner about one of our releases."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     package = _named(Package.objects.own().visible_to(actor), request.POST.get("package"))
-    with told(request, f"{package} is recommended to {peer}."):
+    with told(request, _("{package} is recommended to {partner}.").format(package=package, partner=peer)):
         recommendations.recommend(package, peer, note=request.POST.get("note", ""), actor=actor)
     return redirect("frontend:partner-recommendations", pk)
 
@@ -136,7 +144,7 @@ def recommendations_page(request: HttpRequest, pk: Any) -> HttpResponse:
     context = frame(
         peer,
         "recommendations",
-        rows=paged(request, rows),
+        rows=paged(request, rows, table=tables.RECOMMENDATIONS),
         direction=direction,
         can_import=recommendations.can(recommendations.IMPORT),
     )
@@ -151,10 +159,15 @@ def answer(request: HttpRequest, pk: Any) -> HttpResponse:
     rows = Recommendation.objects.select_related("peer").filter(peer=peer, incoming=True)
     found = _named(rows, request.POST.get("recommendation"))
     if request.POST.get("answer") == "accept":
-        with told(request, f"{found.name} {found.version} is being fetched and checked; {peer} is told."):
+        with told(
+            request,
+            _("{name} {version} is being fetched and checked; {partner} is told.").format(
+                name=found.name, version=found.version, partner=peer
+            ),
+        ):
             recommendations.accept(found, actor=actor)
     else:
-        with told(request, f"Declined; {peer} is told why."):
+        with told(request, _("Declined; {partner} is told why.").format(partner=peer)):
             recommendations.decline(found, reason=request.POST.get("reason", ""), actor=actor)
     return redirect("frontend:partner-recommendations", pk)
 
@@ -166,5 +179,5 @@ def _named(rows: Any, pk: str | None) -> Any:
     except (ValueError, ValidationError):
         found = None
     if found is None:
-        raise Missing("There is no such entry any more.")
+        raise Missing(_("There is no such entry any more."))
     return found

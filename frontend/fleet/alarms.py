@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Invalid
 from frontend import tenancy
+from frontend.download import download
 from frontend.fleet import context
-from frontend.fleet.export import download
 from frontend.page import page, paged, told, words_of
 from mecm.fleet import services
 from mecm.fleet.api import sought

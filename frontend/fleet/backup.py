@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 
 from appstore.packages.life import of_the_store
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged
 from mecm.backup import services
 from mecm.backup.models import Backup
@@ -26,7 +26,7 @@ def backup_page(request: HttpRequest) -> HttpResponse:
         "section": "backup",
         "made": made,
         "proved": proved,
-        "rows": paged(request, Backup.objects.all()),
+        "rows": paged(request, Backup.objects.all(), table=tables.BACKUPS),
         "not_inside": services.NOT_INSIDE,
     }
     return render(request, "frontend/fleet/backup.html", context)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.operator.values_text import difference
 from frontend.page import page, paged, told, words_of
 from mecm.deployments import logs, services
@@ -43,7 +43,7 @@ def deployments_page(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(name__icontains=words)
     context = {
         "section": "deployments",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.DEPLOYMENTS),
         "q": words,
         "state_wanted": state,
         "states": Deployment.State.values,

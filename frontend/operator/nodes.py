@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import BreakwaterError, Denied
-from frontend import live, tenancy
+from frontend import live, tables, tenancy
 from frontend.operator.node_facts import node_facts, to_copy
 from frontend.operator.node_forms import KubeconfigForm, MepForm, NodeForm, PlaceForm, SandboxForm
 from frontend.page import page, paged, told, words_of
@@ -37,7 +37,7 @@ def nodes_page(request: HttpRequest) -> HttpResponse:
     rows = NODES.visible_to(actor).with_load().defer("kubeconfig", "mep_token", "mep_ca", "facts")  # type: ignore[attr-defined]
     if words:
         rows = rows.filter(Q(name__icontains=words) | Q(organisation__name__icontains=words))
-    context = {"section": "nodes", "rows": paged(request, rows), "q": words}
+    context = {"section": "nodes", "rows": paged(request, rows, table=tables.NODES), "q": words}
     return render(request, "frontend/operator/nodes.html", context)
 
 

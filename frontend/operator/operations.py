@@ -14,7 +14,7 @@ from core.accounts import access
 from core.errors import Denied
 from core.operations import services
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
@@ -40,7 +40,7 @@ def operations_page(request: HttpRequest) -> HttpResponse:
     rows = access.scoped(Operation.objects.all(), actor, "operations.read")
     if state in Operation.State.values:
         rows = rows.filter(state=state)
-    found = paged(request, rows)
+    found = paged(request, rows, table=tables.OPERATIONS)
     names = _names([row.target for row in found])
     for row in found:
         row.link = _page_of(row.target)  # type: ignore[attr-defined]

@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages import life, states
@@ -27,11 +29,22 @@ MOST = 50
 EVENTS = 20
 #: What the deeds of the history are called.
 WORDS = {
-    "publish": "published", "submit": "sent to review", "approve": "approved and published", "decline": "declined",
-    "retract": "taken back from review", "deprecate": "deprecated", "undeprecate": "recommended again",
-    "yank": "yanked", "unyank": "put back", "quarantine": "quarantined", "unquarantine": "set free",
-    "recall": "recalled", "unrecall": "recall lifted", "visibility": "shown to", "notes": "notes changed",
-}  # fmt: skip
+    "publish": gettext_lazy("published"),
+    "submit": gettext_lazy("sent to review"),
+    "approve": gettext_lazy("approved and published"),
+    "decline": gettext_lazy("declined"),
+    "retract": gettext_lazy("taken back from review"),
+    "deprecate": gettext_lazy("deprecated"),
+    "undeprecate": gettext_lazy("recommended again"),
+    "yank": gettext_lazy("yanked"),
+    "unyank": gettext_lazy("put back"),
+    "quarantine": gettext_lazy("quarantined"),
+    "unquarantine": gettext_lazy("set free"),
+    "recall": gettext_lazy("recalled"),
+    "unrecall": gettext_lazy("recall lifted"),
+    "visibility": gettext_lazy("shown to"),
+    "notes": gettext_lazy("notes changed"),
+}
 #: Deeds of the publisher, and of reviewers.
 PUBLISHERS = ("deprecate", "undeprecate", "yank", "unyank")
 REVIEWERS = ("quarantine", "unquarantine")
@@ -45,7 +58,7 @@ def package_life(request: HttpRequest, pk: Any) -> HttpResponse:
     return render(request, "frontend/releases/life.html", life_facts(request, package, actor))
 
 
-def _deed(name: str, does: Callable[..., Package], done: str, *, reviewers: bool = False, advice: bool = False) -> View:
+def _deed(name: str, does: Callable[..., Package], done: Any, *, reviewers: bool = False, advice: bool = False) -> View:
     """Return the action that does one deed of the life, with the reason that was typed."""
 
     @require_POST
@@ -55,7 +68,7 @@ def _deed(name: str, does: Callable[..., Package], done: str, *, reviewers: bool
         if reviewers:
             package = PACKAGES.filter(pk=pk).first()
             if package is None:
-                raise Missing("There is no such package, or you may not see it.")
+                raise Missing(_("There is no such package, or you may not see it."))
             life.stands(actor, "packages.review", package)
         else:
             package = access.get(PACKAGES, actor, "packages.publish", pk)
@@ -68,12 +81,16 @@ def _deed(name: str, does: Callable[..., Package], done: str, *, reviewers: bool
     return act
 
 
-deprecate = _deed("deprecate", life.deprecate, "{} is deprecated; it stays in the catalogue, with a note.", advice=True)
-undeprecate = _deed("undeprecate", life.undeprecate, "{} is recommended again.")
-yank = _deed("yank", life.yank, "{} is yanked; what runs already keeps running.", advice=True)
-unyank = _deed("unyank", life.unyank, "{} is back where it was.")
-quarantine = _deed("quarantine", life.quarantine, "{} is quarantined; nobody deploys it meanwhile.", reviewers=True)
-unquarantine = _deed("unquarantine", life.unquarantine, "{} is free again.", reviewers=True)
+deprecate = _deed(
+    "deprecate", life.deprecate, gettext_lazy("{} is deprecated; it stays in the catalogue, with a note."), advice=True
+)
+undeprecate = _deed("undeprecate", life.undeprecate, gettext_lazy("{} is recommended again."))
+yank = _deed("yank", life.yank, gettext_lazy("{} is yanked; what runs already keeps running."), advice=True)
+unyank = _deed("unyank", life.unyank, gettext_lazy("{} is back where it was."))
+quarantine = _deed(
+    "quarantine", life.quarantine, gettext_lazy("{} is quarantined; nobody deploys it meanwhile."), reviewers=True
+)
+unquarantine = _deed("unquarantine", life.unquarantine, gettext_lazy("{} is free again."), reviewers=True)
 
 
 @require_POST
@@ -82,7 +99,7 @@ def show_to(request: HttpRequest, pk: Any) -> HttpResponse:
     """Change who sees a release."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, "Who sees it is changed."):
+    with told(request, _("Who sees it is changed.")):
         life.show_to(package, request.POST.get("visibility", ""), actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:package-life", pk)
 
@@ -93,7 +110,7 @@ def annotate(request: HttpRequest, pk: Any) -> HttpResponse:
     """Change the publisher's notes."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, "The notes are changed."):
+    with told(request, _("The notes are changed.")):
         life.annotate(package, request.POST.get("notes", ""), actor=actor)
     return redirect("frontend:package-life", pk)
 
@@ -105,7 +122,7 @@ def recall(request: HttpRequest, pk: Any) -> HttpResponse:
     actor = tenancy.actor_of(request)
     (package,) = recallable(actor, [pk])
     given = {name: request.POST.get(name, "") for name in ("reason", "advice", "severity", "action")}
-    with told(request, f"{package} is recalled."):
+    with told(request, _("{package} is recalled.").format(package=package)):
         made = services.recall(
             [package],
             actor=actor,
@@ -155,34 +172,70 @@ def life_facts(request: HttpRequest, package: Package, actor: Actor) -> dict[str
 
 DIALOGS: tuple[dict[str, Any], ...] = (
     {
-        "deed": "deprecate", "label": "Deprecate", "mark": "archive", "advice": True, "needs_reason": True,
-        "title": "Deprecate this release?", "danger": False,
-        "text": "It stays in the catalogue and deployable, with a note that advises against it.",
+        "deed": "deprecate",
+        "label": gettext_lazy("Deprecate"),
+        "mark": "archive",
+        "advice": True,
+        "needs_reason": True,
+        "title": gettext_lazy("Deprecate this release?"),
+        "danger": False,
+        "text": gettext_lazy("It stays in the catalogue and deployable, with a note that advises against it."),
     },
     {
-        "deed": "undeprecate", "label": "Recommend again", "mark": "arrow-back-up", "advice": False,
-        "needs_reason": False, "title": "Recommend this release again?", "danger": False,
-        "text": "The note that advises against it goes.",
+        "deed": "undeprecate",
+        "label": gettext_lazy("Recommend again"),
+        "mark": "arrow-back-up",
+        "advice": False,
+        "needs_reason": False,
+        "title": gettext_lazy("Recommend this release again?"),
+        "danger": False,
+        "text": gettext_lazy("The note that advises against it goes."),
     },
     {
-        "deed": "yank", "label": "Yank", "mark": "ban", "advice": True, "needs_reason": True,
-        "title": "Yank this release?", "danger": True,
-        "text": "It leaves the catalogue and is deployed nowhere anew. Who runs it keeps it, and may go back to it.",
+        "deed": "yank",
+        "label": gettext_lazy("Yank"),
+        "mark": "ban",
+        "advice": True,
+        "needs_reason": True,
+        "title": gettext_lazy("Yank this release?"),
+        "danger": True,
+        "text": gettext_lazy(
+            "It leaves the catalogue and is deployed nowhere anew. Who runs it keeps it, and may go back to it."
+        ),
     },
     {
-        "deed": "unyank", "label": "Put back", "mark": "arrow-back-up", "advice": False, "needs_reason": False,
-        "title": "Put this release back?", "danger": False, "text": "It is again what it was before it was yanked.",
+        "deed": "unyank",
+        "label": gettext_lazy("Put back"),
+        "mark": "arrow-back-up",
+        "advice": False,
+        "needs_reason": False,
+        "title": gettext_lazy("Put this release back?"),
+        "danger": False,
+        "text": gettext_lazy("It is again what it was before it was yanked."),
     },
     {
-        "deed": "quarantine", "label": "Quarantine", "mark": "lock", "advice": False, "needs_reason": True,
-        "title": "Quarantine this release?", "danger": True,
-        "text": "Nobody deploys it until it is set free or recalled. What runs goes on, and those who run it are told.",
+        "deed": "quarantine",
+        "label": gettext_lazy("Quarantine"),
+        "mark": "lock",
+        "advice": False,
+        "needs_reason": True,
+        "title": gettext_lazy("Quarantine this release?"),
+        "danger": True,
+        "text": gettext_lazy(
+            "Nobody deploys it until it is set free or recalled. What runs goes on, and those who run it are told."
+        ),
     },
     {
-        "deed": "unquarantine", "label": "Set free", "mark": "lock-open", "advice": False, "needs_reason": True,
-        "title": "Set this release free?", "danger": False, "text": "It is again what it was before.",
+        "deed": "unquarantine",
+        "label": gettext_lazy("Set free"),
+        "mark": "lock-open",
+        "advice": False,
+        "needs_reason": True,
+        "title": gettext_lazy("Set this release free?"),
+        "danger": False,
+        "text": gettext_lazy("It is again what it was before."),
     },
-)  # fmt: skip
+)
 
 
 def _told(event: ReleaseEvent, package: Package, may: set[str], *, first: bool) -> dict[str, Any]:
@@ -213,5 +266,5 @@ def _successor(request: HttpRequest, actor: Actor) -> Package | None:
     except (ValueError, ValidationError):
         found = None
     if found is None:
-        raise Missing("There is no such successor, or you may not see it.")
+        raise Missing(_("There is no such successor, or you may not see it."))
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages.life import of_the_store
@@ -13,7 +14,8 @@ from appstore.releases import services as releases
 from appstore.releases.models import Recall
 from core.accounts.access import Actor
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
+from frontend.download import MOST, Taken
 from frontend.page import page, paged, told
 from mecm.recalls import services
 
@@ -24,8 +26,8 @@ def recalls(request: HttpRequest) -> HttpResponse:
     """List the recalls that concern the person, newest first, each with how far it got."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you recalls.")
-    rows = paged(request, services.visible(actor))
+        raise Denied(_("Your roles do not show you recalls."))
+    rows = paged(request, services.visible(actor), table=tables.RECALLS)
     context = {"section": "recalls", "rows": rows, "reports": services.reports(rows, actor)}
     return render(request, "frontend/releases/recalls.html", context)
 
@@ -34,7 +36,11 @@ def recalls(request: HttpRequest) -> HttpResponse:
 @page
 def recall(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show one recall: what, why, and where it still runs."""
-    return render(request, "frontend/releases/recall.html", _facts(request, pk))
+    facts = _facts(request, pk)
+    if form := tables.RECALL_PLACES.wanted(request):
+        places = [place for each in facts["nodes"] for place in each[1]]
+        raise Taken(tables.RECALL_PLACES.file(form, places))
+    return render(request, "frontend/releases/recall.html", {**facts, "table": tables.RECALL_PLACES, "most": MOST})
 
 
 @require_GET
@@ -50,7 +56,7 @@ def lift(request: HttpRequest, pk: Any) -> HttpResponse:
     """Say that a recall holds no more."""
     actor = tenancy.actor_of(request)
     found = releases.get(pk, actor)
-    with told(request, "The recall is lifted; nodes start again what they stopped."):
+    with told(request, _("The recall is lifted; nodes start again what they stopped.")):
         releases.lift(found, actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:recall", pk)
 

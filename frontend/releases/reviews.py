@@ -6,6 +6,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages.life import of_the_store
@@ -15,13 +17,17 @@ from appstore.releases.models import ReleasePolicy, Review
 from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 
 COMPARED = (
-    ("provider", "Provider"), ("version", "Version"), ("format", "Format"), ("size", "Size"), ("app_d_id", "Descriptor"),
+    ("provider", gettext_lazy("Provider")),
+    ("version", gettext_lazy("Version")),
+    ("format", gettext_lazy("Format")),
+    ("size", gettext_lazy("Size")),
+    ("app_d_id", gettext_lazy("Descriptor")),
     ("sha256", "SHA-256"),
-)  # fmt: skip
+)
 
 
 @require_GET
@@ -30,13 +36,13 @@ def reviews(request: HttpRequest) -> HttpResponse:
     """List what waits for a look, the oldest of one's own organisations first; decided ones when asked for."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you reviews.")
+        raise Denied(_("Your roles do not show you reviews."))
     state = request.GET.get("state", "open")
     rows = review_rows().visible_to(actor)
     rows = rows.filter(state=state) if state in Review.State.values else rows
     context = {
         "section": "reviews",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.REVIEWS),
         "state_wanted": state,
         "states": Review.State.values,
         "policy": reviewing.policy(),
@@ -61,7 +67,7 @@ def approve(request: HttpRequest, pk: Any) -> HttpResponse:
     """Publish the package."""
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
-    with told(request, f"{found.package} is published."):
+    with told(request, _("{package} is published.").format(package=found.package)):
         reviewing.approve(found, actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:review", pk)
 
@@ -72,7 +78,7 @@ def decline(request: HttpRequest, pk: Any) -> HttpResponse:
     """Send the package back."""
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
-    with told(request, f"{found.package} goes back to its publisher."):
+    with told(request, _("{package} goes back to its publisher.").format(package=found.package)):
         reviewing.decline(found, actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:review", pk)
 
@@ -83,7 +89,9 @@ def retract(request: HttpRequest, pk: Any) -> HttpResponse:
     """Take one's own package back."""
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
-    with told(request, f"{found.package} is taken back; it may be changed and submitted again."):
+    with told(
+        request, _("{package} is taken back; it may be changed and submitted again.").format(package=found.package)
+    ):
         reviewing.retract(found, actor=actor)
     return redirect("frontend:package", found.package_id)
 
@@ -95,7 +103,7 @@ def set_policy(request: HttpRequest) -> HttpResponse:
     actor = tenancy.actor_of(request)
     actor.require("trust.manage", accounts.operator())
     days = request.POST.get("freeze_days", "")
-    with told(request, "The rules are changed."):
+    with told(request, _("The rules are changed.")):
         number = int(days) if days.isascii() and days.isdigit() and len(days) < 6 else -1
         reviewing.set_policy(actor=actor, review=request.POST.get("review", ""), freeze_days=number)
     return redirect("frontend:reviews")
@@ -106,7 +114,7 @@ def review_facts(found: Review, actor: Actor) -> dict[str, Any]:
     package, previous = found.package, found.previous
     before, now = (each.signature if each else {} for each in (previous, package))
     rows = [(label, getattr(previous, name, ""), getattr(package, name), name) for name, label in COMPARED]
-    rows.append(("Signed by", before.get("signer", ""), now.get("signer", ""), "signer"))
+    rows.append((_("Signed by"), before.get("signer", ""), now.get("signer", ""), "signer"))
     return {
         "section": "reviews",
         "review": found,

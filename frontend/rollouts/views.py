@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import Denied, Invalid
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told, words_of
 from frontend.rollouts import panel as panel  # the dashboard of the fleet shows it
 from mecm.rollouts import api, services
@@ -35,7 +35,7 @@ def rollouts(request: HttpRequest) -> HttpResponse:
     rows = access.scoped(ROLLOUTS, actor, "deployments.read")
     if state in Rollout.State.values:
         rows = rows.filter(state=state)
-    found = paged(request, rows)
+    found = paged(request, rows, table=tables.ROLLOUTS)
     sums = services.sums([row.pk for row in found])
     for row in found:
         row.sum = sums.get(row.pk, Counts())  # type: ignore[attr-defined]
@@ -152,7 +152,7 @@ def _nodes(request: HttpRequest, found: Rollout) -> dict[str, Any]:
     kept = request.GET.copy()
     kept.pop("page", None)
     return {
-        "rows": paged(request, rows, 50),
+        "rows": paged(request, rows, 50, table=tables.ROLLOUT_NODES),
         "asked": asked,
         "filtered": any(asked.values()),
         "kept": kept.urlencode(),

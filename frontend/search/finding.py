@@ -24,6 +24,7 @@ from mecm.rollouts.models import Rollout
 #: Name of the page, icon, label, and the permission that it needs; "" for whoever signed in, None for everybody.
 PAGES: tuple[tuple[str, str, Any, str | None], ...] = (
     ("catalogue", "apps", gettext_lazy("Catalogue"), None),
+    ("compare", "arrows-exchange", gettext_lazy("Compare two applications"), None),
     ("sign-in", "user", gettext_lazy("Sign in"), None),
     ("notices", "bell", gettext_lazy("Notices"), ""),
     ("packages", "packages", gettext_lazy("My packages"), "packages.read"),

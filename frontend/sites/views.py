@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.operator.maps import ground, site_words
 from frontend.page import page, paged, told, words_of
 from frontend.sites import picture
@@ -207,7 +207,7 @@ def _sites(request: HttpRequest, form: ImportForm, *, status: int = 200) -> Http
     rows = SITES.visible_to(actor).annotate(nodes=Count("placements")).order_by("name", "id")  # type: ignore[attr-defined]
     if words:
         rows = rows.filter(Q(name__icontains=words) | Q(organisation__name__icontains=words))
-    context = {"section": "sites", "rows": paged(request, rows), "q": words, "form": form}
+    context = {"section": "sites", "rows": paged(request, rows, table=tables.SITES), "q": words, "form": form}
     return render(request, "frontend/sites/sites.html", context, status=status)
 
 

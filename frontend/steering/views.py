@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from core.accounts import access
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged
 from frontend.steering import rules
 from frontend.steering.forms import PacketForm
@@ -36,7 +36,7 @@ def try_packet(request: HttpRequest, pk: Any) -> HttpResponse:
         "node": node,
         "form": form,
         "steering": steering,
-        "rows": paged(request, steering.rules, 50),
+        "rows": paged(request, steering.rules, 50, table=tables.TRAFFIC_RULES),
         "oddities": [
             {
                 "kind": each.kind,

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -17,7 +18,7 @@ from appstore.catalog.search import Facet, Query, Result
 from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import open_page, page, paged, words_of
 
 PAGE_SIZE = 24
@@ -145,14 +146,14 @@ def my_packages(request: HttpRequest) -> HttpResponse:
     """List everything that one's organisations have uploaded, in every state."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("packages.read"):
-        raise Denied("Your roles do not show you packages.")
+        raise Denied(_("Your roles do not show you packages."))
     words, state = words_of(request), request.GET.get("state", "")
     rows = access.scoped(Package.objects.matching(words), actor, "packages.read").select_related("organisation")
     if state in Package.State.values:
         rows = rows.filter(state=state)
     context = {
         "section": "packages",
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.PACKAGES),
         "q": words,
         "state_wanted": state,
         "states": Package.State.values,

@@ -8,6 +8,8 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages import services, states
@@ -16,7 +18,9 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.errors import Missing
 from core.operations.models import Operation
-from frontend import tenancy
+from frontend import tables, tenancy
+from frontend.download import MOST as MOST_ROWS
+from frontend.download import Taken
 from frontend.page import page, told
 from frontend.store import findings
 from mecm.deployments.models import Deployment
@@ -24,9 +28,9 @@ from mecm.deployments.models import Deployment
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
 #: What the choices of visibility mean.
 SEEN_BY = {
-    "public": "Everybody who opens this store, and every partner store that we have an agreement with.",
-    "organisation": "Its own organisation only.",
-    "partners": "Its own organisation, and the partner stores that it is granted to.",
+    "public": gettext_lazy("Everybody who opens this store, and every partner store that we have an agreement with."),
+    "organisation": gettext_lazy("Its own organisation only."),
+    "partners": gettext_lazy("Its own organisation, and the partner stores that it is granted to."),
 }
 MOST = 50
 #: What can be tried on a sandbox before it is published.
@@ -40,7 +44,7 @@ def visible(request: HttpRequest, pk: Any) -> Package:
     if package is None:
         package = PACKAGES.within_reach_of(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
     if package is None:
-        raise Missing("There is no such package, or you may not see it.")
+        raise Missing(_("There is no such package, or you may not see it."))
     return package
 
 
@@ -49,7 +53,10 @@ def visible(request: HttpRequest, pk: Any) -> Package:
 def package_page(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show one package."""
     package = visible(request, pk)
-    return render(request, "frontend/store/package.html", package_facts(package, tenancy.actor_of(request)))
+    facts = package_facts(package, tenancy.actor_of(request))
+    if facts["mine"] and (form := tables.FINDINGS.wanted(request)):
+        raise Taken(tables.FINDINGS.file(form, [row for group in facts["findings"] for row in group.rows]))
+    return render(request, "frontend/store/package.html", facts)
 
 
 @require_GET
@@ -76,7 +83,7 @@ def check(request: HttpRequest, pk: Any) -> HttpResponse:
     """Ask for another check."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, "The package is being checked again."):
+    with told(request, _("The package is being checked again.")):
         services.request_check(package, actor=actor)
     return redirect("frontend:package", pk)
 
@@ -90,11 +97,16 @@ def publish(request: HttpRequest, pk: Any) -> HttpResponse:
     with told(request):
         package = services.publish(package, actor=actor, visibility=request.POST.get("visibility", ""))
         if package.state == states.IN_REVIEW:
-            messages.info(request, f"{package} waits for a reviewer now; you hear on its page how it goes on.")
+            messages.info(
+                request,
+                _("{package} waits for a reviewer now; you hear on its page how it goes on.").format(package=package),
+            )
         elif package.visibility == Package.Visibility.PUBLIC:
-            messages.success(request, f"{package} is in the catalogue now.")
+            messages.success(request, _("{package} is in the catalogue now.").format(package=package))
         else:
-            messages.success(request, f"{package} is a release now, for {package.get_visibility_display().lower()}.")
+            messages.success(
+                request, _("{package} is a release now, for those who may see it.").format(package=package)
+            )
     return redirect("frontend:package", pk)
 
 
@@ -104,7 +116,7 @@ def discard(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a package that never was published."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, f"{package} is gone."):
+    with told(request, _("{package} is gone.").format(package=package)):
         services.discard(package, actor=actor)
         return redirect("frontend:packages")
     return redirect("frontend:package", pk)
@@ -125,6 +137,8 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
         "findings": groups,
         "findings_json": json.dumps(findings.document(package), indent=2, default=str) if groups and mine else "",
         "counts": {group.level: len(group.rows) for group in groups},
+        "findings_table": tables.FINDINGS,
+        "most_rows": MOST_ROWS,
         "appd": package.descriptor,
         "may_publish": "publish" in deeds and actor.may("packages.publish", package.organisation_id),
         "may_discard": "discard" in deeds and actor.may("packages.write", package.organisation_id),

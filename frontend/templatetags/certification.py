@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from django import template
@@ -11,6 +12,13 @@ from django.utils.safestring import SafeString
 from frontend.templatetags.portal import icon
 
 register = template.Library()
+
+
+@register.filter
+def shell_word(text: Any) -> str:
+    """Write a text as one word of a shell command."""
+    return shlex.quote(str(text))
+
 
 #: outcome, verdict or standing -> (look, icon, word)
 OUTCOMES = {

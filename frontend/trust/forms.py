@@ -6,6 +6,8 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from appstore.trust.authority import REASONS
 from appstore.trust.models import Anchor, PublisherClaim, TrustPolicy
@@ -14,9 +16,9 @@ from frontend.forms import PortalForm
 
 _LARGEST = 1 << 20
 LEAST = [
-    ("unsigned", "anything that is not broken"),
-    ("unknown", "what is signed, by whomever"),
-    ("trusted", "what a trusted publisher signed"),
+    ("unsigned", gettext_lazy("anything that is not broken")),
+    ("unknown", gettext_lazy("what is signed, by whomever")),
+    ("trusted", gettext_lazy("what a trusted publisher signed")),
 ]
 
 
@@ -32,7 +34,7 @@ class SimpleForm(PortalForm):
         return dict(self.cleaned_data)
 
 
-def _pem(rows: int, label: str, **more: Any) -> forms.CharField:
+def _pem(rows: int, label: Any, **more: Any) -> forms.CharField:
     widget = forms.Textarea(attrs={"rows": rows, "class": "code", "spellcheck": "false", "autocomplete": "off"})
     return forms.CharField(label=label, max_length=_LARGEST, widget=widget, strip=False, **more)
 
@@ -41,21 +43,33 @@ class AnchorForm(SimpleForm):
     """Certificates to trust, as text or as a file."""
 
     name = forms.CharField(
-        required=False, max_length=120, help_text="As people call it; else the certificate's own name."
+        label=gettext_lazy("Name"),
+        required=False,
+        max_length=120,
+        help_text=gettext_lazy("As people call it; else the certificate's own name."),
     )
     purpose = forms.ChoiceField(
-        choices=[("publisher", "publishers: signs packages, or vouches for who does"), ("timestamp", "timestamps")],
+        label=gettext_lazy("Purpose"),
+        choices=[
+            ("publisher", gettext_lazy("publishers: signs packages, or vouches for who does")),
+            ("timestamp", gettext_lazy("timestamps")),
+        ],
         initial=Anchor.Purpose.PUBLISHER,
     )
-    certificate = _pem(4, "Certificates (PEM)", required=False)
-    file = forms.FileField(label="or a file", required=False, max_length=200)
+    certificate = _pem(4, gettext_lazy("Certificates (PEM)"), required=False)
+    file = forms.FileField(label=gettext_lazy("or a file"), required=False, max_length=200)
     expires = forms.DateField(
         required=False,
-        label="Trusted until",
+        label=gettext_lazy("Trusted until"),
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="Empty: as long as the certificate is in force.",
+        help_text=gettext_lazy("Empty: as long as the certificate is in force."),
     )
-    note = forms.CharField(required=False, max_length=500, help_text="Where it is from, who checked its fingerprint.")
+    note = forms.CharField(
+        label=gettext_lazy("Note"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("Where it is from, who checked its fingerprint."),
+    )
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments of `add_anchors`."""
@@ -76,7 +90,7 @@ class EndForm(SimpleForm):
     """When an anchor ends."""
 
     expires = forms.DateField(
-        required=False, label="Trusted until the end of", widget=forms.DateInput(attrs={"type": "date"})
+        required=False, label=gettext_lazy("Trusted until the end of"), widget=forms.DateInput(attrs={"type": "date"})
     )
 
     def wanted(self) -> datetime | None:
@@ -87,8 +101,8 @@ class EndForm(SimpleForm):
 class CrlForm(SimpleForm):
     """A revocation list, as text or as a file."""
 
-    crl = _pem(3, "Revocation list (PEM)", required=False)
-    file = forms.FileField(label="or a file (PEM or DER)", required=False, max_length=200)
+    crl = _pem(3, gettext_lazy("Revocation list (PEM)"), required=False)
+    file = forms.FileField(label=gettext_lazy("or a file (PEM or DER)"), required=False, max_length=200)
 
     def wanted(self) -> bytes:
         """Return the bytes of the list."""
@@ -96,15 +110,17 @@ class CrlForm(SimpleForm):
         if facts["crl"].strip():
             return str(facts["crl"]).encode()
         if facts["file"] is None:
-            raise Invalid("Paste a revocation list or choose its file", field="crl")
+            raise Invalid(_("Paste a revocation list or choose its file"), field="crl")
         return _read(facts["file"])
 
 
 class DistrustForm(SimpleForm):
     """A certificate that shall not count."""
 
-    fingerprint = forms.CharField(max_length=128, help_text="SHA-256 of the certificate.")
-    reason = forms.CharField(max_length=500)
+    fingerprint = forms.CharField(
+        label=gettext_lazy("Fingerprint"), max_length=128, help_text=gettext_lazy("SHA-256 of the certificate.")
+    )
+    reason = forms.CharField(label=gettext_lazy("Reason"), max_length=500)
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments of `distrust`."""
@@ -114,12 +130,16 @@ class DistrustForm(SimpleForm):
 class PolicyForm(SimpleForm):
     """What is demanded of signatures."""
 
-    publish_least = forms.ChoiceField(label="To publish", choices=LEAST)
-    deploy_least = forms.ChoiceField(label="To deploy", choices=LEAST)
-    import_least = forms.ChoiceField(label="To import from partner stores", choices=LEAST)
-    inherits = forms.BooleanField(required=False, label="Also trust whom the store trusts")
-    strict_revocation = forms.BooleanField(required=False, label="Demand revocation lists that are up to date")
-    domain_proofs = forms.BooleanField(required=False, label="Let publishers prove themselves by their domain")
+    publish_least = forms.ChoiceField(label=gettext_lazy("To publish"), choices=LEAST)
+    deploy_least = forms.ChoiceField(label=gettext_lazy("To deploy"), choices=LEAST)
+    import_least = forms.ChoiceField(label=gettext_lazy("To import from partner stores"), choices=LEAST)
+    inherits = forms.BooleanField(required=False, label=gettext_lazy("Also trust whom the store trusts"))
+    strict_revocation = forms.BooleanField(
+        required=False, label=gettext_lazy("Demand revocation lists that are up to date")
+    )
+    domain_proofs = forms.BooleanField(
+        required=False, label=gettext_lazy("Let publishers prove themselves by their domain")
+    )
 
     def __init__(self, *args: Any, is_store: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,16 +160,23 @@ class PolicyForm(SimpleForm):
 class ClaimForm(SimpleForm):
     """A publisher that one is."""
 
-    provider = forms.CharField(max_length=128, help_text="As your packages write it.")
+    provider = forms.CharField(
+        label=gettext_lazy("Provider"), max_length=128, help_text=gettext_lazy("As your packages write it.")
+    )
     method = forms.ChoiceField(
-        label="Prove it by",
+        label=gettext_lazy("Prove it by"),
         choices=[
-            (PublisherClaim.Method.KEY.value, "the key of a certificate that this store trusts"),
-            (PublisherClaim.Method.WEB.value, "a page on your domain"),
-            (PublisherClaim.Method.DNS.value, "a DNS entry of your domain"),
+            (PublisherClaim.Method.KEY.value, gettext_lazy("the key of a certificate that this store trusts")),
+            (PublisherClaim.Method.WEB.value, gettext_lazy("a page on your domain")),
+            (PublisherClaim.Method.DNS.value, gettext_lazy("a DNS entry of your domain")),
         ],
     )
-    domain = forms.CharField(required=False, max_length=253, help_text="Such as apps.example.org; not for a key.")
+    domain = forms.CharField(
+        label=gettext_lazy("Domain"),
+        required=False,
+        max_length=253,
+        help_text=gettext_lazy("Such as apps.example.org; not for a key."),
+    )
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments of `claim`."""
@@ -159,11 +186,13 @@ class ClaimForm(SimpleForm):
 class IssueForm(SimpleForm):
     """A certificate for an organisation."""
 
-    organisation = forms.CharField(max_length=64, help_text="Its short name.")
-    name = forms.CharField(required=False, max_length=64, label="Common name")
+    organisation = forms.CharField(
+        label=gettext_lazy("Organisation"), max_length=64, help_text=gettext_lazy("Its short name.")
+    )
+    name = forms.CharField(required=False, max_length=64, label=gettext_lazy("Common name"))
     csr = _pem(
-        3, "Certificate request (PEM)", required=False,
-        help_text="Empty: a key is made and kept here, sealed, to sign on pages.",
+        3, gettext_lazy("Certificate request (PEM)"), required=False,
+        help_text=gettext_lazy("Empty: a key is made and kept here, sealed, to sign on pages."),
     )  # fmt: skip
 
     def wanted(self) -> dict[str, Any]:
@@ -174,7 +203,9 @@ class IssueForm(SimpleForm):
 class RevokeForm(SimpleForm):
     """Why a certificate is revoked."""
 
-    reason = forms.ChoiceField(choices=[(name, name.replace("-", " ")) for name in REASONS])
+    reason = forms.ChoiceField(
+        label=gettext_lazy("Reason"), choices=[(name, name.replace("-", " ")) for name in REASONS]
+    )
 
 
 def _end_of(day: Any) -> datetime | None:
@@ -183,5 +214,5 @@ def _end_of(day: Any) -> datetime | None:
 
 def _read(file: Any) -> bytes:
     if file.size > _LARGEST:
-        raise Invalid("This file is too large", field="file")
+        raise Invalid(_("This file is too large"), field="file")
     return bytes(file.read())

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.trust import api, authority, proofs, publishers, services
 from appstore.trust.models import Authority, PublisherClaim, SignerCertificate
 from core.accounts import access
 from core.accounts import services as accounts
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from frontend.trust.forms import ClaimForm, IssueForm, RevokeForm
 from frontend.trust.views import organisation_of
@@ -26,7 +27,7 @@ def publishers_page(request: HttpRequest) -> HttpResponse:
     runs = accounts.operator().pk == organisation.pk
     rows = PublisherClaim.objects.select_related("organisation").exclude(state=PublisherClaim.State.WITHDRAWN)
     rows = rows if runs else rows.filter(organisation=organisation)
-    found = paged(request, rows)
+    found = paged(request, rows, table=tables.PUBLISHERS)
     for row in found:
         row.prove = publishers.challenge_text(row).decode() if row.method == "key" else proofs.line_of(row.challenge)
         row.place = f"https://{row.domain}{proofs.PATH}" if row.method == "web" else f"{proofs.RECORD}.{row.domain}"
@@ -50,7 +51,7 @@ def publishers_page(request: HttpRequest) -> HttpResponse:
 def claim(request: HttpRequest) -> HttpResponse:
     """Begin to prove to be a publisher."""
     organisation = organisation_of(request)
-    with told(request, "Now prove it: the list says how."):
+    with told(request, _("Now prove it: the list says how.")):
         publishers.claim(organisation, actor=tenancy.actor_of(request), **ClaimForm(request.POST).wanted())
     return redirect("frontend:trust-publishers")
 
@@ -78,7 +79,9 @@ def confirm(request: HttpRequest, pk: Any) -> HttpResponse:
     """Say that a proved domain stands for the name."""
     actor = tenancy.actor_of(request)
     row = publishers.visible(pk, actor)
-    with told(request, f"{row.organisation} is {row.provider} now."):
+    with told(
+        request, _("{organisation} is {provider} now.").format(organisation=row.organisation, provider=row.provider)
+    ):
         publishers.confirm(row, actor=actor)
     return redirect("frontend:trust-publishers")
 
@@ -89,7 +92,7 @@ def withdraw(request: HttpRequest, pk: Any) -> HttpResponse:
     """Give a name back."""
     actor = tenancy.actor_of(request)
     row = publishers.visible(pk, actor)
-    with told(request, f"The name {row.provider} is free again."):
+    with told(request, _("The name {provider} is free again.").format(provider=row.provider)):
         publishers.withdraw(row, actor=actor)
     return redirect("frontend:trust-publishers")
 
@@ -107,7 +110,7 @@ def authority_page(request: HttpRequest) -> HttpResponse:
         "tab": "authority",
         "own": organisation,
         "authority": Authority.objects.filter(name=authority.NAME, retired_at=None).first(),
-        "rows": paged(request, rows),
+        "rows": paged(request, rows, table=tables.SIGNERS),
         "runs": runs,
         "may_manage": tenancy.actor_of(request).may(services.MANAGE, organisation.pk),
         "form": IssueForm(),
@@ -121,7 +124,7 @@ def authority_page(request: HttpRequest) -> HttpResponse:
 def create_authority(request: HttpRequest) -> HttpResponse:
     """Make the authority."""
     organisation_of(request)
-    with told(request, "The store has an authority now, and trusts it."):
+    with told(request, _("The store has an authority now, and trusts it.")):
         authority.create(actor=tenancy.actor_of(request))
     return redirect("frontend:trust-authority")
 
@@ -131,7 +134,7 @@ def create_authority(request: HttpRequest) -> HttpResponse:
 def issue(request: HttpRequest) -> HttpResponse:
     """Issue a certificate."""
     organisation_of(request)
-    with told(request, "The certificate is issued."):
+    with told(request, _("The certificate is issued.")):
         wanted = IssueForm(request.POST).wanted()
         actor = tenancy.actor_of(request)
         actor.require(services.MANAGE, accounts.operator())
@@ -145,7 +148,7 @@ def issue(request: HttpRequest) -> HttpResponse:
 def refresh_crl(request: HttpRequest) -> HttpResponse:
     """Publish the revocation list anew."""
     organisation_of(request)
-    with told(request, "The revocation list is published anew."):
+    with told(request, _("The revocation list is published anew.")):
         authority.refresh(actor=tenancy.actor_of(request))
     return redirect("frontend:trust-authority")
 
@@ -156,6 +159,6 @@ def revoke(request: HttpRequest, pk: Any) -> HttpResponse:
     """Revoke a certificate."""
     actor = tenancy.actor_of(request)
     row = authority.visible(pk, actor)
-    with told(request, "The certificate is revoked, and the list that says so is published."):
+    with told(request, _("The certificate is revoked, and the list that says so is published.")):
         authority.revoke(row, actor=actor, reason=RevokeForm(request.POST).cleaned()["reason"])
     return redirect("frontend:trust-authority")

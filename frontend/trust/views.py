@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.trust import services, signings, trustlists
@@ -14,9 +15,10 @@ from appstore.trust.models import Anchor, Crl, Distrust, SignerCertificate, Sign
 from core.accounts import access
 from core.accounts.models import Organisation
 from core.errors import Denied
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told
 from frontend.store.packages import PACKAGES, visible
+from frontend.trust import verifying
 from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm
 
 
@@ -24,7 +26,7 @@ def organisation_of(request: HttpRequest, permission: str = services.MANAGE) -> 
     """Return the organisation whose list it is; `Denied` for somebody who belongs to none, or may not."""
     organisation = tenancy.current(request)
     if organisation is None:
-        raise Denied("You belong to no organisation, so there is no trust list of yours.")
+        raise Denied(_("You belong to no organisation, so there is no trust list of yours."))
     tenancy.actor_of(request).require(permission, organisation)
     return organisation
 
@@ -42,7 +44,7 @@ def trust_page(request: HttpRequest) -> HttpResponse:
         "tab": "list",
         "own": organisation,
         "both": both,
-        "rows": paged(request, anchors),
+        "rows": paged(request, anchors, table=tables.ANCHORS),
         "crls": list(Crl.objects.filter(organisation_id__in=whose)[:50]),
         "distrusts": list(Distrust.objects.filter(organisation=organisation)[:50]),
         "may_manage": tenancy.actor_of(request).may(services.MANAGE, organisation.pk),
@@ -84,7 +86,7 @@ def end_anchor(request: HttpRequest, pk: Any) -> HttpResponse:
     """Say when an anchor ends."""
     actor = tenancy.actor_of(request)
     anchor = access.get(Anchor.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request, f"The end of {anchor.name} is set."):
+    with told(request, _("The end of {name} is set.").format(name=anchor.name)):
         services.expire(anchor, actor=actor, at=EndForm(request.POST).wanted())
     return redirect("frontend:trust")
 
@@ -95,7 +97,7 @@ def revoke_anchor(request: HttpRequest, pk: Any) -> HttpResponse:
     """Trust it no more."""
     actor = tenancy.actor_of(request)
     anchor = access.get(Anchor.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request, f"{anchor.name} is not trusted any more."):
+    with told(request, _("{name} is not trusted any more.").format(name=anchor.name)):
         services.revoke(anchor, actor=actor, reason=request.POST.get("reason", ""))
     return redirect("frontend:trust")
 
@@ -117,7 +119,7 @@ def add_crl(request: HttpRequest) -> HttpResponse:
 def add_distrust(request: HttpRequest) -> HttpResponse:
     """Distrust a certificate."""
     organisation = organisation_of(request)
-    with told(request, "No path over that certificate counts any more."):
+    with told(request, _("No path over that certificate counts any more.")):
         wanted = DistrustForm(request.POST).wanted()
         services.distrust(organisation, actor=tenancy.actor_of(request), **wanted)
     return redirect("frontend:trust")
@@ -129,7 +131,7 @@ def remove_distrust(request: HttpRequest, pk: Any) -> HttpResponse:
     """Take a certificate off the list of the distrusted."""
     actor = tenancy.actor_of(request)
     row = access.get(Distrust.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request, f"{row} is not distrusted any more."):
+    with told(request, _("{name} is not distrusted any more.").format(name=row)):
         services.trust_again(row, actor=actor)
     return redirect("frontend:trust")
 
@@ -140,7 +142,7 @@ def set_policy(request: HttpRequest) -> HttpResponse:
     """Change what is demanded."""
     organisation = organisation_of(request)
     is_store = not trustlists.policies(organisation.pk).apart
-    with told(request, "The policy holds from now on."):
+    with told(request, _("The policy holds from now on.")):
         wanted = PolicyForm(request.POST, is_store=is_store).wanted()
         services.set_policy(organisation, actor=tenancy.actor_of(request), **wanted)
     return redirect("frontend:trust")
@@ -172,6 +174,7 @@ def package_trust(request: HttpRequest, pk: Any) -> HttpResponse:
         "signing": signing,
         "certificates": certificates,
         "may_sign": may_sign,
+        "commands": verifying.commands(package),
     }
     return render(request, "frontend/trust/package.html", context)
 
@@ -182,7 +185,7 @@ def sign_package(request: HttpRequest, pk: Any) -> HttpResponse:
     """Ask for a signed copy."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, "A worker signs it; the signed copy then is among your packages."):
+    with told(request, _("A worker signs it; the signed copy then is among your packages.")):
         certificate = access.get(
             SignerCertificate.objects.all(), actor, "packages.write", request.POST.get("certificate") or None
         )

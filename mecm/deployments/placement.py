@@ -53,6 +53,8 @@ class NodeFacts:
     reachable: bool = True
     services: frozenset[str] | None = None
     has_mep: bool = True
+    #: Its identity was taken away, so that it cannot connect until it joins again.
+    shut_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,13 @@ def _short(needed: Compute, capacity: Compute, present: list[Allocation]) -> lis
 def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
     for remark in requirement.remarks:
         yield Reason("chart", remark)
-    if node.state != "online":
+    if node.shut_out:
+        yield Reason(
+            "shut-out", f"the identity of {node.name} was revoked; it must join again before it starts anything"
+        )
+    elif node.state in ("new", "enrolled"):
+        yield Reason("not-online", f"{node.name} has never connected; it will start the application when it does")
+    elif node.state != "online":
         yield Reason("not-online", f"{node.name} is {node.state}; it will start the application when it is back")
     unknown = [
         noun

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db.models import Count, Q
+
 from engines.contract import Compute
 from mecm.deployments.models import Deployment
 from mecm.deployments.placement import Allocation, NodeFacts, Placement, Requirement, place
-from mecm.edge.models import ReportedObject
+from mecm.edge.models import NodeCert, ReportedObject
 from mecm.nodes.models import Node
 
 if TYPE_CHECKING:
@@ -25,9 +27,16 @@ def verdicts(
     nodes = list(nodes)
     ids = [node.pk for node in nodes]
     taken = allocations(ids, besides=besides)
-    offered = services(ids)
+    offered, shut = services(ids), shut_out(ids)
     return [
-        (node, place(requirement_for(node), facts(node, offered.get(node.pk)), taken.get(node.pk, ())))
+        (
+            node,
+            place(
+                requirement_for(node),
+                facts(node, offered.get(node.pk), shut_out=node.pk in shut),
+                taken.get(node.pk, ()),
+            ),
+        )
         for node in nodes
     ]
 
@@ -42,14 +51,14 @@ class Case:
 
 
 def judge(cases: Iterable[Case]) -> list[Placement]:
-    """Return for each case whether it fits; two queries however many there are, and a node may be asked about twice."""
+    """Return for each case whether it fits; three queries however many, and a node may be asked about twice."""
     cases = list(cases)
     ids = list({case.node.pk for case in cases})
-    held, offered = _held(ids), services(ids)
+    held, offered, shut = _held(ids), services(ids), shut_out(ids)
     return [
         place(
             case.requirement,
-            facts(case.node, offered.get(case.node.pk)),
+            facts(case.node, offered.get(case.node.pk), shut_out=case.node.pk in shut),
             [each for pk, each in held.get(case.node.pk, ()) if pk != case.besides],
         )
         for case in cases
@@ -74,10 +83,18 @@ def _held(node_ids: list[UUID]) -> dict[UUID, list[tuple[UUID, Allocation]]]:
 def services(node_ids: list[UUID]) -> dict[UUID, frozenset[str]]:
     """Return the names of the active services on each node whose MEP has reported, in one query."""
     rows = ReportedObject.objects.filter(node_id__in=node_ids, kind="mep", key="state")
-    return {node_id: frozenset(_active(status)) for node_id, status in rows.values_list("node_id", "status")}
+    # Of all that a MEP reports only this member travels from the database.
+    return {node_id: frozenset(_active(listed)) for node_id, listed in rows.values_list("node_id", "status__services")}
 
 
-def facts(node: Node, offered: frozenset[str] | None) -> NodeFacts:
+def shut_out(node_ids: list[UUID]) -> frozenset[UUID]:
+    """Return the nodes that hold certificates of which every one was revoked, in one query: they must join again."""
+    rows = NodeCert.objects.filter(node_id__in=node_ids).values("node_id").order_by()
+    rows = rows.annotate(good=Count("pk", filter=Q(revoked_at=None))).filter(good=0)
+    return frozenset(rows.values_list("node_id", flat=True))
+
+
+def facts(node: Node, offered: frozenset[str] | None, *, shut_out: bool = False) -> NodeFacts:
     """Return what placement needs to know of a node."""
     direct = node.link == Node.Link.DIRECT
     return NodeFacts(
@@ -89,11 +106,11 @@ def facts(node: Node, offered: frozenset[str] | None) -> NodeFacts:
         reachable=not direct or node.engine != "kubernetes" or bool(node.kubeconfig),
         services=offered,
         has_mep=not direct or bool(node.mep_url),
+        shut_out=shut_out and not direct,
     )
 
 
-def _active(status: Any) -> Iterable[str]:
-    listed = status.get("services") if isinstance(status, Mapping) else None
+def _active(listed: Any) -> Iterable[str]:
     for service in listed if isinstance(listed, list) else []:
         known = isinstance(service, Mapping) and isinstance(service.get("serName"), str)
         if known and service.get("state", "ACTIVE") == "ACTIVE":

@@ -255,6 +255,15 @@ def verdicts(
     return plan.verdicts(nodes, needed)
 
 
+def refusal(package: Package, organisation: Organisation) -> str:
+    """Return why the organisation may not begin to run the package, on whatever node; empty when it may."""
+    try:
+        _deployable(package, organisation.pk)
+    except BreakwaterError as error:
+        return error.detail
+    return ""
+
+
 @dataclass(frozen=True)
 class Preview:
     """What a release would do on one node: `install`, `upgrade`, `keep` (no change) or `unfit`, and every reason."""

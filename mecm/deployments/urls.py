@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from mecm.deployments import api
+from mecm.deployments import api, where_api
 
 urlpatterns = [
     path("deployments", api.DeploymentsView.as_view(), name="deployments"),
     path("deployments/plan", api.PlanView.as_view(), name="deployments-plan"),
+    path("packages/<uuid:pk>/where", where_api.WhereView.as_view(), name="package-where"),
     path("deployments/<uuid:pk>", api.DeploymentView.as_view(), name="deployment"),
     path("deployments/<uuid:pk>/rollback", api.RollbackView.as_view(), name="deployment-rollback"),
     path("deployments/<uuid:pk>/revisions", api.RevisionsView.as_view(), name="deployment-revisions"),

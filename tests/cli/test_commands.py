@@ -180,3 +180,16 @@ def test_every_list_can_be_printed(signed_in: Terminal, make_package: Any, make_
     ):  # fmt: skip
         ended = signed_in(*words.split())
         assert ended.code == 0, (words, ended.err)
+
+
+def test_an_application_is_told_where_it_could_run(signed_in: Terminal, make_package: Any, make_node: Any) -> None:
+    make_package("hello", "1.0.0")
+    make_node("berth-7")
+    make_node("small", cpu_millis=100)
+    said = signed_in.json("apps", "where", "hello")
+    assert (said["fits"], said["nodes"]) == (1, 2)
+    assert [row["node"]["name"] for row in signed_in.json("apps", "where", "hello", "--fits")["results"]] == ["berth-7"]
+    table = signed_in("apps", "where", "hello", "--code", "cpu")
+    assert "0.1 free" in table.out
+    assert "1 of 2" in table.err
+    assert signed_in("apps", "where", "hello", "--release", "9.9").code == 4

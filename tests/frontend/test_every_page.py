@@ -16,6 +16,7 @@ from tests.frontend.conftest import Objects
 PUBLIC = {"sign-in", "sign-out"}
 #: Where visitors get in, too, and see what is public; tests/frontend/test_visitors.py.
 VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language", "reference", "reference-group"}
+VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language", "compare"}
 PUBLIC = {"sign-in", "sign-out", "passkey-question", "sign-in-with", "invitation"}
 ACTIONS = {
     "sign-out",
@@ -289,6 +290,7 @@ def test_a_viewer_gets_no_form_that_changes_something(
     viewer = browser_of(make_user("viewer", organisation, "viewer"))
     forms = ["new-node", "change-node", "upload", "deploy", "upgrade", "rollback", "start-certification"]
     forms += ["new-rollout", "make-rollout"]
+    forms += ["package-where"]
     forms += ["new-site", "change-site"]
     each(forms, lambda name: is_page(viewer.get(address(name, objects)), 403))
 
@@ -351,12 +353,20 @@ def test_more_rows_cost_no_more_queries(
 
     def look(name: str) -> None:
         url = address(name, objects)
-        # Session, user, roles, organisations and unread notices are five of them. (The tail of a deployment writes
+        # Session, user, roles, organisations and unread notices are five of them. (Where it fits asks every gate as well,
+        # see test_where.py; the tail of a deployment writes
         # down that somebody looks.)
         with django_assert_max_num_queries(13):
             is_page(pages.get(url), 200)
 
-    each((name for name in READABLE if name not in (*LEADS_ON, "map-report", "deploy", "deployment-tail")), look)
+    each(
+        (
+            name
+            for name in READABLE
+            if name not in (*LEADS_ON, "map-report", "deploy", "package-where", "deployment-tail")
+        ),
+        look,
+    )
 
 
 def test_a_wrong_address_gets_a_page_for_people(pages: Any, client: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from core.audit import services as audit
-from frontend.fleet.export import download
+from frontend.download import download
 from mecm.backup.models import Backup
 from mecm.fleet import services
 from mecm.fleet.models import Alarm, Sample

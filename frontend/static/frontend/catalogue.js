@@ -22,7 +22,8 @@
     timer = setTimeout(ask, 200);
   });
   form.addEventListener("change", (event) => {
-    if (event.target === box) return;
+    // The boxes on the cards belong to the form that compares.
+    if (event.target === box || event.target.form !== form) return;
     typing = false;
     ask();
   });

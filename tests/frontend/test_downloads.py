@@ -1,0 +1,164 @@
+"""Every list with a table can be taken home as a file: the same rows, for the same person, safe to open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from frontend import download as downloading
+from frontend.download import Table, columns
+from tests.frontend.conftest import Objects
+from tests.frontend.test_every_page import LEADS_ON, READABLE, address, each
+
+pytestmark = pytest.mark.django_db
+
+#: Pages with a table that is no list to take home, and why.
+NONE_NEEDED = {
+    "package": "what one package says of itself; its findings can be taken home, its descriptor by the API",
+    "package-live": "the part of the page of a package that follows its check",
+    "node": "what runs on one node and what its MEP reported, live; deployments and traffic rules have lists",
+    "node-live": "the live part of that page",
+    "rollback": "what one step back would change, for whoever decides now",
+    "compare-revisions": "the difference of two generations",
+    "new-rollout": "chooses a release; packages have a list",
+    "review": "the difference that one review is about",
+    "agreement-version": "one signed document; the API tells it as it was signed",
+    "alarm": "the history of one alarm; alarms have a list",
+    "fleet": "figures of the moment; alarms, nodes and deployments have lists, the figures an API",
+    "map": "the picture's table of what is in view; nodes have a list",
+    "map-street": "what stands round one node; nodes and sites have lists",
+    "certification-suites": "documents with a version and a digest; the API tells them whole",
+    "profile": "one's own tokens, a handful",
+    "security": "one's own sessions and ways in, a handful",
+    "identity-providers": "settings of sign-in, a handful",
+    "reference-group": "the API reference; the OpenAPI document is the file",
+}
+_LINK = re.compile(r'href="([^"]*\bform(?:at)?=(csv|json)[^"]*)"')
+
+
+def _links(url: str, text: str) -> dict[str, str]:
+    """Return where a page offers its list, by form."""
+    found = {}
+    for link, form in _LINK.findall(text):
+        link = link.replace("&amp;", "&")
+        found.setdefault(form, url.partition("?")[0] + link if link.startswith("?") else link)
+    return found
+
+
+def _bytes(response: Any) -> str:
+    return b"".join(response.streaming_content).decode() if response.streaming else response.content.decode()
+
+
+def test_every_page_with_a_table_offers_it_as_a_file(pages: Any, objects: Objects) -> None:
+    objects.everything()
+    with_table: set[str] = set()
+
+    def look(name: str) -> None:
+        url = address(name, objects)
+        text = pages.get(url).content.decode()
+        if "<table" not in text:
+            return
+        with_table.add(name)
+        if name in NONE_NEEDED:
+            return
+        links = _links(url, text)
+        assert set(links) == {"csv", "json"}, "has a table and does not offer it"
+        answer = pages.get(links["csv"])
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+        rows = list(csv.reader(io.StringIO(_bytes(answer))))
+        assert len(rows) > 1
+        assert {len(row) for row in rows} == {len(rows[0])}
+        told = json.loads(_bytes(pages.get(links["json"])))
+        assert len(told) == len(rows) - 1
+        assert list(told[0]) == rows[0]
+
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-report")), look)
+    assert set(NONE_NEEDED) - with_table == set(), "these have no table any more"
+
+
+class _Seat:
+    def __init__(self, name: str, row: int) -> None:
+        self.name, self.row, self.at = name, row, {"deck": [1, 2]}
+
+
+_SEATS = Table("seats", columns("name", "at", number="row", deck="at.deck"))
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
+    for evil in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+        row = list(csv.reader(io.StringIO(_bytes(_SEATS.file("csv", [_Seat(evil, -5)])))))[1]
+        assert row[0] == f"'{evil}"
+        assert row[2] == "-5", "a number is no formula"
+    assert json.loads(_bytes(_SEATS.file("json", [_Seat("=1+1", 1)])))[0]["name"] == "=1+1"
+
+
+def test_a_list_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "MOST", 2)
+    seats = [_Seat("a", number) for number in range(3)]
+    rows = list(csv.reader(io.StringIO(_bytes(_SEATS.file("csv", seats)))))
+    assert len(rows) == 4
+    assert "cut here, after 2 rows" in rows[-1][0]
+    told = json.loads(_bytes(_SEATS.file("json", seats)))
+    assert "cut here" in told[-1]["cut"]
+    assert "cut" not in _bytes(_SEATS.file("json", seats[:2]))
+
+
+def test_a_file_has_what_the_filter_leaves_and_nothing_of_others(
+    pages: Any, make_node: Any, stranger_organisation: Any, django_assert_max_num_queries: Any
+) -> None:
+    from mecm.nodes.models import Node
+
+    Node.objects.create(organisation=stranger_organisation, name="berth-theirs", engine="memory")
+    for number in range(60):
+        make_node(f"berth-{number}")
+    make_node("quay")
+    url = reverse("frontend:nodes")
+    with django_assert_max_num_queries(13):
+        rows = json.loads(_bytes(pages.get(url, {"format": "json"})))
+    assert len(rows) == 61
+    assert [row["name"] for row in json.loads(_bytes(pages.get(url, {"format": "json", "q": "quay"})))] == ["quay"]
+    # A form that we do not write, or another table, is the page.
+    for asked in ({"format": "xml"}, {"format": "csv", "table": "deployments"}):
+        assert pages.get(url, asked).headers["Content-Type"].startswith("text/html")
+
+
+def test_findings_are_for_those_whose_package_it_is(
+    pages: Any, browser_of: Any, stranger: Any, make_package: Any
+) -> None:
+    found = make_package("odd", findings=[{"level": "warning", "code": "x", "place": "a", "message": "=HYPERLINK()"}])
+    url = reverse("frontend:package", args=[found.pk])
+    rows = list(csv.reader(io.StringIO(_bytes(pages.get(url, {"format": "csv", "table": "findings"})))))
+    assert rows[1][:4] == ["warning", "x", "a", "'=HYPERLINK()"]
+    theirs = browser_of(stranger).get(url, {"format": "csv", "table": "findings"})
+    assert theirs.headers["Content-Type"].startswith("text/html")
+    assert "HYPERLINK" not in theirs.content.decode()
+
+
+def test_more_rows_in_a_file_cost_no_more_queries(
+    pages: Any, objects: Objects, make_node: Any, make_package: Any, actor: Any, organisation: Any, settings: Any,
+    django_assert_max_num_queries: Any,
+) -> None:  # fmt: skip
+    from mecm.deployments import services
+
+    settings.SESSION_SEEN_EVERY = 3600
+    objects.everything()
+    for number in range(6):
+        extra = make_package("hello", f"1.{number}.9")
+        services.request(
+            actor=actor, organisation=organisation, node=make_node(f"spare-{number}"), package=extra, name="m"
+        )
+
+    def look(name: str) -> None:
+        url = address(name, objects)
+        links = _links(url, pages.get(url).content.decode())
+        if links:
+            with django_assert_max_num_queries(13):
+                _bytes(pages.get(links["csv"]))
+
+    each((name for name in READABLE if name not in (*LEADS_ON, "map-report", *NONE_NEEDED)), look)
