@@ -10,6 +10,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from appstore.packages import states
@@ -22,7 +23,7 @@ from frontend import tenancy
 from frontend.forms import PortalForm
 from frontend.page import page
 from frontend.store.packages import visible
-from frontend.values.form import ValuesForm, asked
+from frontend.values.form import ValuesForm, asked, known_of
 from frontend.values.views import answer, values_url
 from mecm.deployments import services
 from mecm.deployments.models import Deployment
@@ -103,6 +104,8 @@ def deploy_plan(request: HttpRequest, pk: Any) -> HttpResponse:
     organisation = _organisation(request, actor)
     form, values = DeployForm(request.POST), asked(request, package, url=values_url(package.pk))
     form.is_valid()
+    # Who still types has not chosen yet; that is said when it is sent.
+    form.errors.pop("node", None)
     values.is_valid()
     context = {
         "package": package,
@@ -168,7 +171,7 @@ def upgrade_plan(request: HttpRequest, pk: Any) -> HttpResponse:
 def upgrade_values(request: HttpRequest, pk: Any) -> HttpResponse:
     """Answer for the form of values while somebody upgrades: the present ones are where it begins."""
     actor = tenancy.actor_of(request)
-    _form, values = _upgrade_form(request, actor, _to_upgrade(actor, pk))
+    _release, values = _upgrade_form(request, actor, _to_upgrade(actor, pk))
     return answer(request, values)
 
 
@@ -205,7 +208,11 @@ def _change(deployment: Deployment, form: UpgradeForm, values: ValuesForm) -> di
     package = form.cleaned_data["package"]
     place = (deployment.node, deployment, deployment.name)
     (seen,) = services.preview([place], package, organisation=deployment.organisation, values=values.given)
-    return {"seen": seen, "wanted": package, "changes": values.since(deployment.values, values.given)}
+    return {
+        "seen": seen,
+        "wanted": package,
+        "changes": values.since(deployment.values, values.given, known_of(deployment.package)),
+    }
 
 
 def _is_uuid(text: str) -> bool:
@@ -240,8 +247,9 @@ def _judged(
     rows = list(nodes[: MOST_NODES + 1])
     name = form.initial.get("name", "")
     if "name" in form.errors or not values.readable:
-        first = "Mend what is marked first; then you see here where it fits."
-        return {"nodes": [], "unjudged": " ".join([first, *values.told[:5]]), "find": words}
+        what_to_do = _("Mend what is marked first; then you see here where it fits.")
+        kept = request.POST.get("node", "")
+        return {"nodes": [], "unjudged": " ".join([what_to_do, *values.told[:5]]), "find": words, "kept": kept}
     if form.is_bound:
         name = form.cleaned_data["name"]
     try:

@@ -55,12 +55,19 @@ def _json(text: str) -> dict[str, Any] | None:
 
 
 def difference(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Return what differs as (path, before, after), in order of the paths; None stands for "not there"."""
+    """Return what differs as (path, before, after), in order of the paths; None stands for "not there".
+
+    What came or went as a whole mapping is told value by value.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         changes: list[tuple[str, Any, Any]] = []
         for key in sorted({*before, *after}, key=str):
             changes += difference(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         return changes
+    if before is None and isinstance(after, dict) and after:
+        return difference({}, after, path)
+    if after is None and isinstance(before, dict) and before:
+        return difference(before, {}, path)
     return [] if before == after and type(before) is type(after) else [(path, before, after)]
 
 

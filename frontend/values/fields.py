@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from frontend.values.merging import UNSET, Path, pointer
@@ -79,10 +80,11 @@ class Field:
     @property
     def told(self) -> str:
         """Its limits in words."""
-        words = [str(word) % str(self.limits[key])[:80] for key, word in _LIMIT_WORDS.items() if key in self.limits]
+        told = {key: value for key, value in self.limits.items() if (key, value) != ("format", "password")}
+        words = [str(word) % str(told[key])[:80] for key, word in _LIMIT_WORDS.items() if key in told]
         if self.kind == "list" and self.choices:
             words.append(str(_("each one of %s")) % ", ".join(map(str, self.choices[:20])))
-        return "; ".join(words)
+        return capfirst("; ".join(words))
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default_of
 from typing import Any
 
 from django.conf import settings
@@ -55,6 +56,20 @@ def known_of(package: Package) -> Known:
     return Known(fields.tree(chart.schema, own), own, chart.schema)
 
 
+def without_secrets(package: Package, values: Any) -> Any:
+    """Return values of a package as they may be shown."""
+    if not values:
+        return values
+    known = known_of(package)
+    return schemas.hidden(values, known.schema, derived=known.tree.derived)
+
+
+def told_apart(before: Any, now: Any, *known: Known) -> tuple[Any, Any]:
+    """Return two states of values without secrets; one that changed is told as another one."""
+    readers = [(each.schema, each.tree.derived) for each in known]
+    return schemas.told_apart(before, now, readers, _("(secret, another one)"))
+
+
 @dataclass(slots=True)
 class Row:
     """One field as it is drawn."""
@@ -62,14 +77,15 @@ class Row:
     field: Field
     id: str
     text: str = ""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = default_of(default_factory=list)
     changed: bool = False
     kept: bool = False
     many_lines: bool = False
-    options: list[tuple[str, str]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    options: list[tuple[str, str]] = default_of(default_factory=list)
+    rows: list[Row] = default_of(default_factory=list)
     open: bool = True
     own_shown: str = ""
+    own_words: str = ""
     hint: str = ""
     back: str = ""
 
@@ -105,8 +121,7 @@ class ValuesForm:
     @property
     def only_looks(self) -> bool:
         """Whether a button was pressed that only shows the form otherwise."""
-        data = self.data or {}
-        return any(name in data for name in ("values-go", "values-reset", "values-draw"))
+        return self.data is not None and any(name in self.data for name in ("values-go", "values-reset", "values-draw"))
 
     @property
     def readable(self) -> bool:
@@ -115,11 +130,15 @@ class ValuesForm:
 
     def is_valid(self) -> bool:
         """Hold the values against the chart's schema; each problem stands beside its field then."""
-        if self.readable and not self._checked:
+        if not self.rest and not self._checked:
             self._checked = True
+            unread = [steps(where) for where in self.problems]
             try:
                 for problem in fitting.problems(self.package, self.given):
-                    self._place(steps(problem.pointer), problem.message)
+                    path = steps(problem.pointer)
+                    # What cannot be read is no value yet, so nothing more is said of it.
+                    if path not in unread:
+                        self._place(path, problem.message)
             except BreakwaterError as error:
                 self._blame(error)
         return self.readable
@@ -144,9 +163,9 @@ class ValuesForm:
         """Return what differs from the chart's own values: (path, own, given), without secrets."""
         return self.since(self.known.own, merged(self.known.own, self.given))
 
-    def since(self, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
-        """Return what differs between two states of values: (path, before, now), without secrets."""
-        return difference(self.hide(before), self._with_secrets_marked(before, now))[:_MOST_SHOWN]
+    def since(self, before: Any, now: Any, *also: Known) -> list[tuple[str, Any, Any]]:
+        """Return what differs between two states of values: (path, before, now), without what any schema calls secret."""
+        return difference(*told_apart(before, now, self.known, *also))[:_MOST_SHOWN]
 
     @property
     def given_text(self) -> str:
@@ -174,7 +193,7 @@ class ValuesForm:
     @property
     def is_long(self) -> bool:
         """Whether there are so many fields that one wants to search them."""
-        return self.drawn > 8
+        return self.drawn > 7
 
     @property
     def only_in_yaml(self) -> int:
@@ -202,6 +221,7 @@ class ValuesForm:
             row.changed = not same(each.own, value)
             row.kept = each.secret and at(self.given, each.path) is not UNSET
             row.own_shown = "" if each.secret else typed.shown(each, each.own)
+            row.own_words = each.own if each.kind == "choice" and isinstance(each.own, str) else row.own_shown
             row.hint = "" if each.secret else typed.shown(each, each.hint)[:120]
             row.many_lines = each.kind == "text" and ("\n" in row.text or "\n" in row.own_shown)
             row.options = _options(each, row.text)
@@ -294,14 +314,6 @@ class ValuesForm:
         if message not in told:
             told.append(message)
 
-    def _with_secrets_marked(self, own: Any, stood: Any) -> Any:
-        """Return the values without secrets, where a changed secret still differs from the chart's own."""
-        shown = self.hide(stood)
-        for path in schemas.secret_paths(stood, self.known.schema, derived=self.known.tree.derived):
-            if not same(at(own, path), at(stood, path)):
-                shown = _replaced(shown, path, _("(secret, another one)"))
-        return shown
-
     @property
     def _purpose(self) -> str:
         return f"values:{self._user.pk}:{self.url}"
@@ -346,12 +358,6 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[Path]:
 
 def _without(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return placed(values, path, UNSET) if path and at(values, path) is not UNSET else dict(values)
-
-
-def _replaced(values: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    return {**values, path[0]: _replaced(values[path[0]], path[1:], value)}
 
 
 def _revealed(values: Any, base: Any) -> Any:

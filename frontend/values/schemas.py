@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from frontend.values.merging import Path
@@ -61,6 +61,30 @@ def secret_paths(values: Any, schema: Any, *, derived: bool = False) -> list[Pat
     return found
 
 
+def told_apart(before: Any, now: Any, readers: Iterable[tuple[Any, bool]], other: str) -> tuple[Any, Any]:
+    """Return two states of values without their secrets; one that changed is `other` in the second.
+
+    `readers` are the schemas that have a say, each with whether it is only derived: a secret to one is one to all.
+    """
+    shown_before, shown_now = before, now
+    for schema, derived in readers:
+        shown_before = hidden(shown_before, schema, derived=derived)
+        shown_now = hidden(shown_now, schema, derived=derived)
+
+    def marked(shown: Any, was: Any, value: Any) -> Any:
+        if shown == HIDDEN:
+            return HIDDEN if was == value else other
+        if isinstance(shown, Mapping):
+            below = was if isinstance(was, Mapping) else {}
+            return {key: marked(inner, below.get(key), value[key]) for key, inner in shown.items()}
+        if isinstance(shown, list):
+            there = was if isinstance(was, list) else []
+            return [marked(inner, there[n] if n < len(there) else None, value[n]) for n, inner in enumerate(shown)]
+        return shown
+
+    return shown_before, marked(shown_now, before, now)
+
+
 def _hidden(value: Any, voices: list[Any], root: Any, name: str, derived: bool) -> Any:
     heard = _heard(voices, root)
     unknown = derived or not heard
@@ -79,7 +103,7 @@ def _hidden(value: Any, voices: list[Any], root: Any, name: str, derived: bool) 
 
 def _heard(voices: list[Any], root: Any) -> list[Mapping[str, Any]]:
     """Return every part of the schema that speaks about one value."""
-    waiting, found = list(voices), []
+    waiting, found = list(voices), list[Mapping[str, Any]]()
     while waiting and len(found) < _VOICES:
         part, _ = resolved(waiting.pop(), root)
         if isinstance(part, Mapping):
