@@ -21,7 +21,7 @@ def problem_of(page: Any, field: Any) -> Any:
 def test_from_a_mistake_to_a_deployment(open_page: Any, site: Any) -> None:
     page = open_page("deploy")
     name = f"crane-{uuid.uuid4().hex[:6]}"
-    page.get_by_role("textbox", name="Name", exact=True).fill(name)
+    page.get_by_role("textbox", name="Name").fill(name)
     copies = page.get_by_role("textbox", name="Copies replicas")
     copies.fill("many")
     expect(problem_of(page, copies)).to_have_text("This must be a whole number.")
