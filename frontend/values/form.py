@@ -134,7 +134,7 @@ class ValuesForm:
             self._checked = True
             unread = [steps(where) for where in self.problems]
             try:
-                for problem in fitting.problems(self.package, self.given):
+                for problem in fitting.problems(self.package, self.given, asker=str(self._user.pk)):
                     path = steps(problem.pointer)
                     # What cannot be read is no value yet, so nothing more is said of it.
                     if path not in unread:

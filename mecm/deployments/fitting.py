@@ -58,37 +58,36 @@ def chart_of(package: Package) -> Peek:
 
     `Conflict` when the package has no chart, or not any more; `Invalid` when its values or schema cannot be read.
     """
-    if not package.chart_sha256:
-        raise Conflict(f"{package.name} carries no Helm chart, so there is nothing to run.")
     known = _charts.get(package.chart_sha256)
     if known is None:
-        path = _path(package.chart_sha256)
-        known = peek(path)
+        known = peek(_path(package))
         if _is_small(known):
             _charts.put(package.chart_sha256, known)
     return known
 
 
 def problems(
-    package: Package, values: Mapping[str, Any], *, clock: Callable[[], float] = time.monotonic
+    package: Package, values: Mapping[str, Any], *, asker: str = "", clock: Callable[[], float] = time.monotonic
 ) -> list[Problem]:
     """Return what stands against these values, by JSON pointer; empty when the chart takes them.
 
     It is Helm itself that holds them against the schema, as it does when they are deployed, in the guarded process that
-    renders charts. `Invalid` when that takes too long; then the same chart is not asked again for a minute.
+    renders charts. `Invalid` when that takes too long; then the same `asker` waits a minute before that chart is asked
+    again, and nobody else does.
     """
     checked = given.check(values)
     key = (package.chart_sha256, requirements.digest(checked))
     known = _answers.get(key)
     if known is None:
-        tired = _weary.get(package.chart_sha256)
+        whose = (package.chart_sha256, asker)
+        tired = _weary.get(whose)
         if tired is not None and clock() < tired[0]:
             raise Invalid(tired[1], field="values")
-        path = _path(package.chart_sha256)
+        path = _path(package)
         try:
             found = helm().problems(path, requirements.handed_over(path, package.chart_sha256, checked))
         except Invalid as error:
-            _weary.put(package.chart_sha256, (clock() + REST, error.detail))
+            _weary.put(whose, (clock() + REST, error.detail))
             error.context.setdefault("field", "values")
             raise
         known = tuple(found)
@@ -96,10 +95,12 @@ def problems(
     return list(known)
 
 
-def _path(chart_sha256: str) -> Any:
+def _path(package: Package) -> Any:
     from appstore.packages import blobs  # the store's folder is a setting; deciding needs none
 
-    chart = blobs.path_of(chart_sha256)
+    if not package.chart_sha256:
+        raise Conflict(f"{package.name} carries no Helm chart, so there is nothing to run.")
+    chart = blobs.path_of(package.chart_sha256)
     if not chart.exists():
         raise Conflict("The chart of this package is no longer in the store.")
     return chart

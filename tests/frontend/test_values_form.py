@@ -324,8 +324,18 @@ def test_a_schema_that_is_too_much_is_not_asked_again_for_a_minute(release: Any,
     for moment, times in ((0.0, 1), (1.0, 1), (fitting.REST + 1, 2)):
         now[0] = moment
         with pytest.raises(Invalid, match="more than 5 s"):
-            fitting.problems(release, {"cpu": f"{moment}"}, clock=lambda: now[0])
+            fitting.problems(release, {"cpu": f"{moment}"}, asker="one", clock=lambda: now[0])
         assert len(asked) == times
+    with pytest.raises(Invalid):
+        fitting.problems(release, {}, asker="another", clock=lambda: now[0])
+    assert len(asked) == 3
+
+
+def test_a_package_without_a_chart_says_so(pages: Any, make_package: Any, node: Any) -> None:
+    bare = make_package(chart_sha256="")
+    assert "carries no Helm chart" in text_of(pages.get(f"/packages/{bare.pk}/deploy"))
+    sent = {"values": "a: 1", "name": "x", "node": str(node.pk)}
+    assert pages.post(f"/packages/{bare.pk}/deploy", sent).status_code == 400
 
 
 def test_own_values_that_unfold_without_end_leave_the_yaml_view(release: Any, monkeypatch: Any) -> None:
