@@ -21,6 +21,7 @@ from frontend.sites.urls import urlpatterns as sites_pages
 from frontend.steering.urls import urlpatterns as steering_pages
 from frontend.store import catalogue, packages, upload, where
 from frontend.trust.urls import urlpatterns as trust_pages
+from frontend.values import views as values
 
 app_name = "frontend"
 
@@ -43,6 +44,7 @@ urlpatterns = [
     path("packages/<uuid:pk>/where", where.where_page, name="package-where"),
     path("packages/<uuid:pk>/deploy", deploy.deploy, name="deploy"),
     path("packages/<uuid:pk>/deploy/plan", deploy.deploy_plan, name="deploy-plan"),
+    path("packages/<uuid:pk>/values", values.package_values, name="package-values"),
     path("nodes", nodes.nodes_page, name="nodes"),
     path("nodes/new", nodes.new_node, name="new-node"),
     path("nodes/<uuid:pk>", nodes.node_page, name="node"),
@@ -63,6 +65,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/tail", deployments.deployment_tail, name="deployment-tail"),
     path("deployments/<uuid:pk>/upgrade", deploy.upgrade, name="upgrade"),
     path("deployments/<uuid:pk>/upgrade/plan", deploy.upgrade_plan, name="upgrade-plan"),
+    path("deployments/<uuid:pk>/upgrade/values", deploy.upgrade_values, name="upgrade-values"),
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
     path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),

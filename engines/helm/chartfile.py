@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import re
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import Invalid
+from engines.helm import schemas
 
 LARGEST_ARCHIVE, UNPACKED, MOST_MEMBERS = 32 << 20, 64 << 20, 5000
+#: Charts inside of charts inside of charts are looked into so far.
+_DEEPEST = 4
 
 
 def check(chart: Path) -> str:
-    """Return the SHA-256 of a chart (`.tgz` or folder) whose members all stay inside it; `Invalid` otherwise."""
+    """Return the SHA-256 of a chart (`.tgz` or folder) that leads nowhere outside of it; `Invalid` otherwise.
+
+    Its members stay inside its folder, and its schemas, those of its subcharts too, refer to nothing else.
+    """
     if chart.is_dir():
         return _check_folder(chart)
     try:
@@ -52,8 +60,33 @@ def _check_members(chart: Path) -> None:
             if unpacked > UNPACKED:
                 raise Invalid(f"The chart unpacks to more than {UNPACKED >> 20} MiB")
             roots.update(path.parts[:1])
+            inner = "/".join(path.parts[1:])
+            if member.isreg() and _LOOKED_INTO.match(inner):
+                body = archive.extractfile(member)
+                _look_into(inner, body.read() if body else b"", 1)
     if len(roots) != 1:
         raise Invalid("The chart must hold exactly one folder at its top")
+
+
+#: What Helm reads as a schema or as a packed subchart, by its path inside the chart.
+_LOOKED_INTO = re.compile(r"(?:charts/[^/]+/)*(?:values\.schema\.json|charts/[^/]+\.tgz)\Z")
+
+
+def _look_into(name: str, body: bytes, depth: int) -> None:
+    """Check a schema, or the schemas of a packed subchart."""
+    if name.endswith("values.schema.json"):
+        schemas.check(body)
+        return
+    if depth >= _DEEPEST:
+        raise Invalid(f"The chart holds charts inside of charts more than {_DEEPEST} deep")
+    with gzip.open(io.BytesIO(body)) as plain, tarfile.open(fileobj=_Meter(plain), mode="r|") as archive:  # type: ignore[call-overload]
+        for number, member in enumerate(archive):
+            if number >= MOST_MEMBERS:
+                raise Invalid(f"A subchart has more than {MOST_MEMBERS} members")
+            inner = "/".join(PurePosixPath(member.name).parts[1:])
+            if member.isreg() and _LOOKED_INTO.match(inner):
+                content = archive.extractfile(member)
+                _look_into(inner, content.read() if content else b"", depth + 1)
 
 
 class _Meter:
@@ -83,5 +116,11 @@ def _check_folder(chart: Path) -> str:
             if total > UNPACKED:
                 raise Invalid(f"The chart is larger than {UNPACKED >> 20} MiB")
             body = path.read_bytes()
+            inner = path.relative_to(chart).as_posix()
+            if _LOOKED_INTO.match(inner):
+                try:
+                    _look_into(inner, body, 1)
+                except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError):
+                    raise Invalid(f"{path.name} of the chart is no readable .tgz") from None
             digest.update(f"{path.relative_to(chart).as_posix()}\0{len(body)}\0".encode() + body)
     return digest.hexdigest()

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
-from engines.helm import chartfile
-from engines.helm.errors import translate
-from engines.helm.helper import ADDRESS_SPACE, SECONDS
+from engines.helm import chartfile, schemas
+from engines.helm.errors import SchemaBroken, translate
+from engines.helm.helper import ADDRESS_SPACE, CHECK_SECONDS, SECONDS
 from engines.helm.manifests import load_all, manifests
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
@@ -62,6 +62,22 @@ class CliHelm(Helm):
             chart_version=str(facts.get("version", "")),
             app_version=str(facts.get("appVersion", "") or ""),
         )
+
+    def problems(self, chart: Path, values: Mapping[str, Any]) -> list[schemas.Problem]:
+        chartfile.check(chart)
+        with _files(values=values) as given:
+            try:
+                self._run(
+                    ["template", "check", str(chart), "--no-hooks", "--skip-tests", *given], timeout=CHECK_SECONDS
+                )
+            except (TimedOut, OutOfMemory):
+                raise Invalid(
+                    f"Helm needs more than {CHECK_SECONDS} s to hold values against the chart's schema"
+                ) from None
+            except Invalid as error:
+                # A template that fails with these values is told by the plan; here only the schema speaks.
+                return schemas.problems(error.told) if isinstance(error, SchemaBroken) else []
+        return []
 
     def install(
         self,

@@ -5,12 +5,20 @@ from __future__ import annotations
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
 
 
+class SchemaBroken(Invalid):
+    """The values do not fit the schema; `told` is Helm's whole text, line by line."""
+
+    told = ""
+
+
 def translate(kind: str, detail: str) -> BreakwaterError:
     """Return our error for the SDK's error class `kind` with this `detail`."""
     sentence = shorten(detail)
     lowered = detail.lower()
     if kind == "HelmValuesError" or "values don't meet the specifications of the schema" in lowered:
-        return Invalid(f"The values do not fit the chart's schema: {sentence}", field="values")
+        broken = SchemaBroken(f"The values do not fit the chart's schema: {sentence}", field="values")
+        broken.told = detail
+        return broken
     if kind in {"HelmChartLoadError", "HelmChartInvalidError"}:
         return Invalid(f"Helm cannot read the chart: {sentence}")
     if kind == "HelmRenderError":

@@ -25,6 +25,8 @@ from typing import IO, Any
 
 #: What one rendering may take. Go reserves much more address space than it uses, so the limit is roomy.
 SECONDS, ADDRESS_SPACE = 20, 4 << 30
+#: To hold values against a schema may take less: somebody is typing.
+CHECK_SECONDS = 5
 #: After this long without work the helper ends.
 REST = 60.0
 #: A rendered chart larger than this is not even sent.
@@ -121,6 +123,16 @@ atexit.register(shared.close)
 os.register_at_fork(after_in_child=shared.after_fork)
 
 
+def validate(sdk: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold values against the schemas of a chart and return nothing, or the class and text of the error."""
+    try:
+        with sdk.Chart.load(request["chart"]) as chart:
+            chart.validate_schema(request["values"])
+    except sdk.HelmError as problem:
+        return {"error": [type(problem).__name__, str(getattr(problem, "detail", problem))[:64_000]]}
+    return {}
+
+
 def render(sdk: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """Render one chart with the SDK and return what Helm says, or the class and text of its error."""
     try:
@@ -150,8 +162,10 @@ def main(requests: io.FileIO, answers: IO[bytes]) -> None:
         line = requests.readline() if ready else b""
         if not line:
             return
-        signal.alarm(SECONDS)
-        answer = render(sdk, json.loads(line))
+        request = json.loads(line)
+        checks = request.get("verb") == "validate"
+        signal.alarm(CHECK_SECONDS if checks else SECONDS)
+        answer = (validate if checks else render)(sdk, request)
         signal.alarm(0)
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.errors import Invalid
 from engines.contract import Manifest
+from engines.helm.schemas import Problem
 
 _RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -66,6 +67,13 @@ class Helm(ABC):
     @abstractmethod
     def render(self, chart: Path, values: Mapping[str, Any], *, name: str, namespace: str) -> Rendered:
         """Return the chart's objects in install order; the values schema is enforced; no cluster is asked."""
+
+    @abstractmethod
+    def problems(self, chart: Path, values: Mapping[str, Any]) -> list[Problem]:
+        """Return what the chart's schemas forbid of the values, merged into the chart's own; nothing is rendered.
+
+        `Invalid` when the chart cannot be read, or its schema takes too long to be asked.
+        """
 
     @abstractmethod
     def install(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BreakwaterError, Invalid, Missing
-from engines.helm import chartfile, helper
-from engines.helm.errors import translate
+from engines.helm import chartfile, helper, schemas
+from engines.helm.errors import SchemaBroken, translate
 from engines.helm.manifests import manifests
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
@@ -71,6 +71,21 @@ class SdkHelm(Helm):
             chart_version=str(answer["chart_version"]),
             app_version=str(answer["app_version"]),
         )
+
+    def problems(self, chart: Path, values: Mapping[str, Any]) -> list[schemas.Problem]:
+        chartfile.check(chart)
+        try:
+            answer = helper.shared.ask({"verb": "validate", "chart": str(chart.resolve()), "values": plain(values)})
+        except helper.HelperDied:
+            raise Invalid(
+                f"Helm needs more than {helper.CHECK_SECONDS} s to hold values against the chart's schema"
+            ) from None
+        if "error" not in answer:
+            return []
+        error = translate(*answer["error"])
+        if not isinstance(error, SchemaBroken):
+            raise error
+        return schemas.problems(error.told)
 
     def install(
         self,

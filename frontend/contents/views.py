@@ -56,7 +56,7 @@ def inside(request: HttpRequest, pk: Any) -> HttpResponse:
         "may_read_again": actor.may("packages.write", package.organisation_id) and _can_be_read(package),
         "severities": Counter(each.severity for each in facts.permissions),
         "difference": difference,
-        "topics": _topics(difference),
+        "topics": topics_of(difference),
         "licences_inside": Counter(each.licence for each in facts.components if each.licence).most_common(40),
         "kinds": sorted(Counter(each.kind for each in facts.components).items()),
         "rows": paged(request, _matching(facts, words, kind), _ROWS, table=tables.COMPONENTS),
@@ -93,7 +93,7 @@ def _matching(facts: Facts, words: str, kind: str) -> list[Component]:
     ]
 
 
-def _topics(difference: Difference | None) -> list[dict[str, Any]]:
+def topics_of(difference: Difference | None) -> list[dict[str, Any]]:
     """Return what differs, ready to be listed: each step with a sign that says which way it went."""
     shown: list[dict[str, Any]] = []
     for name, topic in difference.topics() if difference else ():

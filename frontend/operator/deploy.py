@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from appstore.packages import states
@@ -19,10 +21,10 @@ from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Conflict
 from frontend import tenancy
 from frontend.forms import PortalForm
-from frontend.operator.values_text import difference, parse
 from frontend.page import page
 from frontend.store.packages import visible
-from frontend.templatetags.portal import as_yaml
+from frontend.values.form import ValuesForm, asked, known_of
+from frontend.values.views import answer, values_url
 from mecm.deployments import services
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
@@ -31,50 +33,21 @@ from mecm.nodes.models import Node
 MOST_NODES = 60
 
 
-class ValuesField(forms.CharField):
-    """Values for a chart as YAML or JSON; its clean value is the mapping."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        widget = forms.Textarea(
-            attrs={"rows": 10, "class": "code", "spellcheck": "false", "placeholder": "replicas: 2"}
-        )
-        super().__init__(required=False, strip=False, widget=widget, **kwargs)
-
-    def clean(self, value: Any) -> dict[str, Any]:
-        """Return the mapping, or say what cannot be read."""
-        try:
-            return parse(str(super().clean(value)))
-        except BreakwaterError as error:
-            raise forms.ValidationError(error.detail) from None
-
-
 class DeployForm(PortalForm):
-    """Where, under which name, with which values."""
+    """Where, and under which name; the values have a form of their own."""
 
     name = forms.CharField(
         max_length=53,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
         help_text="Small letters, digits and hyphens; unique on the node in your organisation.",
     )
-    values = ValuesField(help_text="YAML or JSON. Empty: the chart's own values.")
     node = forms.UUIDField(required=True, error_messages={"required": "Choose a node.", "invalid": "Choose a node."})
-
-    def __init__(self, *args: Any, plan_url: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("name", "values"):
-            self.fields[name].widget.attrs |= {
-                "hx-post": plan_url,
-                "hx-trigger": "input changed delay:500ms",
-                "hx-target": "#nodes",
-                "hx-swap": "innerHTML",
-            }
 
 
 class UpgradeForm(PortalForm):
-    """Another release of the application, other values, or both."""
+    """Another release of the application; the values have a form of their own."""
 
     package = forms.ModelChoiceField(queryset=Package.objects.none(), label="Release", empty_label=None)
-    values = ValuesField(help_text="YAML or JSON. They replace the present values as a whole.")
 
     def __init__(self, *args: Any, releases: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -83,15 +56,17 @@ class UpgradeForm(PortalForm):
 
 @page
 def deploy(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Show where the package fits; a POST deploys it."""
+    """Show where the package fits; a POST deploys it, unless a button of the values was pressed that only looks."""
     actor, package = tenancy.actor_of(request), visible(request, pk)
     organisation = _organisation(request, actor)
-    plan_url = reverse("frontend:deploy-plan", args=[package.pk])
-    initial = {"name": free_name(package, organisation)}
-    form, status = DeployForm(request.POST or None, initial=initial, plan_url=plan_url), 200
-    if request.method == "POST":
+    values = asked(request, package, url=values_url(package.pk))
+    acts = request.method == "POST" and not values.only_looks
+    initial = {"name": request.POST.get("name") or free_name(package, organisation), "node": request.POST.get("node")}
+    form, status = DeployForm(request.POST if acts else None, initial=initial), 200
+    if acts:
         status = 400
-        if form.is_valid():
+        sound = form.is_valid()
+        if values.is_valid() and sound:
             facts = form.cleaned_data
             node = access.get(Node.objects.select_related("organisation"), actor, "deployments.write", facts["node"])
             try:
@@ -101,10 +76,11 @@ def deploy(request: HttpRequest, pk: Any) -> HttpResponse:
                     node=node,
                     package=package,
                     name=facts["name"],
-                    values=facts["values"],
+                    values=values.given,
                 )
             except BreakwaterError as error:
-                form.blame(error)
+                if not values.takes(error):
+                    form.blame(error)
                 status = error.status
             else:
                 return redirect("frontend:deployment", made.pk)
@@ -112,10 +88,11 @@ def deploy(request: HttpRequest, pk: Any) -> HttpResponse:
         "section": "catalogue",
         "package": package,
         "form": form,
+        "values": values,
         "organisation_of_it": organisation,
-        "plan_url": plan_url,
+        "plan_url": reverse("frontend:deploy-plan", args=[package.pk]),
     }
-    context |= _judged(request, actor, package, organisation, form)
+    context |= _judged(request, actor, package, organisation, form, values)
     return render(request, "frontend/operator/deploy.html", context, status=status)
 
 
@@ -125,13 +102,16 @@ def deploy_plan(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return the list of nodes, judged anew for what is typed at the moment."""
     actor, package = tenancy.actor_of(request), visible(request, pk)
     organisation = _organisation(request, actor)
-    form = DeployForm(request.POST)
+    form, values = DeployForm(request.POST), asked(request, package, url=values_url(package.pk))
     form.is_valid()
+    # Who still types has not chosen yet; that is said when it is sent.
+    form.errors.pop("node", None)
+    values.is_valid()
     context = {
         "package": package,
         "form": form,
         "plan_url": request.path,
-        **_judged(request, actor, package, organisation, form),
+        **_judged(request, actor, package, organisation, form, values),
     }
     return render(request, "frontend/operator/deploy_nodes.html", context)
 
@@ -141,27 +121,29 @@ def upgrade(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show the releases and values, and what they would change; a POST wishes for them unless `preview` was pressed."""
     actor = tenancy.actor_of(request)
     deployment = _to_upgrade(actor, pk)
-    form, status = _upgrade_form(request, actor, deployment), 200
-    context: dict[str, Any] = {}
-    if request.method == "POST":
+    form, values = _upgrade_form(request, actor, deployment)
+    status, context = 200, {}
+    if request.method == "POST" and not values.only_looks:
         status = 400
-        if form.is_valid():
+        sound = form.is_valid()
+        if values.is_valid() and sound:
             try:
                 if "preview" in request.POST:
-                    context, status = _change(deployment, form), 200
+                    context, status = _change(deployment, form, values), 200
                 else:
                     services.upgrade(
                         deployment,
                         actor=actor,
                         package=form.cleaned_data["package"],
-                        values=form.cleaned_data["values"],
+                        values=values.given,
                         expected=_number(request.POST.get("expected")),
                     )
                     return redirect("frontend:deployment", deployment.pk)
             except BreakwaterError as error:
-                form.blame(error)
+                if not values.takes(error):
+                    form.blame(error)
                 status = error.status
-    context |= {"section": "deployments", "deployment": deployment, "form": form}
+    context |= {"section": "deployments", "deployment": deployment, "form": form, "values": values}
     return render(request, "frontend/operator/upgrade.html", context, status=status)
 
 
@@ -171,14 +153,26 @@ def upgrade_plan(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return what the release and the values that are typed at the moment would change, and whether they fit."""
     actor = tenancy.actor_of(request)
     deployment = _to_upgrade(actor, pk)
-    form = _upgrade_form(request, actor, deployment)
-    context: dict[str, Any] = {"unplanned": " ".join(str(told) for each in form.errors.values() for told in each)}
-    if form.is_valid():
+    form, values = _upgrade_form(request, actor, deployment)
+    sound = form.is_valid()
+    if values.is_valid() and sound:
         try:
-            context = _change(deployment, form)
+            context = _change(deployment, form, values)
         except BreakwaterError as error:
             context = {"unplanned": error.detail}
+    else:
+        wrong = [str(told) for each in form.errors.values() for told in each]
+        context = {"unplanned": " ".join([*wrong, *values.told])}
     return render(request, "frontend/operator/upgrade_plan.html", {**context, "deployment": deployment})
+
+
+@require_POST
+@page
+def upgrade_values(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Answer for the form of values while somebody upgrades: the present ones are where it begins."""
+    actor = tenancy.actor_of(request)
+    _release, values = _upgrade_form(request, actor, _to_upgrade(actor, pk))
+    return answer(request, values)
 
 
 def _to_upgrade(actor: Actor, pk: Any) -> Deployment:
@@ -187,7 +181,7 @@ def _to_upgrade(actor: Actor, pk: Any) -> Deployment:
     )
 
 
-def _upgrade_form(request: HttpRequest, actor: Actor, deployment: Deployment) -> UpgradeForm:
+def _upgrade_form(request: HttpRequest, actor: Actor, deployment: Deployment) -> tuple[UpgradeForm, ValuesForm]:
     package = deployment.package
     releases = (
         Package.objects.visible_to(actor)
@@ -197,17 +191,36 @@ def _upgrade_form(request: HttpRequest, actor: Actor, deployment: Deployment) ->
     )
     if package.state not in states.LISTED:
         releases = releases | Package.objects.filter(pk=package.pk)
-    newest = releases.first()
-    initial = {"package": newest.pk if newest else package.pk, "values": as_yaml(deployment.values)}
-    return UpgradeForm(request.POST or None, releases=releases, initial=initial)
+    newest = releases.first() or package
+    form = UpgradeForm(request.POST or None, releases=releases, initial={"package": newest.pk})
+    chosen, drawn = newest, None
+    if request.method == "POST":
+        sent = {request.POST.get(name, "") for name in ("package", "values-package")}
+        known = {str(each.pk): each for each in releases.filter(pk__in={text for text in sent if _is_uuid(text)})}
+        chosen = known.get(request.POST.get("package", ""), newest)
+        drawn = known.get(request.POST.get("values-package", ""))
+    url = reverse("frontend:upgrade-values", args=[deployment.pk])
+    return form, asked(request, chosen, url=url, present=deployment.values, drawn=drawn)
 
 
-def _change(deployment: Deployment, form: UpgradeForm) -> dict[str, Any]:
+def _change(deployment: Deployment, form: UpgradeForm, values: ValuesForm) -> dict[str, Any]:
     """Return the difference between what is wished now and what is typed, with the verdict of placement."""
-    package, values = form.cleaned_data["package"], form.cleaned_data["values"]
+    package = form.cleaned_data["package"]
     place = (deployment.node, deployment, deployment.name)
-    (seen,) = services.preview([place], package, organisation=deployment.organisation, values=values)
-    return {"seen": seen, "wanted": package, "changes": difference(deployment.values, values)}
+    (seen,) = services.preview([place], package, organisation=deployment.organisation, values=values.given)
+    return {
+        "seen": seen,
+        "wanted": package,
+        "changes": values.since(deployment.values, values.given, known_of(deployment.package)),
+    }
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _organisation(request: HttpRequest, actor: Actor) -> Organisation:
@@ -219,7 +232,12 @@ def _organisation(request: HttpRequest, actor: Actor) -> Organisation:
 
 
 def _judged(
-    request: HttpRequest, actor: Actor, package: Package, organisation: Organisation, form: DeployForm
+    request: HttpRequest,
+    actor: Actor,
+    package: Package,
+    organisation: Organisation,
+    form: DeployForm,
+    values: ValuesForm,
 ) -> dict[str, Any]:
     """Return the nodes with their verdicts, or why none can be given yet."""
     words = (request.POST.get("find") or request.GET.get("find") or "").strip()
@@ -227,25 +245,26 @@ def _judged(
     if words:
         nodes = nodes.filter(name__icontains=words)
     rows = list(nodes[: MOST_NODES + 1])
-    name, values = form.initial.get("name", ""), {}
+    name = form.initial.get("name", "")
+    if "name" in form.errors or not values.readable:
+        what_to_do = _("Mend what is marked first; then you see here where it fits.")
+        kept = request.POST.get("node", "")
+        return {"nodes": [], "unjudged": " ".join([what_to_do, *values.told[:5]]), "find": words, "kept": kept}
     if form.is_bound:
-        if "name" in form.errors or "values" in form.errors:
-            return {
-                "nodes": [],
-                "unjudged": "Mend what is marked first; then you see here where it fits.",
-                "find": words,
-            }
-        name, values = form.cleaned_data["name"], form.cleaned_data["values"]
+        name = form.cleaned_data["name"]
     try:
-        judged = services.verdicts(rows[:MOST_NODES], package, organisation=organisation, name=name, values=values)
+        judged = services.verdicts(
+            rows[:MOST_NODES], package, organisation=organisation, name=name, values=values.given
+        )
     except BreakwaterError as error:
         return {"nodes": [], "unjudged": error.detail, "find": words}
     judged.sort(key=lambda item: (not item[1].fits, len(item[1].remarks), item[0].name))
     first = next((node.pk for node, verdict in judged if verdict.fits), None)
     chosen = form.cleaned_data.get("node") if form.is_bound and hasattr(form, "cleaned_data") else None
+    looked = form.initial.get("node") or ""
     return {
         "nodes": judged,
-        "chosen": chosen or first,
+        "chosen": chosen or (UUID(looked) if _is_uuid(looked) else None) or first,
         "none_fits": bool(judged) and first is None,
         "more_nodes": len(rows) > MOST_NODES,
         "find": words,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from appstore.contents import comparing
+from appstore.contents.models import Contents
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
 from core.operations.models import Operation
 from frontend import tables, tenancy
+from frontend.contents.views import topics_of
 from frontend.operator.values_text import difference
 from frontend.page import page, paged, told, words_of
+from frontend.values.form import known_of, told_apart, without_secrets
+from frontend.values.merging import merged
+from frontend.values.sides import MOST_LINES, side_by_side
 from mecm.deployments import logs, services
 from mecm.deployments.models import Deployment, DeploymentRevision
 
@@ -27,6 +34,9 @@ DEPLOYMENTS = Deployment.objects.select_related("node", "package__successor", "o
     *HEAVY
 )
 LINES = 300
+#: Values that differ, as one page lists them, and what of a release matters to who runs it.
+MOST_DIFFERENCES = 300
+RELEVANT = ("permissions", "images", "objects", "ports")
 
 
 @require_GET
@@ -87,11 +97,12 @@ def rollback(request: HttpRequest, pk: Any, generation: int) -> HttpResponse:
         with told(request):
             services.rollback(deployment, actor=actor, to=generation, expected=_number(request.POST.get("expected")))
         return redirect("frontend:deployment", pk)
+    readers = (known_of(deployment.package), known_of(target.package))
     context = {
         "section": "deployments",
         "deployment": deployment,
         "target": target,
-        "changes": difference(deployment.values, target.values),
+        "changes": difference(*told_apart(deployment.values, target.values, *readers)),
         "same_chart": target.package.chart_sha256 == deployment.package.chart_sha256,
         "unready": target.outcome != DeploymentRevision.Outcome.READY,
     }
@@ -113,22 +124,40 @@ def compare(request: HttpRequest, pk: Any) -> HttpResponse:
     then = by_number.get(_number(request.GET.get("from")) or 0) or (revisions[1] if len(revisions) > 1 else newest)
     now = by_number.get(_number(request.GET.get("to")) or 0) or newest
     may_write = tenancy.actor_of(request).may("deployments.write", deployment.organisation_id)
+    whole = request.GET.get("values") == "whole"
     context = {
         "section": "deployments",
         "deployment": deployment,
         "revisions": revisions,
         "then": then,
         "now": now,
-        "rows": _differences(then, now),
+        "whole": whole,
         "may_go_back": may_write and deployment.wish == Deployment.Wish.PRESENT,
+        **(_compared(then, now, whole=whole) if then is not None and now is not None else {}),
     }
     return render(request, "frontend/operator/compare.html", context)
 
 
-def _differences(then: DeploymentRevision | None, now: DeploymentRevision | None) -> list[tuple[str, Any, Any]]:
-    if then is None or now is None:
-        return []
-    return difference(then.values, now.values)
+def _compared(then: DeploymentRevision, now: DeploymentRevision, *, whole: bool) -> dict[str, Any]:
+    """Return what differs in values (given ones, or those that the chart works with) and in the release. One query."""
+    known = {each.package_id: known_of(each.package) for each in (then, now)}
+    states = [merged(known[each.package_id].own, each.values) if whole else each.values for each in (then, now)]
+    before, after = told_apart(*states, *known.values())
+    texts = [yaml.safe_dump(each, allow_unicode=True, width=200) if each else "" for each in (before, after)]
+    found: dict[str, Any] = {
+        "rows": difference(before, after)[:MOST_DIFFERENCES],
+        "lines": side_by_side(*texts),
+        "cut": any(text.count("\n") >= MOST_LINES for text in texts),
+        "topics": [],
+        "unread": False,  # nothing is known of one of the releases
+    }
+    if then.package_id != now.package_id:
+        inside = {row.package_id: row for row in Contents.objects.filter(package__in=known)}
+        found["unread"] = len(inside) < 2
+        if not found["unread"]:
+            told = comparing.compare(inside[then.package_id].read(), inside[now.package_id].read())
+            found["topics"] = [each for each in topics_of(told) if each["name"] in RELEVANT]
+    return found
 
 
 def _number(text: str | None) -> int | None:
@@ -154,6 +183,7 @@ def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, 
     return {
         "section": "deployments",
         "deployment": deployment,
+        "values_shown": without_secrets(deployment.package, deployment.values),
         "revisions": revisions,
         "may_change": may_write and here,
         "may_remove": may_write and here,

@@ -14,7 +14,17 @@ LONGEST, DEEPEST = 128 * 1024, 32
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return the mapping that the text writes; nothing is an empty one. `Invalid` names the line of a mistake."""
+    """Return the mapping that the text writes; nothing is an empty one. `Invalid` names line and column of a mistake."""
+    found = parse_any(text)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise Invalid("The values must be pairs such as “replicas: 2”, not a list or a single value.", field="values")
+    return found
+
+
+def parse_any(text: str) -> Any:
+    """Return whatever the text writes, also a list or a single value; nothing is None. `Invalid` as in `parse`."""
     if len(text) > LONGEST:
         raise Invalid(f"The values are longer than {LONGEST // 1024} KiB.", field="values")
     found = _json(text)
@@ -24,14 +34,11 @@ def parse(text: str) -> dict[str, Any]:
         yamls.skim(text, "The text", deepest=DEEPEST, aliases=False, field="values")
         found = yaml.load(text, Loader=yamls.Loader)  # noqa: S506  (one of the two safe ones)
     except yaml.MarkedYAMLError as problem:
-        line = f"Line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
+        mark = problem.problem_mark
+        line = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise Invalid(f"{line}{problem.problem or 'this is no YAML'}.", field="values") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise Invalid("This is neither YAML nor JSON.", field="values") from None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise Invalid("The values must be pairs such as “replicas: 2”, not a list or a single value.", field="values")
     _plain(found)
     return found
 
@@ -48,16 +55,23 @@ def _json(text: str) -> dict[str, Any] | None:
 
 
 def difference(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Return what differs as (path, before, after), in order of the paths; None stands for "not there"."""
+    """Return what differs as (path, before, after), in order of the paths; None stands for "not there".
+
+    What came or went as a whole mapping is told value by value.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         changes: list[tuple[str, Any, Any]] = []
         for key in sorted({*before, *after}, key=str):
             changes += difference(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         return changes
+    if before is None and isinstance(after, dict) and after:
+        return difference({}, after, path)
+    if after is None and isinstance(before, dict) and before:
+        return difference(before, {}, path)
     return [] if before == after and type(before) is type(after) else [(path, before, after)]
 
 
-def _plain(found: dict[Any, Any]) -> None:
+def _plain(found: Any) -> None:
     """Refuse what YAML can write and JSON cannot: keys that are no text, dates, sets, binary."""
     waiting: list[tuple[str, Any]] = [("", found)]
     while waiting:
@@ -72,4 +86,4 @@ def _plain(found: dict[Any, Any]) -> None:
         elif isinstance(value, list):
             waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
         elif not isinstance(value, str | int | float | bool | None):
-            raise Invalid(f"{path} is read as a {type(value).__name__}; put it in quotes.", field="values")
+            raise Invalid(f"{path or 'It'} is read as a {type(value).__name__}; put it in quotes.", field="values")

@@ -11,7 +11,6 @@ from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError
 from frontend.forms import LabelsField, PortalForm
-from frontend.operator.deploy import ValuesField
 from mecm.nodes.models import Node
 from mecm.rollouts.models import LONGEST, MOST_PARALLEL, Rollout
 
@@ -92,10 +91,10 @@ class RolloutForm(PortalForm):
         widget=forms.RadioSelect,
         initial=Rollout.OnStop.HOLD,
     )
-    keep = forms.BooleanField(label=_("What runs already keeps its own values"), required=False, initial=True)
-    values = ValuesField(
-        label=_("Values"), help_text=_("YAML or JSON, for all of them. Ignored while each keeps its own.")
-    )
+    keep = forms.BooleanField(
+        label=_("What runs already keeps its own values"), required=False, initial=True,
+        help_text=_("While this is chosen, the values below are not looked at."),
+    )  # fmt: skip
 
     def __init__(self, *args: Any, organisation: Organisation, package: Package, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -133,8 +132,8 @@ class RolloutForm(PortalForm):
             raise forms.ValidationError(_("Give four numbers: west, south, east, north."))
         return numbers
 
-    def what(self) -> dict[str, Any]:
-        """Return what a plan is made of."""
+    def what(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what a plan is made of; `values` are for all places unless each keeps its own."""
         facts = self.cleaned_data
         nodes = facts["kind"] == "nodes"
         target: dict[str, Any] = {"kind": facts["kind"], "labels": facts["labels"], "q": facts["words"]}
@@ -147,7 +146,7 @@ class RolloutForm(PortalForm):
         return {
             "name": facts["name"] if nodes else "",
             "target": target,
-            "values": None if facts["keep"] else facts["values"],
+            "values": None if facts["keep"] else values,
             "waves": [each for each in facts["waves"].replace(";", ",").split(",") if each.strip()],
         }
 

@@ -17,6 +17,8 @@ from frontend.operator.deploy import free_name
 from frontend.page import page, paged, words_of
 from frontend.rollouts.forms import RolloutForm
 from frontend.store.packages import visible
+from frontend.values.form import ValuesForm, asked
+from frontend.values.views import values_url
 from mecm.deployments.models import Deployment
 from mecm.rollouts import services
 
@@ -54,23 +56,34 @@ def make(request: HttpRequest, pk: Any) -> HttpResponse:
     """Show the form; a POST writes the plan down, or only shows it when `preview` was pressed."""
     actor, organisation = _who(request)
     package = visible(request, pk)
-    form = _form(request, organisation, package)
+    form, values = _form(request, organisation, package), asked(request, package, url=values_url(pk))
     status, context = 200, {}
-    if request.method == "POST":
+    if request.method == "POST" and not values.only_looks:
         status = 400
-        if form.is_valid():
+        if _is_sound(form, values):
             try:
                 if "preview" in request.POST:
-                    context, status = _planned(actor, organisation, package, form), 200
+                    context, status = _planned(actor, organisation, package, form, values), 200
                 else:
                     made = services.create(
-                        actor=actor, organisation=organisation, package=package, **form.what(), **form.rules()
+                        actor=actor,
+                        organisation=organisation,
+                        package=package,
+                        **form.what(values.given),
+                        **form.rules(),
                     )
                     return redirect("frontend:rollout", made.pk)
             except BreakwaterError as error:
-                form.blame(error)
+                if not values.takes(error):
+                    form.blame(error)
                 status = error.status
-    context |= {"section": "rollouts", "package": package, "form": form, "organisation_of_it": organisation}
+    context |= {
+        "section": "rollouts",
+        "package": package,
+        "form": form,
+        "values": values,
+        "organisation_of_it": organisation,
+    }
     return render(request, "frontend/rollouts/new.html", context, status=status)
 
 
@@ -80,20 +93,29 @@ def preview(request: HttpRequest, pk: Any) -> HttpResponse:
     """Return the plan for what is typed at the moment."""
     actor, organisation = _who(request)
     package = visible(request, pk)
-    form = _form(request, organisation, package)
+    form, values = _form(request, organisation, package), asked(request, package, url=values_url(pk))
     context: dict[str, Any] = {}
-    if form.is_valid():
+    if _is_sound(form, values):
         try:
-            context = _planned(actor, organisation, package, form)
+            context = _planned(actor, organisation, package, form, values)
         except BreakwaterError as error:
             context = {"unplanned": error.detail}
     else:
-        context = {"unplanned": " ".join(str(told) for each in form.errors.values() for told in each)}
+        wrong = [str(told) for each in form.errors.values() for told in each]
+        context = {"unplanned": " ".join([*wrong, *values.told])}
     return render(request, "frontend/rollouts/preview.html", context)
 
 
-def _planned(actor: Actor, organisation: Organisation, package: Package, form: RolloutForm) -> dict[str, Any]:
-    sketch = services.plan(actor=actor, organisation=organisation, package=package, **form.what())
+def _is_sound(form: RolloutForm, values: ValuesForm) -> bool:
+    """Whether the form is, and the values as well unless everybody keeps their own."""
+    sound = form.is_valid()
+    return sound and (form.cleaned_data["keep"] or values.is_valid())
+
+
+def _planned(
+    actor: Actor, organisation: Organisation, package: Package, form: RolloutForm, values: ValuesForm
+) -> dict[str, Any]:
+    sketch = services.plan(actor=actor, organisation=organisation, package=package, **form.what(values.given))
     return {"sketch": sketch, "first": sketch.places[:SHOWN], "more": max(0, len(sketch.places) - SHOWN)}
 
 

@@ -127,17 +127,22 @@ def _render(chart_sha256: str, values: Mapping[str, Any], engine: str) -> Render
     chart = blobs.path_of(chart_sha256)
     if not chart.exists():
         raise Conflict("The chart of this package is no longer in the store.")
-    app = AppSpec(app_instance_id="plan", name="plan", namespace="plan", chart=Blob(chart_sha256, 0), values=values)
     with tempfile.TemporaryDirectory(prefix="plan-") as scratch:  # an engine keeps its releases somewhere; here none
         runtime = engines.registry.get(engine)(EngineSettings(name="plan", state_dir=Path(scratch)))
         try:
-            plan = runtime.plan(chart, values_for(app, _EXAMPLE, peek(chart)), name="plan", namespace="plan")
+            plan = runtime.plan(chart, handed_over(chart, chart_sha256, values), name="plan", namespace="plan")
         except Invalid as error:
             error.context.setdefault("field", "values")
             raise
         finally:
             runtime.close()
     return _summary(plan)
+
+
+def handed_over(chart: Path, chart_sha256: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the chart is given: the values with an example of the identity that the platform adds."""
+    app = AppSpec(app_instance_id="plan", name="plan", namespace="plan", chart=Blob(chart_sha256, 0), values=values)
+    return values_for(app, _EXAMPLE, peek(chart))
 
 
 def _summary(plan: Plan) -> Rendered:

@@ -39,7 +39,47 @@ NOW = timezone.now()
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\n",
     "values.yaml": "replicas: 1\ncpu: 250m\nlog: {level: info}\n",
-    "values.schema.json": '{"type": "object", "properties": {"replicas": {"type": "integer"}}}',
+    "values.schema.json": json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "replicas": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 8,
+                    "title": "Copies",
+                    "description": "How many pods share the work.",
+                },
+                "cpu": {"type": "string", "pattern": "^[0-9]+m?$", "description": "Of each pod, such as 250m or 1."},
+                "log": {
+                    "type": "object",
+                    "title": "Log",
+                    "properties": {
+                        "level": {"enum": ["debug", "info", "warning"], "description": "What is written down."},
+                        "format": {"type": "string", "default": "json"},
+                    },
+                },
+                "hosts": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "maxItems": 3,
+                    "description": "Names it answers to.",
+                },
+                "admin": {
+                    "type": "object",
+                    "properties": {
+                        "user": {"type": "string"},
+                        "password": {"type": "string", "format": "password", "minLength": 8},
+                    },
+                },
+                "extra": {
+                    "type": "object",
+                    "additionalProperties": {"type": "string"},
+                    "description": "Labels of the pods.",
+                },
+            },
+        }
+    ),
     "templates/app.yaml": (
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: {{ .Release.Name }}}\nspec:\n"
         "  replicas: {{ .Values.replicas }}\n  selector: {matchLabels: {app: x}}\n  template:\n"

@@ -14,7 +14,7 @@ import pytest
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
 from engines.helm import Cluster, Helm, Rendered, helm
 from engines.helm import sdk as sdk_adapter
-from engines.helm.errors import translate
+from engines.helm.errors import SchemaBroken, translate
 from engines.helm.manifests import load_all, manifests
 from tests.contracts.engine import CHARTS
 
@@ -194,8 +194,8 @@ def test_a_mistake_in_a_secret_does_not_show_the_secret() -> None:
     [
         ("HelmReleaseError", '"nope" has no deployed releases', Missing),
         ("HelmNotFoundError", "release: not found", Missing),
-        ("HelmReleaseError", "values don't meet the specifications of the schema(s)", Invalid),
-        ("HelmValuesError", "at '/replicas': got string, want integer", Invalid),
+        ("HelmReleaseError", "values don't meet the specifications of the schema(s)", SchemaBroken),
+        ("HelmValuesError", "at '/replicas': got string, want integer", SchemaBroken),
         ("HelmReleaseError", "cannot reuse a name that is still in use", Conflict),
         ("HelmReleaseError", "another operation (install/upgrade/rollback) is in progress", Conflict),
         ("HelmCancelledError", "Available: 0/2\ncontext deadline exceeded", TimedOut),

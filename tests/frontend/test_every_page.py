@@ -59,6 +59,8 @@ ACTIONS = {
     "discard",
     "deploy-plan",
     "upgrade-plan",
+    "package-values",
+    "upgrade-values",
     "preview-rollout",
     "start-rollout",
     "replan-rollout",
