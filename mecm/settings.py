@@ -201,6 +201,7 @@ INSTALLED_APPS = [
     "mecm.recalls",
     "mecm.sites",
     "mecm.rollouts",
+    "mecm.steering",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",

@@ -28,6 +28,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("mecm.fleet.urls")),
     path("", include("mecm.sites.urls")),
     path("", include("mecm.rollouts.urls")),
+    path("", include("mecm.steering.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("<path:unknown>", not_found),
