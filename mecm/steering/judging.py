@@ -102,6 +102,21 @@ def drafted(steering: Steering, rule: TrafficRule, *, name: str, app: str, activ
     return Draft(Steering(tuple(rules), steering.findings, steering.adapter, steering.simulated), mine, tuple(about))
 
 
+def with_wishes(steering: Steering, wishes: Iterable[tuple[TrafficRule, str, str, bool]]) -> Steering:
+    """Return the rules as they will be once wishes that are on their way have come: (rule, name, app, active) each."""
+    coming = [
+        _read_rule(rule, name=name, app=app, active=active, in_force=active, enforcement="pending", reason="")
+        for rule, name, app, active in wishes
+    ]
+    if not coming:
+        return steering
+    ids = {each.rule.id for each in coming}
+    rules = sorted(
+        [*(each for each in steering.rules if each.rule.id not in ids), *coming], key=lambda one: one.rule.order
+    )
+    return Steering(tuple(rules), steering.findings, steering.adapter, steering.simulated)
+
+
 def of_node(node: uuid.UUID) -> Steering:
     """Return what the MEP of a node reported last; one query, and read anew only when it reported anew."""
     row = ReportedObject.objects.filter(node=node, kind="mep", key="state").first()
