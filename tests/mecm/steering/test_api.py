@@ -9,7 +9,7 @@ from tests.mecm.steering.conftest import BODY, DNS, TRAFFIC
 
 def test_a_rule_is_listed_changed_added_reset_and_removed(app: Any, api: Any, report: Any) -> None:
     report(app, traffic=[{**TRAFFIC, "state": "ACTIVE", "enforcement": "in-force"}], counts=[["video", 5, 600]])
-    at = f"/api/v1/deployments/{app.pk}/traffic-rules"
+    at = f"/api/v1/deployments/{app.pk}/rules/traffic"
     listed = api.get(at).json()
     assert (listed["count"], listed["generation"], listed["unsupported"]) == (1, 0, "")
     assert listed["results"][0]["source"] == "package"
@@ -22,7 +22,7 @@ def test_a_rule_is_listed_changed_added_reset_and_removed(app: Any, api: Any, re
 
     made = api.post(at, {"id": "my rule", "rule": {**BODY, "priority": 1}, "state": "INACTIVE"}, format="json")
     assert (made.status_code, made.json()["wished_state"]) == (202, "INACTIVE")
-    assert [each["id"] for each in api.get(f"/api/v1/nodes/{app.node_id}/traffic-rules").json()["results"]] == [
+    assert [each["id"] for each in api.get(f"/api/v1/nodes/{app.node_id}/rules/traffic").json()["results"]] == [
         "my rule", "video",
     ]  # fmt: skip
     assert api.delete(f"{at}/video").status_code == 409
@@ -32,7 +32,7 @@ def test_a_rule_is_listed_changed_added_reset_and_removed(app: Any, api: Any, re
 
 
 def test_dns_records_are_changed_the_same_way(app: Any, api: Any) -> None:
-    at = f"/api/v1/deployments/{app.pk}/dns-rules"
+    at = f"/api/v1/deployments/{app.pk}/rules/dns"
     changed = api.patch(
         f"{at}/name", {"rule": {**DNS, "ipAddress": "fd00::7", "ipAddressType": "IP_V6"}}, format="json"
     )
@@ -40,7 +40,7 @@ def test_dns_records_are_changed_the_same_way(app: Any, api: Any) -> None:
     wrong = api.patch(f"{at}/name", {"rule": {**DNS, "ipAddress": "fd00::7"}}, format="json")
     assert wrong.status_code == 400
     assert wrong.json()["errors"][0]["field"] == "ipAddress"
-    assert [each["id"] for each in api.get(f"/api/v1/nodes/{app.node_id}/dns-rules").json()["results"]] == ["name"]
+    assert [each["id"] for each in api.get(f"/api/v1/nodes/{app.node_id}/rules/dns").json()["results"]] == ["name"]
 
 
 def test_the_packet_tester_says_who_decides_and_tries_a_draft(app: Any, api: Any, report: Any) -> None:
@@ -58,7 +58,7 @@ def test_the_packet_tester_says_who_decides_and_tries_a_draft(app: Any, api: Any
 
 
 def test_somebody_elses_rules_are_as_if_they_were_not_there(app: Any, stranger_api: Any) -> None:
-    for path in (f"deployments/{app.pk}/traffic-rules", f"nodes/{app.node_id}/dns-rules"):
+    for path in (f"deployments/{app.pk}/rules/traffic", f"nodes/{app.node_id}/rules/dns"):
         assert stranger_api.get(f"/api/v1/{path}").status_code == 404
-    at = f"/api/v1/deployments/{app.pk}/traffic-rules/video"
+    at = f"/api/v1/deployments/{app.pk}/rules/traffic/video"
     assert stranger_api.patch(at, {"state": "INACTIVE"}, format="json").status_code == 404
