@@ -19,7 +19,7 @@ class RuleOut(serializers.Serializer[Any]):
     app = serializers.CharField()
     app_instance_id = serializers.CharField(source="instance")
     deployment = serializers.UUIDField(source="deployment.pk", default=None, allow_null=True)
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # DRF's fields have a member of this name
         ["package", "changed", "added", "lost", "node"],
         help_text="`lost`: changed here, but the present release has no such rule; `node`: made on the node",
     )

@@ -165,7 +165,7 @@ def observe(
     deployment_id: UUID | str, observed_generation: int, status: Mapping[str, Any], *, node_id: UUID | None = None
 ) -> bool:
     """Take in what a node says about the wish; False when it says nothing about the present one."""
-    rows = RuleSet.objects.filter(pk=deployment_id, generation=observed_generation)
+    rows = RuleSet.objects.filter(deployment_id=deployment_id, generation=observed_generation)
     if node_id is not None:
         rows = rows.filter(deployment__node_id=node_id)
     state = str(status.get("state", ""))
