@@ -26,12 +26,12 @@ _LISTS = {
 }
 _NUMBERS = {"dscp": "dSCP", "tc": "tC"}
 IN_WORDS = {
-    "FORWARD_DECAPSULATED": gettext_lazy("Send them to the application, out of the tunnel"),
-    "FORWARD_ENCAPSULATED": gettext_lazy("Send them to the application, still in the tunnel"),
-    "DUPLICATE_DECAPSULATED": gettext_lazy("Let them pass and copy them, out of the tunnel"),
-    "DUPLICATE_ENCAPSULATED": gettext_lazy("Let them pass and copy them, still in the tunnel"),
-    "PASSTHROUGH": gettext_lazy("Let them pass as if there were no rule"),
-    "DROP": gettext_lazy("Drop them"),
+    "FORWARD_DECAPSULATED": gettext_lazy("To the application, out of the tunnel"),
+    "FORWARD_ENCAPSULATED": gettext_lazy("To the application, in the tunnel"),
+    "DUPLICATE_DECAPSULATED": gettext_lazy("Pass and copy, out of the tunnel"),
+    "DUPLICATE_ENCAPSULATED": gettext_lazy("Pass and copy, in the tunnel"),
+    "PASSTHROUGH": gettext_lazy("Pass as if there were no rule"),
+    "DROP": gettext_lazy("Drop"),
 }
 INTERFACES = {
     "IP": gettext_lazy("an IP address"),
