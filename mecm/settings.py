@@ -221,6 +221,7 @@ INSTALLED_APPS = [
     "mecm.sites",
     "mecm.rollouts",
     "developer.sandbox",
+    "mecm.steering",
     "mecm.trials",
     "mecm.fleet",
     "mecm.backup",

@@ -64,6 +64,10 @@ def addresses(objects: dict[str, str]) -> dict[str, str]:
     for pattern in urlpatterns:
         given: dict[str, Any] = {name: 1 for name in pattern.pattern.converters if name in ("generation", "version")}
         first = str(pattern.pattern).split("/")[0]
+        if "kind" in pattern.pattern.converters:
+            given["kind"] = "traffic"
+        if "rule" in pattern.pattern.converters:
+            given["rule"] = objects.get("rule", "")
         wanted = set(pattern.pattern.converters) - set(given)
         if wanted - {"pk", "app"} or (wanted and first not in objects):
             # A page about something that the demo content has none of; told on the way, so that somebody adds it.

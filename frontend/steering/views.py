@@ -11,9 +11,9 @@ from django.views.decorators.http import require_GET
 from core.accounts import access
 from frontend import tables, tenancy
 from frontend.page import page, paged
-from frontend.steering import rules
 from frontend.steering.forms import PacketForm
 from mecm.nodes.models import Node
+from mecm.steering import judging as rules
 
 
 @require_GET

@@ -94,6 +94,11 @@ class Mm5:
         """Forget the app instance with everything it owned; gone already is fine."""
         self._ask("DELETE", _instance(app_instance_id), absent_is_fine=True)
 
+    def wish_rules(self, spec: Mapping[str, Any], generation: int) -> dict[str, Any]:
+        """Hand over what the centre wants of an app's rules; return what became of it."""
+        body = {**spec, "generation": generation}
+        return dict(self._ask("PUT", f"{_instance(str(spec['appInstanceId']))}/rules", json=body) or {})
+
     def state(self) -> dict[str, Any]:
         """Return the MEP's snapshot of itself."""
         return dict(self._ask("GET", "/mm5/v1/state") or {})

@@ -19,7 +19,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Stale
 from core.operations import services as operations
-from mecm.deployments import observation, placement, plan, requirements, specs
+from mecm.deployments import followers, observation, placement, plan, requirements, specs
 from mecm.deployments import values as given
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
@@ -238,6 +238,8 @@ def observe(
             return False
         if verdict.outcome:
             _settle(deployment_id, known["generation"], verdict)
+        if verdict.state == State.REMOVED:
+            followers.tell_gone(UUID(str(deployment_id)))
     return True
 
 

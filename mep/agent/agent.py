@@ -20,7 +20,7 @@ from engines.applier import Applier
 from engines.contract import Engine, EngineSettings
 from mep.agent import identity, recalls, store
 from mep.agent.blobs import Blobs, Fetcher
-from mep.agent.kinds import Apps, LogWatches, unsupported
+from mep.agent.kinds import Apps, LogWatches, RuleWishes, unsupported
 from mep.agent.link import Link
 from mep.agent.port import LocalMep
 from mep.agent.recalls import Recalls
@@ -33,6 +33,8 @@ logger = logging.getLogger("breakwater.agent")
 
 #: Seconds between two rounds of the engine, two looks at the MEP, at the node, and at files nobody needs.
 SUPERVISE_EVERY, MEP_EVERY, MEP_WHOLE_EVERY, NODE_EVERY, COLLECT_EVERY = 0.5, 1.0, 10.0, 60.0, 60.0
+#: Seconds between two tellings of what rules have counted.
+COUNTS_EVERY = 15.0
 
 
 class Agent:
@@ -58,6 +60,7 @@ class Agent:
             "app": apps.step,
             "logWatch": watches.step,
             recalls.KIND: self.recalls.step,
+            RuleWishes.KIND: RuleWishes(self.reporter).step,
             "sandbox": Sandboxes(self.reporter).step,
         }
         # The kind `trial` needs the link, and the link tells the centre which kinds there are.
@@ -170,7 +173,8 @@ class Agent:
 
     def _look_around(self) -> None:
         """Report the node and its MEP when they change, and remove files that nobody needs."""
-        seen, whole_at, node_at, collect_at = "", 0.0, 0.0, time.monotonic() + COLLECT_EVERY
+        seen, whole_at, node_at, counts_at = "", 0.0, 0.0, 0.0
+        collect_at = time.monotonic() + COLLECT_EVERY
         while not self._stopped.is_set():
             now = time.monotonic()
             try:
@@ -181,6 +185,9 @@ class Agent:
                 if version != seen or now >= whole_at:
                     seen, whole_at = version, now + MEP_WHOLE_EVERY
                     self.reporter.say("mep", "state", 0, mp1.snapshot())
+                if now >= counts_at:
+                    counts_at = now + COUNTS_EVERY
+                    self.reporter.say("mep", "counters", 0, {"rules": mp1.counted()}, ttl=COUNTS_EVERY)
                 if now >= collect_at:
                     collect_at = now + COLLECT_EVERY
                     self.blobs.collect(needed_files())

@@ -19,6 +19,7 @@ from mep.agent.blobs import Blobs, Fetcher
 from mep.agent.models import Applied
 from mep.agent.reports import Reporter
 from mep.agent.store import Wish
+from mep.mp1 import rules
 
 logger = logging.getLogger("breakwater.agent")
 
@@ -313,6 +314,38 @@ class LogWatches:
             at = line.at.isoformat() if line.at else None
             kept.append({"at": at, "pod": line.pod, "container": line.container, "text": line.text[:8192]})
         self.reporter.say("appLog", app.key, app.generation, {"lines": kept[::-1]}, ttl=self.WANTED_FOR)
+
+
+class RuleWishes:
+    """Steps for the kind `rules`: what the centre wants of an app's traffic and DNS rules.
+
+    The MEP keeps the wish itself and lays it over every descriptor that comes, so nothing here waits for the app.
+    """
+
+    KIND, EVERY = "rules", 5.0
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def step(self, key: str) -> float | None:
+        """Hand the wish to the MEP and tell what became of it; look again, since an upgrade may change that."""
+        wish = store.wish(self.KIND, key)
+        if wish is None:
+            return None
+        app = str(wish.spec.get("appInstanceId", ""))
+        if wish.deleted:
+            rules.unwish(app)
+            if not store.forget(wish):
+                return 0.0
+            self.reporter.say(self.KIND, key, wish.generation, {"state": "absent", "reason": "", "message": ""})
+            self.reporter.forget(self.KIND, key)
+            return None
+        status = rules.told(rules.wish(app, wish.generation, wish.spec))
+        done = store.outcome(self.KIND, key)
+        if done is None or (done.generation, done.sha256) != (wish.generation, wish.sha256):
+            store.note(wish, Applied.State.APPLIED)
+        self.reporter.say(self.KIND, key, wish.generation, status)
+        return self.EVERY
 
 
 def unsupported(reporter: Reporter) -> Callable[[str, str], float | None]:

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.urls import path
 
 from core.errors import Denied, Invalid, Missing
-from mep.mp1 import certificates, mtls, services, tls
+from mep.mp1 import certificates, mtls, rules, services, tls
 from mep.mp1.http import Call, Open, answer, empty
 from mep.mp1.models import App
 from mep.mp1.states import Action
@@ -68,6 +68,23 @@ def discard(call: Call, app: str) -> HttpResponse:
     """DELETE /mm5/v1/app_instances/{appInstanceId}: gone already is fine"""
     _management(call)
     services.discard(app)
+    return empty()
+
+
+def wish_rules(call: Call, app: str) -> HttpResponse:
+    """PUT /mm5/v1/app_instances/{appInstanceId}/rules: what the centre wants of them, and what became of it"""
+    _management(call)
+    body = _object(call.json)
+    generation = body.get("generation")
+    if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
+        raise Invalid("generation must be a number", errors=[{"field": "generation", "detail": "must be a number"}])
+    return answer(rules.told(rules.wish(app, generation, body)))
+
+
+def unwish_rules(call: Call, app: str) -> HttpResponse:
+    """DELETE /mm5/v1/app_instances/{appInstanceId}/rules: as the descriptor says again; gone already is fine"""
+    _management(call)
+    rules.unwish(app)
     return empty()
 
 
@@ -138,6 +155,7 @@ urlpatterns = [
     path("app_instances/<str:app>", Open(put=provision, get=instance, delete=discard, query=True)),
     path("app_instances/<str:app>/terminate", Open(post=terminate, query=True)),
     path("app_instances/<str:app>/certificate", Open(post=certify, delete=uncertify, query=True)),
+    path("app_instances/<str:app>/rules", Open(put=wish_rules, delete=unwish_rules, query=True)),
     path("state", Open(get=state, query=True)),
     path("info", Open(get=info, query=True)),
 ]

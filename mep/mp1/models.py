@@ -50,6 +50,9 @@ class App(models.Model):
     d_version = models.CharField(max_length=64, blank=True)
     namespace = models.CharField(max_length=255, blank=True)
     declared = models.JSONField(default=dict, help_text="services required, optional and produced, from the AppD")
+    described = models.JSONField(
+        null=True, help_text="traffic and DNS rules of the AppD by id; null: provisioned before these were kept"
+    )
     registration = models.JSONField(null=True, help_text="AppInfo as registered on Mp1, MEC 011 V3.1.1 7.1.2.6")
     client_id = models.CharField(max_length=128, unique=True)
     secret = models.BinaryField(help_text="the client secret, sealed")
@@ -235,6 +238,18 @@ class DnsRule(Rule):
 
     def __str__(self) -> str:
         return f"{self.app_id}/{self.rule_id}"
+
+
+class RuleWish(models.Model):
+    """What the centre wants of one app instance's rules; kept before the app comes and after it went."""
+
+    id = models.CharField(primary_key=True, max_length=64, help_text="appInstanceId")
+    generation = models.BigIntegerField()
+    spec = models.JSONField(help_text="by kind and rule id: rule, state, made")
+    outcomes = models.JSONField(default=list, help_text="what became of each: applied, refused or lost, and why")
+
+    def __str__(self) -> str:
+        return f"rules of {self.id} at {self.generation}"
 
 
 class SigningKey(models.Model):

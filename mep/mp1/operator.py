@@ -136,6 +136,8 @@ def _create(
 
 
 def _ours(rule: AnyRule) -> AnyRule:
+    if rule.origin == RuleOrigin.CENTRE:
+        raise Denied(f"Rule {rule.rule_id} was set from the centre; here it can only be switched on and off")
     if rule.origin != RuleOrigin.OPERATOR:
         raise Denied(
             f"Rule {rule.rule_id} belongs to the descriptor of {rule.app.name}; here it can only be switched on and off"

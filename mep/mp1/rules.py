@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
 from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
-from mep.mp1 import steering, wire
+from core.mecrules import traffic_members as traffic_members
+from mep.mp1 import overrides, steering, wire
 from mep.mp1.conditions import matches
-from mep.mp1.models import App, Counter, DnsRule, TrafficRule
+from mep.mp1.models import App, Counter, DnsRule, RuleWish, TrafficRule
 from mep.mp1.states import (
     AppState,
     Enforcement,
@@ -26,6 +26,7 @@ from mep.mp1.states import (
 )
 
 AnyRule = TypeVar("AnyRule", TrafficRule, DnsRule)
+_KINDS: dict[str, type[TrafficRule] | type[DnsRule]] = {overrides.TRAFFIC: TrafficRule, overrides.DNS: DnsRule}
 
 
 def read_all(
@@ -57,23 +58,96 @@ def read_all(
     return traffic, dns
 
 
-def replace(app: App, traffic: dict[str, wire.TrafficRule], dns: dict[str, wire.DnsRule]) -> None:
-    """Make the app have exactly these rules of its descriptor; what stays the same keeps its state.
+def described(traffic: Mapping[str, wire.TrafficRule], dns: Mapping[str, wire.DnsRule]) -> dict[str, Any]:
+    """Return the rules of a descriptor as they are kept on the app: columns by kind and id."""
+    # A descriptor that says nothing about the scope leaves it to the management of this node.
+    scopes = {key: {"scope": rule.scope} if rule.scope is not None else {} for key, rule in dns.items()}
+    return {
+        overrides.TRAFFIC: {key: {"body": traffic_members(rule)} for key, rule in traffic.items()},
+        overrides.DNS: {key: {**dns_members(rule), **scopes[key]} for key, rule in dns.items()},
+    }
+
+
+def replace(app: App) -> None:
+    """Make the app have exactly the rules of its descriptor as the centre wants them; what stays the same keeps its state.
 
     Rules that the operator made on this node stay, unless the descriptor now has one of that id.
     """
-    ready = AppState(app.state)
-    _replace(app, TrafficRule, {key: {"body": traffic_members(rule)} for key, rule in traffic.items()}, ready)
-    # A descriptor that says nothing about the scope leaves it to the management of this node.
-    scopes = {key: {"scope": rule.scope} if rule.scope is not None else {} for key, rule in dns.items()}
-    _replace(app, DnsRule, {key: {**dns_members(rule), **scopes[key]} for key, rule in dns.items()}, ready)
+    spec = overrides.wish_of(app.pk)
+    outcomes: list[dict[str, str]] = []
+    for name, kind in _KINDS.items():
+        present: dict[str, Any] = {rule.rule_id: rule for rule in kind.objects.filter(app=app)}  # type: ignore[attr-defined]
+        if app.described is None:
+            app.described = {}
+        if name not in app.described:
+            app.described[name] = _as_described(present.values())
+            app.save(update_fields=["described"])
+        local = {key for key, rule in present.items() if rule.origin == RuleOrigin.OPERATOR}
+        laid = overrides.overlay(
+            name,
+            app.described[name],
+            overrides.wished(spec, name),
+            local,
+            lambda key, body: steering.expressible(f"{app.pk}/{key}", body),
+        )
+        _replace(app, kind, present, laid)
+        outcomes += laid.outcomes
+    if spec:
+        overrides.write_down(app.pk, outcomes)
+
+
+def wish(app_instance_id: str, generation: int, spec: Mapping[str, Any]) -> RuleWish:
+    """Make the rules of an app as the centre wants them, now or when the app comes; twice has one effect.
+
+    `spec` has for `traffic` and `dns`, by rule id: `rule` (the whole rule of MEC 011, or null for the descriptor's),
+    `state` (or null for what follows from the app) and `made` (the descriptor has no such rule).
+    """
+    wanted = {name: overrides.wished(spec, name) for name in _KINDS}
+    row = RuleWish.objects.filter(pk=app_instance_id).first()
+    if row is not None and (row.generation, row.spec) == (generation, wanted):
+        return row
+    with transaction.atomic():
+        row, _ = RuleWish.objects.update_or_create(
+            pk=app_instance_id, defaults={"generation": generation, "spec": wanted, "outcomes": []}
+        )
+        app = App.objects.filter(pk=app_instance_id).first()
+        if app is not None:
+            replace(app)
+            row.refresh_from_db()
+    return row
+
+
+@transaction.atomic
+def unwish(app_instance_id: str) -> None:
+    """Forget what the centre wanted: the app has the rules of its descriptor again."""
+    if not RuleWish.objects.filter(pk=app_instance_id).delete()[0]:
+        return
+    app = App.objects.filter(pk=app_instance_id).first()
+    if app is not None:
+        replace(app)
+
+
+def told(row: RuleWish) -> dict[str, Any]:
+    """Return what became of a wish, for the centre: `applied`, `refused` when part of it was, or `waiting` for the app."""
+    status: dict[str, Any] = {"state": "applied", "reason": "", "message": "", "rules": row.outcomes}
+    if not App.objects.filter(pk=row.pk).exists():
+        return {**status, "state": "waiting", "message": "the application is not on this node yet", "rules": []}
+    if any(each["outcome"] != overrides.APPLIED for each in row.outcomes):
+        status["state"] = "refused"
+    return status
 
 
 def follow(app: App) -> None:
-    """Bring the app's rules into the state that follows from the app's own."""
-    for kind in (TrafficRule, DnsRule):
+    """Bring the app's rules into the state that follows from the app's own and from what the centre wants."""
+    for name, kind in _KINDS.items():
+        heeded = overrides.heeded(app.pk, name)
         for rule in kind.objects.filter(app=app):  # type: ignore[attr-defined]
-            after = rule_state(AppState(app.state), RuleState(rule.state), chosen=rule.chosen)
+            after = rule_state(
+                AppState(app.state),
+                RuleState(rule.state),
+                chosen=rule.chosen,
+                wished=overrides.state_of(heeded.get(rule.rule_id, {})),
+            )
             gone = forgets_choice(AppState(app.state))
             if after != rule.state or (gone and rule.chosen):
                 rule.state, rule.chosen = after, rule.chosen and not gone
@@ -94,6 +168,7 @@ def put_traffic(app: App, rule_id: str, raw: Any, if_match: str | None) -> Traff
     wanted = wire.traffic_rule(raw)
     rule = find(TrafficRule, app, rule_id)
     steering.check(rule, traffic_members(wanted), wanted.state)
+    _not_held(rule, {"body": traffic_members(wanted)}, wanted.state)
     return _put(app, rule, {"body": traffic_members(wanted)}, wanted.state, if_match)
 
 
@@ -104,19 +179,13 @@ def put_dns(app: App, rule_id: str, raw: Any, if_match: str | None) -> DnsRule:
     rule = find(DnsRule, app, rule_id)
     if wanted.domain_name != rule.domain_name:
         raise Denied(f"The domain name of this rule is {rule.domain_name} and only the management may change it")
+    _not_held(rule, dns_members(wanted), wanted.state)
     return _put(app, rule, dns_members(wanted), wanted.state, if_match)
 
 
 def etag(rule: TrafficRule | DnsRule) -> str:
     """Return the strong entity tag of the rule's present version."""
     return f'"{rule.revision}"'
-
-
-def traffic_members(rule: wire.TrafficRule) -> dict[str, Any]:
-    """Return the members of a traffic rule that are stored as its body."""
-    members = wire.without_nulls(msgspec.to_builtins(rule))
-    members.pop("state", None)
-    return members  # type: ignore[no-any-return]
 
 
 def dns_members(rule: wire.DnsRule) -> dict[str, Any]:
@@ -151,22 +220,43 @@ def dns_body(rule: DnsRule) -> dict[str, Any]:
     return {**body, "state": rule.state}
 
 
-def _replace(app: App, kind: type[AnyRule], wanted: dict[str, dict[str, Any]], state: AppState) -> None:
-    present = {rule.rule_id: rule for rule in kind.objects.filter(app=app)}
-    gone = [rule.pk for key, rule in present.items() if key not in wanted and rule.origin == RuleOrigin.DESCRIPTOR]
+def _as_described(present: Iterable[Any]) -> dict[str, Any]:
+    """Return the descriptor's rules of an app that was provisioned before these were kept."""
+    found: dict[str, Any] = {}
+    for rule in present:
+        if rule.origin != RuleOrigin.DESCRIPTOR:
+            continue
+        names = ("body",) if isinstance(rule, TrafficRule) else ("domain_name", "family", "address", "ttl", "scope")
+        found[rule.rule_id] = {name: getattr(rule, name) for name in names}
+    return found
+
+
+def _replace(app: App, kind: type[AnyRule], present: Mapping[str, AnyRule], laid: overrides.Overlaid) -> None:
+    gone = [rule.pk for key, rule in present.items() if key not in laid.columns and rule.origin != RuleOrigin.OPERATOR]
     if gone:
         kind.objects.filter(pk__in=gone).delete()
         Counter.bump(_counter(kind))
-    for key, members in wanted.items():
+    for key, members in laid.columns.items():
         rule = present.get(key) or kind(app=app, rule_id=key)
-        after = rule_state(state, RuleState(rule.state), chosen=rule.chosen)
-        members = {**members, "origin": RuleOrigin.DESCRIPTOR}
+        wished = laid.states.get(key)
+        after = rule_state(AppState(app.state), RuleState(rule.state), chosen=rule.chosen, wished=wished)
         if rule.pk and after == rule.state and all(getattr(rule, name) == value for name, value in members.items()):
             continue
         for name, value in members.items():
             setattr(rule, name, value)
         rule.state = after
         _save(rule)
+
+
+def _not_held(rule: TrafficRule | DnsRule, members: Mapping[str, Any], state: RuleState | None) -> None:
+    """Raise `Denied` when the app would change what the centre has set on its rule."""
+    kind = overrides.TRAFFIC if isinstance(rule, TrafficRule) else overrides.DNS
+    entry = overrides.heeded(rule.app_id, kind).get(rule.rule_id, {})
+    if entry.get("rule") is not None and any(getattr(rule, name) != value for name, value in members.items()):
+        raise Denied(f"The operator of this platform has set the content of rule {rule.rule_id}")
+    wished = overrides.state_of(entry)
+    if wished is not None and state not in (None, wished):
+        raise Denied(f"The operator of this platform keeps rule {rule.rule_id} {wished.lower()}")
 
 
 def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | None, if_match: str | None) -> AnyRule:

@@ -18,7 +18,7 @@ from django.db import transaction
 
 import upf_adapter
 from core.errors import Invalid, Missing
-from mep.mp1 import alarms, catalogue, rules, subscriptions, wire
+from mep.mp1 import alarms, catalogue, rules, steering, subscriptions, wire
 from mep.mp1.models import App, Counter, DnsRule, Service, Subscription, TrafficRule
 from mep.mp1.secrets import vault
 from mep.mp1.states import (
@@ -79,6 +79,7 @@ def provision(
         "d_version": app_d_version[:64],
         "namespace": namespace[:255],
         "declared": {key: list(value) for key, value in (services or {}).items()},
+        "described": rules.described(traffic, dns),
     }
     app = App.objects.filter(pk=app_instance_id).first()
     if app is None:
@@ -99,7 +100,7 @@ def provision(
             app.state, app.action, app.deadline, app.ready_at = state, "", None, None
     app.save()
     Counter.bump("apps")
-    rules.replace(app, traffic, dns)
+    rules.replace(app)
     return Credentials(app.client_id, secret)
 
 
@@ -217,6 +218,7 @@ def snapshot() -> dict[str, Any]:
                 **rules.dns_body(rule),
                 "appInstanceId": rule.app_id,
                 "scope": rule.scope,
+                "origin": rule.origin,
                 "enforcement": rule.enforcement,
                 "reason": rule.reason,
             }
@@ -226,14 +228,25 @@ def snapshot() -> dict[str, Any]:
             {
                 **rules.traffic_body(rule),
                 "appInstanceId": rule.app_id,
+                "origin": rule.origin,
                 "enforcement": rule.enforcement,
                 "reason": rule.reason,
             }
             for rule in TrafficRule.objects.all()
         ],
         "alarms": alarms.standing()[:ALARMS],
-        "user_plane": {"adapter": settings.UPF, "simulated": upf_adapter.registry.get(settings.UPF).simulated},
+        "user_plane": {
+            "adapter": settings.UPF,
+            "simulated": upf_adapter.registry.get(settings.UPF).simulated,
+            "capabilities": steering.abilities(),
+        },
     }
+
+
+def counted(most: int = 2000) -> list[list[Any]]:
+    """Return what the user plane counted: app, rule, packets, octets and when; of at most so many rules that saw any."""
+    seen = TrafficRule.objects.filter(counted_at__isnull=False, packets__gt=0).order_by("-packets")[:most]
+    return [list(row) for row in seen.values_list("app_id", "rule_id", "packets", "octets", "counted_at")]
 
 
 def snapshot_version() -> str:

@@ -42,6 +42,8 @@ class AppRow(Row):
     provisioned_at: Moment
     ready_at: Moment | None
     certificate: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-]{43})?\Z")]
+    #: Left out of files of platforms that did not keep it yet.
+    described: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 @register
@@ -62,7 +64,7 @@ class Apps(Section):
                     declared=each.declared, registration=each.registration, client_id=each.client_id,
                     state=AppState(each.state), action=Action(each.action) if each.action else None,
                     deadline=each.deadline, provisioned_at=each.provisioned_at, ready_at=each.ready_at,
-                    certificate=each.certificate,
+                    certificate=each.certificate, described=msgspec.UNSET if each.described is None else each.described,
                 )
             )  # fmt: skip
         return rows
@@ -94,7 +96,8 @@ class Apps(Section):
         had = job.kept.get(APPS) or {each.pk: bytes(each.secret) for each in App.objects.only("secret")}
         made, fresh = [], []
         for row in rows:
-            columns = {**msgspec.structs.asdict(row), "action": row.action or ""}
+            kept = None if row.described is msgspec.UNSET else row.described
+            columns = {**msgspec.structs.asdict(row), "action": row.action or "", "described": kept}
             secret = job.secret(APPS, row.id)
             if secret is None and row.id in had:
                 columns["secret"] = had[row.id]

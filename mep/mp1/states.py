@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 
 from core.errors import Conflict, Denied, Invalid
+from core.mecrules import RuleState as RuleState
 
 
 class _Named(enum.StrEnum):
@@ -39,18 +40,12 @@ class ServiceState(_Named):
     SUSPENDED = "SUSPENDED"
 
 
-class RuleState(_Named):
-    """MEC 011 7.1.5.2 and 7.1.5.3."""
-
-    ACTIVE = "ACTIVE"
-    INACTIVE = "INACTIVE"
-
-
 class RuleOrigin(_Named):
-    """Who made a rule: the descriptor of the app, or the operator on this node; only the former follow the descriptor."""
+    """Who made a rule: the descriptor of the app, the operator on this node, or the centre (`mep.mp1.overrides`)."""
 
     DESCRIPTOR = "descriptor"
     OPERATOR = "operator"
+    CENTRE = "centre"
 
 
 class Severity(_Named):
@@ -198,12 +193,14 @@ def change_between(before: object, after: object, state_before: str, state_after
 # --- rules -------------------------------------------------------------------------------------------------------------
 
 
-def rule_state(app: AppState, present: RuleState, *, chosen: bool) -> RuleState:
+def rule_state(app: AppState, present: RuleState, *, chosen: bool, wished: RuleState | None = None) -> RuleState:
     """Return the state of a rule when its app gets into `app`.
 
     Ready makes it active unless the app chose otherwise; an app that is not ready yet has only the rules that it
-    activated itself, one that is gone has none.
+    activated itself, one that is gone has none. What the centre `wished` goes before both while the app is there.
     """
+    if wished is not None and app in (AppState.READY, AppState.PROVISIONED):
+        return wished
     if app is AppState.TERMINATING or (chosen and app in (AppState.READY, AppState.PROVISIONED)):
         return present
     return RuleState.ACTIVE if app is AppState.READY else RuleState.INACTIVE

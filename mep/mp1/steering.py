@@ -114,6 +114,29 @@ def check(row: Row, body: Mapping[str, Any], state: RuleState | None) -> None:
         _checker(settings.UPF, settings.UPF_CONFIG).check(_rule(f"{row.app_id}/{row.rule_id}", body))
 
 
+def expressible(key: str, body: Mapping[str, Any]) -> None:
+    """Raise `Invalid` or `Refused`, with the nearest thing, when the user plane cannot do what this body says."""
+    _checker(settings.UPF, settings.UPF_CONFIG).check(_rule(key, body))
+
+
+def abilities() -> dict[str, Any]:
+    """Return what the user plane can express as JSON values; empty while its adapter cannot be set up."""
+    try:
+        can = _checker(settings.UPF, settings.UPF_CONFIG).capabilities()
+    except BreakwaterError:
+        return {}
+    return {
+        "actions": sorted(can.actions),
+        "filters": sorted(can.filters),
+        "interfaces": sorted(can.interfaces),
+        "filterTypes": sorted(can.filter_types),
+        "families": sorted(can.families),
+        "counters": can.counters,
+        "mostRules": can.most_rules,
+        "notes": list(can.notes),
+    }
+
+
 def make_adapter() -> UpfAdapter:
     """Return the adapter that MEP_UPF names, with the options of MEP_UPF_CONFIG; `Invalid` when they cannot be read."""
     options = adapter_options()

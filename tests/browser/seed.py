@@ -32,6 +32,7 @@ from core.operations.models import Operation  # noqa: E402
 from mecm.deployments import services as deployments  # noqa: E402
 from mecm.edge.models import NodeSync, ReportedObject  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
+from mecm.steering import services as steering  # noqa: E402
 from tests.browser import seed_store  # noqa: E402
 
 PASSWORD = "a walk along the quay"
@@ -337,8 +338,11 @@ def _reported(node: Node, deployment: Any, about: dict[str, Any]) -> None:
         ],
         "apps": [{"appName": "Crane View", "appProvider": "Harbour Telecom", "state": "READY", "appSoftVersion": "2.0.1",
                   "namespace": deployment.namespace, "appInstanceId": app}],
-        "dns_rules": [{**about["appDNSRule"][0], "state": "ACTIVE"}],
-        "traffic_rules": [{**about["appTrafficRule"][0], "state": "ACTIVE", "enforcement": "enforced"}],
+        "dns_rules": [{**about["appDNSRule"][0], "state": "ACTIVE", "appInstanceId": app}],
+        "traffic_rules": [
+            {**about["appTrafficRule"][0], "state": "ACTIVE", "enforcement": "in-force", "appInstanceId": app}
+        ],
+        "user_plane": {"adapter": "nftables", "simulated": False},
         "subscriptions": [{"subscriptionType": "SerAvailabilityNotificationSubscription", "delivered": 4, "waiting": 0,
                            "failures": 0, "callbackReference": "http://gate-reader:8080/notify"}],
     }  # fmt: skip
@@ -360,7 +364,24 @@ def _reported(node: Node, deployment: Any, about: dict[str, Any]) -> None:
     told = [f"frame {number} relayed in {number % 7 + 9} ms" for number in range(40)]
     lines = [{"at": NOW.isoformat(), "pod": "crane-view-0", "container": "app", "text": text} for text in told]
     key = str(deployment.pk)
+    steering.add_rule(deployment, "traffic", "calls", actor=SYSTEM, rule={
+        "filterType": "FLOW", "priority": 10, "action": "DUPLICATE_DECAPSULATED",
+        "trafficFilter": [{"protocol": ["UDP"], "srcAddress": ["10.45.0.0/16"], "dstPort": ["5060", "10000-20000"]}],
+        "dstInterface": about["appTrafficRule"][0]["dstInterface"],
+    })  # fmt: skip
+    steering.add_rule(deployment, "traffic", "trackers", actor=SYSTEM, state="INACTIVE", rule={
+        "filterType": "FLOW", "priority": 5, "action": "DROP", "trafficFilter": [{"dstAddress": ["198.51.100.0/24"]}],
+    })  # fmt: skip
+    rule = about["appTrafficRule"][0]
+    held = steering.set_rule(deployment, "traffic", rule["trafficRuleId"], actor=SYSTEM, rule={**rule, "priority": 10,
+                             "trafficFilter": [{"dstPort": ["8080", "5060"]}]})  # fmt: skip
+    refusal = {"kind": "traffic", "id": "calls", "outcome": "refused", "reason": "no copies here"}
+    fine = [{"kind": "traffic", "id": name, "outcome": "applied", "reason": ""}
+            for name in ("trackers", rule["trafficRuleId"])]  # fmt: skip
+    steering.observe(deployment.pk, held.generation, {"state": "refused", "rules": [refusal, *fine]})
+    counters = {"rules": [[app, rule["trafficRuleId"], 48210, 61_400_000, 0]]}
     for kind, name, status in (
+        ("mep", "counters", counters),
         ("mep", "state", state), ("appEvents", key, {"events": events}), ("appLog", key, {"lines": lines}),
     ):  # fmt: skip
         ReportedObject.objects.create(node=node, kind=kind, key=name, status=status)
@@ -387,6 +408,8 @@ def main() -> None:
         "deployments": "/deployments", "deployment": f"/deployments/{ready.pk}",
         "failed": f"/deployments/{there['failed'].pk}", "waiting": f"/deployments/{there['waiting'].pk}",
         "upgrade": f"/deployments/{ready.pk}/upgrade", "rollback": f"/deployments/{ready.pk}/rollback/1",
+        "rules": f"/deployments/{ready.pk}/rules", "new-rule": f"/deployments/{ready.pk}/new-rule/traffic",
+        "node-rules": f"/nodes/{where['hamburg-port'].pk}/rules",
         "operations": "/operations", "audit": "/audit", "profile": "/profile", "sites": "/sites", "new-site": "/sites/new",
         "street": "/map/street", **told,
     }  # fmt: skip
@@ -397,6 +420,7 @@ def main() -> None:
         "profile": token.pk, "catalogue": App.objects.get(name="Crane View").pk,
         "feedback": Review.objects.first().pk, "webhooks": Webhook.objects.first().pk,
         "operations": Operation.objects.first().pk,
+        "rule": ready.package.descriptor["appTrafficRule"][0]["trafficRuleId"],
     }  # fmt: skip
     addresses["in-review"] = f"/packages/{objects.pop('in-review')}"
     print(json.dumps({"pages": addresses, "objects": {step: str(pk) for step, pk in objects.items()}}))

@@ -21,6 +21,7 @@ PAGES = [
     "cluster", "deployments", "deployment", "failed", "waiting", "upgrade", "rollback", "operations", "audit", "profile",
     "app", "partner-app", "reviews", "notices", "webhooks", "webhook", "found", "nothing",
     "sites", "new-site", "street",
+    "rules", "new-rule", "node-rules",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -12,12 +13,19 @@ import django
 
 django.setup()
 
+from django.utils import timezone  # noqa: E402
+
 from appstore.packages import blobs  # noqa: E402
+from appstore.packages.models import Package  # noqa: E402
 from core.accounts.access import SYSTEM  # noqa: E402
 from core.accounts.models import Organisation  # noqa: E402
+from mecm.deployments import services as deployments  # noqa: E402
+from mecm.deployments.models import Deployment  # noqa: E402
 from mecm.edge import ca, services  # noqa: E402
 from mecm.edge.models import DesiredObject, NodeCert, NodeSync, ReportedObject  # noqa: E402
 from mecm.nodes.models import Node  # noqa: E402
+from mecm.steering import services as steering  # noqa: E402
+from mecm.steering import table  # noqa: E402
 
 
 def node() -> Node:
@@ -99,7 +107,60 @@ def valid_serials() -> list[str]:
     return list(NodeCert.objects.filter(node=node(), revoked_at=None).values_list("serial", flat=True))
 
 
-VERBS = (issue, valid_serials, join, store, put, delete, reported, measure, sync, tombstones, new_epoch, spoil, revoke)
+def deploy(name: str, chart: str, traffic: list[dict[str, Any]], version: str = "1.0.0") -> str:
+    """Deploy a package with these traffic rules, or upgrade what is deployed under the name to it."""
+    digest, size = blobs.store([bytes.fromhex(chart)])
+    described = {"appName": name, "appProvider": "Acme", "gracefulTerminationTimeout": 1, "appTrafficRule": traffic}
+    package = Package.objects.create(
+        organisation=node().organisation,
+        sha256=hashlib.sha256(f"{name} {version}".encode()).hexdigest(),
+        size=size,
+        state="published",
+        name=name,
+        provider="Acme",
+        version=version,
+        chart_sha256=digest,
+        published_at=timezone.now(),
+        descriptor=described,
+    )
+    if there := Deployment.objects.filter(name=name).first():
+        return str(deployments.upgrade(there, actor=SYSTEM, package=package).pk)
+    made = deployments.request(actor=SYSTEM, organisation=node().organisation, node=node(), package=package, name=name)
+    return str(made.pk)
+
+
+def steer(deployment: str, deed: str, name: str, **wanted: Any) -> int:
+    """Do to the traffic rule `name` what an operator does; return the generation of the wish."""
+    verb = {"set": steering.set_rule, "add": steering.add_rule, "reset": steering.reset_rule}[deed]
+    return verb(Deployment.objects.get(pk=deployment), "traffic", name, actor=SYSTEM, **wanted).generation
+
+
+def rules_of(deployment: str) -> dict[str, Any]:
+    """Return what people see of each traffic rule of a deployment."""
+    found = Deployment.objects.select_related("node", "package").get(pk=deployment)
+    names = ("source", "outcome", "state", "enforcement", "reason")
+    lines = table.lines(table.told_by(found.node_id), [found], "traffic")
+    return {each.rule_id: {name: str(getattr(each, name)) for name in names} for each in lines}
+
+
+VERBS = (
+    deploy,
+    steer,
+    rules_of,
+    issue,
+    valid_serials,
+    join,
+    store,
+    put,
+    delete,
+    reported,
+    measure,
+    sync,
+    tombstones,
+    new_epoch,
+    spoil,
+    revoke,
+)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.flows.edgelab import Lab
+from tests.flows.edgelab import Lab, chart, free_port
 from tests.waiting import until
 
 
@@ -74,6 +74,76 @@ def test_a_wish_becomes_an_app_an_upgrade_and_nothing(lab: Lab) -> None:
     until(lambda: lab.ask("tombstones") == 0, what="the tombstone to go once it is acknowledged")
     assert on_the_node(lab, "SELECT 1 FROM agent_desired WHERE key = 'story'") == []
     assert applied(lab, "story") == []
+
+
+VIDEO = {
+    "trafficRuleId": "video", "filterType": "FLOW", "priority": 20, "action": "FORWARD_DECAPSULATED",
+    "trafficFilter": [{"dstAddress": ["203.0.113.0/24"]}],
+    "dstInterface": [{"interfaceType": "IP", "dstIpAddress": "10.60.0.2"}],
+}  # fmt: skip
+SIP = {"filterType": "FLOW", "priority": 3, "trafficFilter": [{"protocol": ["UDP"]}], "action": "DROP"}
+
+
+def steered(lab: Lab) -> dict[str, tuple[int, str, str]]:
+    """Return the rules that the node's MEC platform has: priority, state, origin."""
+    found = on_the_node(lab, "SELECT rule_id, body, state, origin FROM mp1_trafficrule")
+    return {name: (json.loads(body)["priority"], state, origin) for name, body, state, origin in found}
+
+
+def test_a_rule_that_an_operator_changes_at_the_centre_is_the_nodes_rule_and_restarts_nothing(lab: Lab) -> None:
+    app = lab.ask("deploy", name="steered", chart=chart().hex(), traffic=[VIDEO])
+    lab.until_reported(app, "ready")
+    lab.ask("steer", deployment=app, deed="set", name="video", rule={**VIDEO, "priority": 7}, state="ACTIVE")
+    lab.ask("steer", deployment=app, deed="add", name="sip", rule=SIP, state="INACTIVE")
+    wanted = {"video": (7, "ACTIVE", "centre"), "sip": (3, "INACTIVE", "centre")}
+    until(lambda: steered(lab) == wanted, what="the node to have the rules")
+    until(lambda: lab.ask("rules_of", deployment=app)["sip"]["outcome"] == "applied", what="the centre to hear of it")
+    assert times_applied(lab, "steered") == 1
+
+
+@pytest.mark.live
+def test_rules_outlive_a_cut_link_a_killed_agent_and_an_upgrade_and_a_lost_one_is_said_to_be(lab: Lab) -> None:
+    app = lab.ask("deploy", name="outlived", chart=chart().hex(), traffic=[VIDEO])
+    lab.until_reported(app, "ready")
+    lab.ask("steer", deployment=app, deed="set", name="video", rule={**VIDEO, "priority": 8}, state="ACTIVE")
+    until(lambda: lab.ask("rules_of", deployment=app)["video"]["outcome"] == "applied", what="the wish to be heeded")
+    lab.wire.cut()
+    lab.stop_agent(signal.SIGKILL)
+    lab.start_agent()
+    lab.ask("steer", deployment=app, deed="set", name="video", rule={**VIDEO, "priority": 9})
+    of_app = "SELECT body FROM mp1_trafficrule WHERE app_id IN (SELECT id FROM mp1_app WHERE name = 'outlived')"
+
+    def priorities() -> list[int]:
+        return [json.loads(body)["priority"] for (body,) in on_the_node(lab, of_app)]
+
+    assert priorities() == [8], "cut off, the node keeps the last wish"
+    assert lab.ask("rules_of", deployment=app)["video"]["outcome"] == "pending"
+    lab.wire.mend()
+    until(lambda: priorities() == [9], 40, what="the wish to arrive when the link is back")
+    other = {**VIDEO, "trafficRuleId": "radio", "priority": 30}
+    lab.ask("deploy", name="outlived", chart=chart(replicas=2).hex(), traffic=[other], version="2.0.0")
+    lab.until_reported(app, "ready", generation=2)
+    assert priorities() == [30]
+    assert lab.ask("rules_of", deployment=app)["video"] | {"reason": ""} == {
+        "source": "lost", "outcome": "lost", "state": "", "enforcement": "", "reason": "",
+    }  # fmt: skip
+
+
+@pytest.mark.live
+def test_what_the_user_plane_made_of_a_change_is_seen_at_the_centre(tmp_path: Path) -> None:
+    """The whole node, whose simulated user plane is brought up to date by its own process."""
+    with Lab(tmp_path / "whole", edge={"MEP_LINK_PAUSE": "1", "MEP_MP1_PORT": str(free_port())}) as lab:
+        lab.start_centre()
+        lab.start_agent("edge", "--without", "dns")
+        assert lab.enrol().returncode == 0
+        app = lab.ask("deploy", name="whole", chart=chart().hex(), traffic=[VIDEO])
+        lab.until_reported(app, "ready", timeout=60)
+        lab.ask("steer", deployment=app, deed="add", name="sip", rule=SIP, state="ACTIVE")
+
+        def enforced() -> bool:
+            return bool(lab.ask("rules_of", deployment=app)["sip"]["enforcement"] == "in-force")
+
+        until(enforced, 40, what="the rule to be in force")
 
 
 @pytest.mark.live

@@ -138,6 +138,10 @@ ACTIONS = {
     "cancel-upload",
     "prolong-sandbox-test",
     "end-sandbox-test",
+    "preview-rule",
+    "switch-rule",
+    "reset-rule",
+    "remove-rule",
 }
 #: What everybody may do who sees the thing: it changes nothing but one's own lists.
 ONES_OWN = {"choose-language", "decide-device", "favour-app", "follow-app", "read-notices", "unfollow"} | {
@@ -179,6 +183,10 @@ def address(name: str, objects: Objects) -> str:
         given["app"] = objects["catalogue"].pk
     if "group" in pattern.pattern.converters:
         given["group"] = "nodes"
+    if "kind" in pattern.pattern.converters:
+        given["kind"] = "traffic"
+    if "rule" in pattern.pattern.converters:
+        given["rule"] = "tr-1"
     if name == "app-by-name":
         app = objects["catalogue"]
         given |= {"organisation": app.slug, "provider": app.provider, "name": app.name}
@@ -294,6 +302,7 @@ def test_a_viewer_gets_no_form_that_changes_something(
     forms += ["new-rollout", "make-rollout"]
     forms += ["package-where"]
     forms += ["new-site", "change-site"]
+    forms += ["new-rule", "change-rule"]
     each(forms, lambda name: is_page(viewer.get(address(name, objects)), 403))
 
 
@@ -303,6 +312,7 @@ def test_a_viewer_reads_everything_but_the_audit_log(
     viewer = browser_of(make_user("viewer", organisation, "viewer"))
     read = ["catalogue", "packages", "package", "nodes", "map", "node", "deployments", "deployment", "operations"]
     read += ["rollouts", "rollout", "compare-revisions"]
+    read += ["node-rules", "deployment-rules"]
     each(read, lambda name: is_page(viewer.get(address(name, objects)), 200))
     is_page(viewer.get(address("audit", objects)), 403)
 

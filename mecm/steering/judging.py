@@ -81,6 +81,42 @@ class Steering:
         return Verdict(now, wished, later, tuple(each for each in about if not each.active))
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rule that somebody writes: how it stands among those of its node, and what it is in the way of."""
+
+    steering: Steering
+    reported: Reported
+    findings: tuple[overlaps.Finding, ...] = ()
+
+
+def drafted(steering: Steering, rule: TrafficRule, *, name: str, app: str, active: bool = True) -> Draft:
+    """Put a rule among those of a node as if it were in force, in place of one of its id; compare it with the active ones."""
+    mine = _read_rule(rule, name=name, app=app, active=active, in_force=active, enforcement="", reason="")
+    rules = sorted(
+        [*(each for each in steering.rules if each.rule.id != rule.id), mine], key=lambda one: one.rule.order
+    )
+    readable = [each.rule for each in rules if each.matches is not None and (each.active or each is mine)]
+    found = overlaps.findings(readable) if mine.matches is not None and len(rules) <= MOST_COMPARED else []
+    about = [each for each in found if rule.id in (each.rule.id, *(one.id for one in each.others))]
+    return Draft(Steering(tuple(rules), steering.findings, steering.adapter, steering.simulated), mine, tuple(about))
+
+
+def with_wishes(steering: Steering, wishes: Iterable[tuple[TrafficRule, str, str, bool]]) -> Steering:
+    """Return the rules as they will be once wishes that are on their way have come: (rule, name, app, active) each."""
+    coming = [
+        _read_rule(rule, name=name, app=app, active=active, in_force=active, enforcement="pending", reason="")
+        for rule, name, app, active in wishes
+    ]
+    if not coming:
+        return steering
+    ids = {each.rule.id for each in coming}
+    rules = sorted(
+        [*(each for each in steering.rules if each.rule.id not in ids), *coming], key=lambda one: one.rule.order
+    )
+    return Steering(tuple(rules), steering.findings, steering.adapter, steering.simulated)
+
+
 def of_node(node: uuid.UUID) -> Steering:
     """Return what the MEP of a node reported last; one query, and read anew only when it reported anew."""
     row = ReportedObject.objects.filter(node=node, kind="mep", key="state").first()
@@ -130,7 +166,7 @@ def _reported(raw: Mapping[str, Any], names: Mapping[Any, str]) -> Reported:
         str(raw.get("action", "")),
         tuple(_dicts(raw.get("dstInterface"))),
     )
-    said = {
+    said: dict[str, Any] = {
         "name": name,
         "app": names.get(raw.get("appInstanceId")) or app,
         "active": raw.get("state") == "ACTIVE",
@@ -138,11 +174,15 @@ def _reported(raw: Mapping[str, Any], names: Mapping[Any, str]) -> Reported:
         "enforcement": str(raw.get("enforcement", "")),
         "reason": str(raw.get("reason") or ""),
     }
+    return _read_rule(made, **said)
+
+
+def _read_rule(made: TrafficRule, **said: Any) -> Reported:
     try:
-        return Reported(made, matches=flows.matches_of(made), **said)  # type: ignore[arg-type]
+        return Reported(made, matches=flows.matches_of(made), **said)
     except (BreakwaterError, TypeError, ValueError, AttributeError, KeyError) as problem:
         words = problem.detail if isinstance(problem, BreakwaterError) else _("it has not the shape of a rule")
-        return Reported(made, problem=words, **said)  # type: ignore[arg-type]
+        return Reported(made, problem=words, **said)
 
 
 def _dicts(found: Any) -> list[dict[str, Any]]:

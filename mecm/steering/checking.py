@@ -1,0 +1,98 @@
+"""Whether a rule makes sense, and whether a node's user plane can do it: in the words that the node itself would use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import Invalid
+from core.mecrules import RuleState, dns_rule, traffic_members, traffic_rule, without_nulls
+from mecm.steering.models import ID_OF, TRAFFIC
+from upf_adapter import limits
+from upf_adapter.contract import Capabilities, TrafficRule
+
+#: Members that are not part of a rule's content: who it is, and what became of it.
+_ASIDE = {*ID_OF.values(), "state", "appInstanceId", "origin", "enforcement", "reason"}
+
+
+def content(kind: str, raw: Any) -> dict[str, Any]:
+    """Return the members of a rule in one spelling, whatever they came in; `Invalid` names the member that is wrong."""
+    if not isinstance(raw, Mapping):
+        raise Invalid("A rule must be an object")
+    plain = {name: value for name, value in raw.items() if name not in _ASIDE}
+    if kind == TRAFFIC:
+        return traffic_members(traffic_rule(plain))
+    rule = dns_rule(plain)
+    members = {
+        "domainName": rule.domain_name,
+        "ipAddressType": rule.ip_address_type,
+        "ipAddress": rule.ip_address,
+        "ttl": rule.ttl,
+        "scope": rule.scope,
+    }
+    return dict(without_nulls(members))
+
+
+def rule_id(text: str) -> str:
+    """Return a rule's id; `Invalid` when it can be none: it is one segment of a path on Mp1."""
+    if not 0 < len(text) <= 255 or "/" in text or not text.isprintable() or text != text.strip() or text in (".", ".."):
+        detail = "must be a text of 1 to 255 characters without / and control characters"
+        raise Invalid(f"ruleId {detail}", errors=[{"field": "ruleId", "detail": detail}])
+    return text
+
+
+def state(text: str | None) -> str:
+    """Return the wished state, empty for what follows from the application; `Invalid` for anything else."""
+    if not text:
+        return ""
+    if text not in list(RuleState):
+        detail = "must be ACTIVE, INACTIVE or empty"
+        raise Invalid(f"state {detail}", errors=[{"field": "state", "detail": detail}])
+    return text
+
+
+def expressible(rule: TrafficRule, plane: Mapping[str, Any]) -> None:
+    """Raise `Refused`, with the nearest thing, when the user plane that a node reported cannot do this rule.
+
+    A node that did not say what its user plane can do is not guessed about: it judges when the rule comes.
+    """
+    can = capabilities(plane)
+    if can is not None:
+        limits.check(rule, can, str(plane.get("adapter", "")))
+
+
+def capabilities(plane: Mapping[str, Any]) -> Capabilities | None:
+    """Return what a user plane said it can express; None when it said nothing that can be read."""
+    told = plane.get("capabilities")
+    if not isinstance(told, Mapping) or not told.get("actions"):
+        return None
+
+    def words(name: str) -> frozenset[Any]:
+        found = told.get(name)
+        return (
+            frozenset(each for each in found if isinstance(each, str | int)) if isinstance(found, list) else frozenset()
+        )
+
+    most = told.get("mostRules")
+    return Capabilities(
+        actions=words("actions"),
+        filters=words("filters"),
+        interfaces=words("interfaces"),
+        filter_types=words("filterTypes"),
+        families=words("families"),
+        counters=told.get("counters") is True,
+        most_rules=most if isinstance(most, int) else None,
+        notes=tuple(str(each) for each in told.get("notes") or () if isinstance(each, str)),
+    )
+
+
+def as_rule(key: str, members: Mapping[str, Any]) -> TrafficRule:
+    """Return the members of a traffic rule as adapters and the judge want them."""
+    return TrafficRule(
+        id=key,
+        filter_type=str(members.get("filterType", "FLOW")),
+        priority=members.get("priority", 255),
+        filters=tuple(members.get("trafficFilter") or ()),
+        action=str(members.get("action", "")),
+        destinations=tuple(members.get("dstInterface") or ()),
+    )

@@ -1,0 +1,229 @@
+"""Rules on pages: the list of a node and of a deployment, the builder with its preview, and what is done at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mecm.steering import services
+from mecm.steering.models import RuleSet, RuleWish
+from tests.frontend.test_steering import report
+
+FIELDS = {
+    "priority": "5", "filter_type": "FLOW", "protocols": "UDP", "src": "10.45.0.0/16", "dst_ports": "5060",
+    "action": "FORWARD_DECAPSULATED", "interface": "IP", "to": "192.0.2.9", "state": "", "generation": "0",
+}  # fmt: skip
+PACKET = {
+    "packet-src": "10.45.0.7", "packet-dst": "192.0.2.1", "packet-protocol": "UDP", "packet-src_port": "4000",
+    "packet-dst_port": "5060", "packet-dscp": "0",
+}  # fmt: skip
+
+
+def text(response: Any, status: int = 200) -> str:
+    assert response.status_code == status, response.content.decode()[-2000:]
+    return " ".join(response.content.decode().split())
+
+
+def tell(deployment: Any, *rules: Any, **plane: Any) -> None:
+    """Let the node report rules of the deployment."""
+    from mecm.edge.models import ReportedObject
+
+    report(deployment.node, *({**each, "appInstanceId": str(deployment.app_instance_id)} for each in rules))
+    row = ReportedObject.objects.get(node=deployment.node, key="state")
+    row.status["user_plane"] |= plane
+    row.save()
+
+
+LIVE = {
+    "trafficRuleId": "tr-1", "filterType": "FLOW", "priority": 3, "trafficFilter": [{"dstAddress": ["192.0.2.0/24"]}],
+    "action": "FORWARD_DECAPSULATED", "dstInterface": {"interfaceType": "IP", "dstIpAddress": "192.0.2.9"},
+    "state": "ACTIVE", "enforcement": "in-force",
+}  # fmt: skip
+
+
+def test_the_list_says_what_each_rule_does_and_how_it_is(pages: Any, deployment: Any) -> None:
+    tell(deployment, LIVE, {**LIVE, "trafficRuleId": "local"})
+    page = text(pages.get(f"/nodes/{deployment.node_id}/rules"))
+    assert "Everything to 192.0.2.0/24 goes to hello at 192.0.2.9" in page
+    assert "in force" in page
+    assert "made on the node" in page
+    dns = text(pages.get(f"/deployments/{deployment.pk}/rules?kind=dns"))
+    assert "Who asks for the IPv4 address of hello.example is told 192.0.2.9" in dns
+    assert "not on the node" in dns
+
+
+def test_a_rule_is_switched_given_back_and_removed_from_the_list(pages: Any, deployment: Any, actor: Any) -> None:
+    at = f"/deployments/{deployment.pk}/rules/traffic"
+    assert pages.post(f"{at}/tr-1/switch", {"state": "INACTIVE"}).status_code == 302
+    page = text(pages.get(f"/deployments/{deployment.pk}/rules"))
+    assert "The wish is on its way" in page
+    assert ">changed<" in page
+    assert ">waiting<" in page
+    assert pages.post(f"{at}/tr-1/reset", {"back": "node"}).url.startswith(f"/nodes/{deployment.node_id}/rules")
+    services.add_rule(deployment, "traffic", "mine", actor=actor, rule={**LIVE, "trafficRuleId": "mine"})
+    assert pages.post(f"{at}/mine/remove").status_code == 302
+    assert not RuleWish.objects.exists()
+    assert "comes with the package" in text(pages.post(f"{at}/tr-1/remove", follow=True))
+
+
+def test_the_form_shows_what_a_rule_says_and_what_it_does(pages: Any, deployment: Any) -> None:
+    page = text(pages.get(f"/deployments/{deployment.pk}/rules/traffic/tr-1"))
+    for words in (
+        'value="3"',
+        'value="192.0.2.0/24"',
+        "Everything to 192.0.2.0/24 goes to hello at 192.0.2.9.",
+        "flow-box-mine",
+        "in no other rule",
+    ):
+        assert words in page
+
+
+def test_a_new_rule_is_previewed_without_scripts_and_saved(pages: Any, deployment: Any) -> None:
+    at = f"/deployments/{deployment.pk}/new-rule/traffic"
+    assert 'value="192.0.2.9"' in text(pages.get(at)), "the application's address is suggested"
+    tell(deployment, LIVE)
+    seen = text(pages.post(at, {**FIELDS, **PACKET, "rule_id": "sip", "preview": "yes"}))
+    assert "UDP from 10.45.0.0/16 to port 5060 goes to hello at 192.0.2.9." in seen
+    assert "The packet: rule tr-1 of hello decides, with priority 3" not in seen  # its app is named by the report
+    assert "rule tr-1 of" in seen
+    assert not RuleSet.objects.exists()
+    assert pages.post(at, {**FIELDS, "rule_id": "sip"}).url == f"/deployments/{deployment.pk}/rules?kind=traffic"
+    wish = RuleWish.objects.get()
+    assert (wish.rule_id, wish.made, wish.rule["priority"]) == ("sip", True, 5)
+    assert wish.rule["trafficFilter"] == [{"srcAddress": ["10.45.0.0/16"], "dstPort": ["5060"], "protocol": ["UDP"]}]
+
+
+def test_the_packet_tester_has_the_rule_that_is_written_among_the_others(pages: Any, deployment: Any) -> None:
+    tell(deployment, LIVE)
+    at = f"/deployments/{deployment.pk}/preview-rule/traffic"
+    seen = text(pages.post(at, {**FIELDS, **PACKET, "priority": "1", "rule_id": "sip"}))
+    assert "The packet: this rule decides" in seen
+    assert "These match as well, but come later: tr-1 (3)" in seen
+    off = text(pages.post(at, {**FIELDS, **PACKET, "priority": "1", "rule_id": "sip", "state": "INACTIVE"}))
+    assert "Nothing of this happens while the rule is switched off" in off
+    assert "The packet: rule tr-1" in off
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (
+            {"priority": "1", "src": "", "protocols": "", "dst_ports": "", "everything": "on"},
+            "would never decide any more",
+        ),
+        ({"priority": "3", "to": "192.0.2.77", "rule_id": "zz"}, "the same priority (3) and another end"),
+        ({"priority": "9", "src": "", "dst": "192.0.2.4", "to": "192.0.2.1"}, "This rule would never decide"),
+    ],
+)
+def test_what_a_rule_is_in_the_way_of_is_named_before_it_is_saved(
+    pages: Any, deployment: Any, typed: dict[str, str], words: str
+) -> None:
+    drop = {key: value for key, value in LIVE.items() if key != "dstInterface"} | {"action": "DROP"}
+    tell(deployment, drop)
+    at = f"/deployments/{deployment.pk}/preview-rule/traffic"
+    assert words in text(pages.post(at, {**FIELDS, "rule_id": "aa", **typed}))
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"src": "nowhere"}, "src"),
+        ({"dst_ports": "99999"}, "dst_ports"),
+        ({"src": "", "protocols": "", "dst_ports": ""}, "everything"),
+        ({"action": "DROP"}, "to"),
+        ({"to": ""}, "to"),
+        ({"more": "{"}, "more"),
+        ({"more": '[{"qCI": 300}]'}, "more"),
+        ({"priority": "256"}, "priority"),
+        ({"rule_id": "a/b"}, "rule_id"),
+        ({"interface": "MAC", "to": "aa:bb:cc:dd:ee:ff"}, "to"),
+        ({"action": "FORWARD_ENCAPSULATED"}, "action"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
+    pages: Any, deployment: Any, typed: dict[str, str], field: str
+) -> None:
+    can = {
+        "actions": ["DROP", "FORWARD_DECAPSULATED"], "filters": ["srcAddress", "dstPort", "protocol", "dstAddress"],
+        "interfaces": ["IP"], "filterTypes": ["FLOW"], "families": [4],
+    }  # fmt: skip
+    tell(deployment, capabilities=can)
+    page = text(
+        pages.post(f"/deployments/{deployment.pk}/new-rule/traffic", {**FIELDS, "rule_id": "sip", **typed}), 400
+    )
+    assert f'id="id_{field}_error"' in page
+    assert not RuleWish.objects.exists()
+
+
+def test_a_rule_beyond_the_form_keeps_what_it_cannot_show(pages: Any, deployment: Any, actor: Any) -> None:
+    rule = {
+        "filterType": "PACKET", "priority": 1, "action": "DUPLICATE_DECAPSULATED",
+        "trafficFilter": [{"tag": ["gold"]}, {"dSCP": 46}],
+        "dstInterface": [
+            {"interfaceType": "MAC", "srcMacAddress": "02:00:00:00:00:01", "dstMacAddress": "02:00:00:00:00:02"},
+            {"interfaceType": "IP", "dstIpAddress": "192.0.2.8"},
+        ],
+    }  # fmt: skip
+    services.add_rule(deployment, "traffic", "odd one", actor=actor, rule=rule)
+    page = pages.get(f"/deployments/{deployment.pk}/rules/traffic/odd one")
+    form = page.context["form"]
+    typed = {name: "" if form[name].value() is None else form[name].value() for name in form.fields}
+    typed.pop("everything")
+    assert pages.post(page.request["PATH_INFO"], {**typed, "generation": "1"}).status_code == 302
+    assert RuleWish.objects.get().rule == rule
+    assert RuleSet.objects.get().generation == 1
+
+
+def test_a_dns_rule_is_written_and_wrong_names_are_refused(pages: Any, deployment: Any) -> None:
+    at = f"/deployments/{deployment.pk}/rules/dns/dns-1"
+    typed = {"name": "hello.example", "address": "192.0.2.44", "ttl": "5", "state": "ACTIVE", "generation": "0"}
+    preview = f"/deployments/{deployment.pk}/preview-rule/dns?rule=dns-1"
+    assert "is told 192.0.2.44" in text(pages.post(preview, typed))
+    assert 'id="id_name_error"' in text(pages.post(at, {**typed, "name": "-bad-"}), 400)
+    assert pages.post(at, typed).status_code == 302
+    assert RuleWish.objects.get().rule["ipAddress"] == "192.0.2.44"
+    stale = text(pages.post(at, {**typed, "ttl": "6"}), 412)
+    assert "Somebody else changed rules" in stale
+
+
+def test_a_lost_change_is_shown_and_can_be_forgotten(
+    pages: Any, deployment: Any, actor: Any, make_package: Any
+) -> None:
+    from mecm.deployments import services as deployments
+
+    services.set_rule(deployment, "traffic", "tr-1", actor=actor, state="INACTIVE")
+    bare = make_package("hello", "2.0.0", descriptor={"appName": "hello", "appProvider": "Acme"})
+    deployments.upgrade(deployment, actor=actor, package=bare)
+    page = text(pages.get(f"/deployments/{deployment.pk}/rules?show=trouble"))
+    assert "The present release has no such rule" in page
+    assert "Forget it" in page
+
+
+def test_a_cluster_without_a_platform_says_so_and_offers_nothing(
+    pages: Any, make_node: Any, actor: Any, organisation: Any, make_package: Any
+) -> None:
+    from mecm.deployments import services as deployments
+
+    bare = make_package("bare", descriptor={"appName": "bare", "appProvider": "Acme"})
+    cluster = make_node("cluster", link="direct")
+    made = deployments.request(actor=actor, organisation=organisation, node=cluster, package=bare, name="there")
+    page = text(pages.get(f"/deployments/{made.pk}/rules"))
+    assert "knows no MEC platform there" in page
+    assert "Add a traffic rule" not in page
+    assert "Switch off" not in page
+
+
+def test_hostile_reports_are_text(pages: Any, deployment: Any) -> None:
+    tell(deployment, {**LIVE, "trafficRuleId": "<b>x", "trafficFilter": "zzz", "priority": None, "reason": "<script>"})
+    page = text(pages.get(f"/nodes/{deployment.node_id}/rules"))
+    assert "<script>" not in page.replace('<script src="', "").replace("<script defer", "")
+    assert "&lt;b&gt;x" in page
+
+
+def test_many_rules_cost_no_more_queries(pages: Any, deployment: Any, django_assert_max_num_queries: Any) -> None:
+    tell(deployment, *({**LIVE, "trafficRuleId": f"r{number}"} for number in range(120)))
+    with django_assert_max_num_queries(12):
+        text(pages.get(f"/nodes/{deployment.node_id}/rules?page=2&q=r"))
+    with django_assert_max_num_queries(12):
+        text(pages.get(f"/deployments/{deployment.pk}/rules/traffic/tr-1"))
