@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import issuing, profiles, services, suites
@@ -16,7 +17,10 @@ from core.accounts import services as accounts
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tenancy
 from frontend.certification.forms import LabForm, ProfileForm, SuiteForm
-from frontend.page import page, paged, told
+from frontend.deeds import Question, ReasonForm, answered
+from frontend.page import page, paged
+
+DISTRUST = "Its certificates count for nothing from now on, also those that came with packages that are here already."
 
 
 @require_GET
@@ -141,13 +145,15 @@ def labs(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def distrust_lab(request: HttpRequest, pk: Any) -> HttpResponse:
+def distrust_lab(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Let the certificates of a lab count no longer."""
     actor = tenancy.actor_of(request)
     lab = access.get(TrustedLab.objects.all(), actor, "certification.manage", pk)
-    with told(request, f"Certificates of {lab.name} count for nothing now."):
-        issuing.distrust_lab(lab, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:certification-labs")
+    return answered(
+        request, ReasonForm(request.POST), Question(f"Trust {lab.name} no longer?", "Distrust", DISTRUST, danger=True),
+        act=lambda reason: issuing.distrust_lab(lab, actor=actor, reason=reason),
+        back=reverse("frontend:certification-labs"), done=f"Certificates of {lab.name} count for nothing now.",
+    )  # fmt: skip
 
 
 def _runs_the_store(actor: Any) -> bool:

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from appstore.federation import terms
 from appstore.federation.terms import Limits, Offer, Terms
-from frontend.forms import PortalForm
+from frontend.deeds import ReasonForm
+from frontend.forms import PlainText, PortalForm
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _PLAIN = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
@@ -54,7 +55,7 @@ class FollowForm(PortalForm):
     name = forms.CharField(max_length=120, help_text="What you call it here.")
 
 
-class WordsField(forms.CharField):
+class WordsField(PlainText):
     """Words between commas; its clean value is a tuple."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -63,6 +64,20 @@ class WordsField(forms.CharField):
     def clean(self, value: Any) -> tuple[str, ...]:
         """Return the words, each once."""
         return tuple(dict.fromkeys(word.strip() for word in str(super().clean(value)).split(",") if word.strip()))
+
+
+class NoteForm(PortalForm):
+    """A word to the partner about a release that is recommended."""
+
+    package = forms.UUIDField(widget=forms.HiddenInput)
+    note = forms.CharField(label="A word to them", max_length=500, required=False)
+
+
+class DeclineForm(ReasonForm):
+    """Why a recommendation is not taken up."""
+
+    recommendation = forms.UUIDField(widget=forms.HiddenInput)
+    answer = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
 
 
 class OfferForm(PortalForm):

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import edgegallery, grants, recommendations
@@ -18,6 +19,8 @@ from appstore.packages.models import Package
 from core.errors import Missing
 from core.operations.models import Operation
 from frontend import tenancy
+from frontend.deeds import Question, answered
+from frontend.federation.forms import DeclineForm, NoteForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told, words_of
 
@@ -115,13 +118,15 @@ def grant(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def recommend(request: HttpRequest, pk: Any) -> HttpResponse:
+def recommend(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Tell the partner about one of our releases."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     package = _named(Package.objects.own().visible_to(actor), request.POST.get("package"))
-    with told(request, f"{package} is recommended to {peer}."):
-        recommendations.recommend(package, peer, note=request.POST.get("note", ""), actor=actor)
-    return redirect("frontend:partner-recommendations", pk)
+    return answered(
+        request, NoteForm(request.POST), Question(f"Recommend {package} to {peer}?", "Recommend"),
+        act=lambda note, **_: recommendations.recommend(package, peer, note=note, actor=actor),
+        back=reverse("frontend:partner-recommendations", args=[pk]), done=f"{package} is recommended to {peer}.",
+    )  # fmt: skip
 
 
 @require_GET
@@ -145,7 +150,7 @@ def recommendations_page(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def answer(request: HttpRequest, pk: Any) -> HttpResponse:
+def answer(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Take a recommendation up, or decline it with a reason."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     rows = Recommendation.objects.select_related("peer").filter(peer=peer, incoming=True)
@@ -153,10 +158,13 @@ def answer(request: HttpRequest, pk: Any) -> HttpResponse:
     if request.POST.get("answer") == "accept":
         with told(request, f"{found.name} {found.version} is being fetched and checked; {peer} is told."):
             recommendations.accept(found, actor=actor)
-    else:
-        with told(request, f"Declined; {peer} is told why."):
-            recommendations.decline(found, reason=request.POST.get("reason", ""), actor=actor)
-    return redirect("frontend:partner-recommendations", pk)
+        return redirect("frontend:partner-recommendations", pk)
+    question = Question(f"Decline {found.name} {found.version}?", "Decline", f"{peer} is told, with your reason.", True)
+    return answered(
+        request, DeclineForm(request.POST), question,
+        act=lambda reason, **_: recommendations.decline(found, reason=reason, actor=actor),
+        back=reverse("frontend:partner-recommendations", args=[pk]), done=f"Declined; {peer} is told why.",
+    )  # fmt: skip
 
 
 def _named(rows: Any, pk: str | None) -> Any:

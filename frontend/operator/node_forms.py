@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from frontend.forms import LabelsField, PortalForm
+from frontend.forms import LabelsField, PortalForm, SecretTextarea
 from mecm.nodes.models import Node
 
 ENGINES = [
@@ -62,7 +62,7 @@ class KubeconfigForm(PortalForm):
         required=False,
         max_length=1024 * 1024,
         strip=False,
-        widget=forms.Textarea(
+        widget=SecretTextarea(
             attrs={
                 "rows": 6,
                 "class": "code",
@@ -73,6 +73,7 @@ class KubeconfigForm(PortalForm):
         ),
     )
     file = forms.FileField(label="or a file", required=False, max_length=200)
+    called = {**PortalForm.called, "kubeconfig": "text"}
 
     def clean(self) -> dict[str, Any]:
         """Take the text, else the file; one of them must be there."""
@@ -81,13 +82,15 @@ class KubeconfigForm(PortalForm):
         text = facts.get("text") or ""
         if not text.strip() and upload is not None:
             if upload.size > 1024 * 1024:
-                raise forms.ValidationError("This file is too large for a kubeconfig.")
+                self.add_error("file", "This file is too large for a kubeconfig.")
+                return facts
             try:
                 text = upload.read().decode()
             except UnicodeDecodeError:
-                raise forms.ValidationError("This file is no text, so it is no kubeconfig.") from None
-        if not text.strip():
-            raise forms.ValidationError("Paste a kubeconfig or choose its file.")
+                self.add_error("file", "This file is no text, so it is no kubeconfig.")
+                return facts
+        if not text.strip() and not self.errors:
+            self.add_error("text", "Paste a kubeconfig or choose its file.")
         facts["text"] = text
         return facts
 

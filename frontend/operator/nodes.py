@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -124,10 +125,14 @@ def import_kubeconfig(request: HttpRequest, pk: Any) -> HttpResponse:
     node = access.get(NODES, actor, "nodes.write", pk)
     form = KubeconfigForm(request.POST, request.FILES)
     if form.is_valid():
-        with told(request, "The kubeconfig is sealed; the connection is being tested."):
+        try:
             services.import_kubeconfig(node, form.cleaned_data["text"], actor=actor)
-        return redirect("frontend:node", node.pk)
-    return _node(request, node, status=400, kubeconfig_problems=form.non_field_errors())
+        except BreakwaterError as error:
+            form.blame(error)
+        else:
+            messages.success(request, "The kubeconfig is sealed; the connection is being tested.")
+            return redirect("frontend:node", node.pk)
+    return _node(request, node, status=400, kubeconfig_form=form)
 
 
 @require_POST

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages.life import of_the_store
@@ -14,8 +15,13 @@ from appstore.releases.models import Recall
 from core.accounts.access import Actor
 from core.errors import Denied
 from frontend import tenancy
-from frontend.page import page, paged, told
+from frontend.deeds import Question, ReasonForm, answered
+from frontend.page import page, paged
 from mecm.recalls import services
+
+LIFT = (
+    "Its releases are again what they were before, and nodes start again what they stopped as soon as they hear of it."
+)
 
 
 @require_GET
@@ -46,13 +52,15 @@ def recall_live(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def lift(request: HttpRequest, pk: Any) -> HttpResponse:
+def lift(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Say that a recall holds no more."""
     actor = tenancy.actor_of(request)
     found = releases.get(pk, actor)
-    with told(request, "The recall is lifted; nodes start again what they stopped."):
-        releases.lift(found, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:recall", pk)
+    return answered(
+        request, ReasonForm(request.POST), Question("Lift this recall?", "Lift it", LIFT),
+        act=lambda reason: releases.lift(found, actor=actor, reason=reason),
+        back=reverse("frontend:recall", args=[pk]), done="The recall is lifted; nodes start again what they stopped.",
+    )  # fmt: skip
 
 
 def _facts(request: HttpRequest, pk: Any) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import math
 from typing import Any
 
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tenancy
+from frontend.deeds import Question, answered
 from frontend.operator.maps import ground
 from frontend.page import page, paged, told, words_of
 from frontend.sites import picture
@@ -174,16 +176,15 @@ def connect(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def tell_link(request: HttpRequest, pk: Any) -> HttpResponse:
+def tell_link(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Say how a link of a site is."""
     actor = tenancy.actor_of(request)
     site = access.get(SITES, actor, "nodes.write", pk)
-    form = LinkForm(request.POST)
-    if form.is_valid():
-        link = _link(site, form.cleaned_data["link"])
-        with told(request, _("The state of the link is noted.")):
-            services.tell_link(link, actor=actor, state=form.cleaned_data["state"])
-    return redirect("frontend:site", site.pk)
+    return answered(
+        request, LinkForm(request.POST), Question(_("State of a link"), _("Tell")),
+        act=lambda link, state: services.tell_link(_link(site, link), actor=actor, state=state),
+        back=reverse("frontend:site", args=[pk]), done=_("The state of the link is noted."),
+    )  # fmt: skip
 
 
 @require_POST

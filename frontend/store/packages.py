@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages import services, states
@@ -16,7 +17,9 @@ from core.accounts.access import Actor
 from core.errors import Missing
 from core.operations.models import Operation
 from frontend import tenancy
+from frontend.deeds import Question, answered
 from frontend.page import page, told
+from frontend.releases.forms import PublishForm
 from mecm.deployments.models import Deployment
 
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
@@ -26,6 +29,10 @@ SEEN_BY = {
     "organisation": "Its own organisation only.",
     "partners": "Its own organisation, and the partner stores that it is granted to.",
 }
+PUBLISH = (
+    "A published release never changes: a correction needs a new version. When something important is new or has changed, a "
+    "reviewer looks at it first."
+)
 LEVELS = ("error", "warning", "info")
 MOST = 50
 
@@ -70,19 +77,22 @@ def check(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def publish(request: HttpRequest, pk: Any) -> HttpResponse:
+def publish(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Make it a release that everybody sees."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request):
-        package = services.publish(package, actor=actor, visibility=request.POST.get("visibility", ""))
-        if package.state == states.IN_REVIEW:
-            messages.info(request, f"{package} waits for a reviewer now; you hear on its page how it goes on.")
-        elif package.visibility == Package.Visibility.PUBLIC:
-            messages.success(request, f"{package} is in the catalogue now.")
+
+    def act(visibility: str) -> None:
+        made = services.publish(package, actor=actor, visibility=visibility)
+        if made.state == states.IN_REVIEW:
+            messages.info(request, f"{made} waits for a reviewer now; you hear on its page how it goes on.")
+        elif made.visibility == Package.Visibility.PUBLIC:
+            messages.success(request, f"{made} is in the catalogue now.")
         else:
-            messages.success(request, f"{package} is a release now, for {package.get_visibility_display().lower()}.")
-    return redirect("frontend:package", pk)
+            messages.success(request, f"{made} is a release now, for {made.get_visibility_display().lower()}.")
+
+    question = Question("Publish this release?", "Publish", PUBLISH)
+    return answered(request, PublishForm(request.POST), question, act=act, back=reverse("frontend:package", args=[pk]))
 
 
 @require_POST

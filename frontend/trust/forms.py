@@ -8,9 +8,10 @@ from typing import Any
 from django import forms
 
 from appstore.trust.authority import REASONS
-from appstore.trust.models import Anchor, PublisherClaim, TrustPolicy
+from appstore.trust.models import Anchor, PublisherClaim, SignerCertificate, TrustPolicy
+from core.accounts.models import Organisation
 from core.errors import Invalid
-from frontend.forms import PortalForm
+from frontend.forms import PortalForm, RowField
 
 _LARGEST = 1 << 20
 LEAST = [
@@ -20,24 +21,12 @@ LEAST = [
 ]
 
 
-class SimpleForm(PortalForm):
-    """A form whose first problem is told above the page that it was sent from."""
-
-    def cleaned(self) -> dict[str, Any]:
-        """Return what was sent; `Invalid` with the first problem."""
-        if not self.is_valid():
-            name, problems = next(iter(self.errors.items()))
-            label = self.fields[name].label or name.replace("_", " ") if name in self.fields else ""
-            raise Invalid(f"{str(label).capitalize()}: {problems[0]}".removeprefix(": "), field=name)
-        return dict(self.cleaned_data)
-
-
 def _pem(rows: int, label: str, **more: Any) -> forms.CharField:
     widget = forms.Textarea(attrs={"rows": rows, "class": "code", "spellcheck": "false", "autocomplete": "off"})
     return forms.CharField(label=label, max_length=_LARGEST, widget=widget, strip=False, **more)
 
 
-class AnchorForm(SimpleForm):
+class AnchorForm(PortalForm):
     """Certificates to trust, as text or as a file."""
 
     name = forms.CharField(
@@ -56,10 +45,11 @@ class AnchorForm(SimpleForm):
         help_text="Empty: as long as the certificate is in force.",
     )
     note = forms.CharField(required=False, max_length=500, help_text="Where it is from, who checked its fingerprint.")
+    called = {**PortalForm.called, "expires_at": "expires", "text": "certificate"}
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments of `add_anchors`."""
-        facts = self.cleaned()
+        facts = self.cleaned_data
         text = facts["certificate"]
         if not text.strip() and facts["file"] is not None:
             text = _read(facts["file"]).decode("latin-1")
@@ -72,19 +62,20 @@ class AnchorForm(SimpleForm):
         }
 
 
-class EndForm(SimpleForm):
+class EndForm(PortalForm):
     """When an anchor ends."""
 
     expires = forms.DateField(
         required=False, label="Trusted until the end of", widget=forms.DateInput(attrs={"type": "date"})
     )
+    called = {**PortalForm.called, "expires_at": "expires"}
 
     def wanted(self) -> datetime | None:
         """Return the moment; None for as long as the certificate is in force."""
-        return _end_of(self.cleaned()["expires"])
+        return _end_of(self.cleaned_data["expires"])
 
 
-class CrlForm(SimpleForm):
+class CrlForm(PortalForm):
     """A revocation list, as text or as a file."""
 
     crl = _pem(3, "Revocation list (PEM)", required=False)
@@ -92,7 +83,7 @@ class CrlForm(SimpleForm):
 
     def wanted(self) -> bytes:
         """Return the bytes of the list."""
-        facts = self.cleaned()
+        facts = self.cleaned_data
         if facts["crl"].strip():
             return str(facts["crl"]).encode()
         if facts["file"] is None:
@@ -100,18 +91,14 @@ class CrlForm(SimpleForm):
         return _read(facts["file"])
 
 
-class DistrustForm(SimpleForm):
+class DistrustForm(PortalForm):
     """A certificate that shall not count."""
 
     fingerprint = forms.CharField(max_length=128, help_text="SHA-256 of the certificate.")
     reason = forms.CharField(max_length=500)
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `distrust`."""
-        return self.cleaned()
 
-
-class PolicyForm(SimpleForm):
+class PolicyForm(PortalForm):
     """What is demanded of signatures."""
 
     publish_least = forms.ChoiceField(label="To publish", choices=LEAST)
@@ -132,12 +119,8 @@ class PolicyForm(SimpleForm):
         names = ("publish_least", "deploy_least", "import_least", "inherits", "strict_revocation", "domain_proofs")
         return cls(initial={name: getattr(policy, name) for name in names}, is_store=is_store)
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `set_policy`."""
-        return self.cleaned()
 
-
-class ClaimForm(SimpleForm):
+class ClaimForm(PortalForm):
     """A publisher that one is."""
 
     provider = forms.CharField(max_length=128, help_text="As your packages write it.")
@@ -151,12 +134,8 @@ class ClaimForm(SimpleForm):
     )
     domain = forms.CharField(required=False, max_length=253, help_text="Such as apps.example.org; not for a key.")
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `claim`."""
-        return self.cleaned()
 
-
-class IssueForm(SimpleForm):
+class IssueForm(PortalForm):
     """A certificate for an organisation."""
 
     organisation = forms.CharField(max_length=64, help_text="Its short name.")
@@ -166,15 +145,46 @@ class IssueForm(SimpleForm):
         help_text="Empty: a key is made and kept here, sealed, to sign on pages.",
     )  # fmt: skip
 
-    def wanted(self) -> dict[str, Any]:
-        """Return what was sent."""
-        return self.cleaned()
 
-
-class RevokeForm(SimpleForm):
+class RevokeForm(PortalForm):
     """Why a certificate is revoked."""
 
     reason = forms.ChoiceField(choices=[(name, name.replace("-", " ")) for name in REASONS])
+
+
+class ProofForm(PortalForm):
+    """A signature, or a certificate that lies here and signs."""
+
+    signature = _pem(3, "Signature (PEM)", required=False)
+    certificate = RowField(
+        label="or sign here with",
+        queryset=SignerCertificate.objects.none(),
+        required=False,
+        empty_label="the signature above",
+    )
+
+    def __init__(self, *args: Any, organisation: Organisation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = SignerCertificate.objects.filter(organisation=organisation, revoked_at=None)
+        self.fields["certificate"].queryset = kept  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """One of the two must be there."""
+        facts = super().clean() or {}
+        if not self.errors and not facts["certificate"] and not facts["signature"].strip():
+            self.add_error("signature", "Paste the signature.")
+        return facts
+
+
+class SigningForm(PortalForm):
+    """With which certificate a package is signed."""
+
+    certificate = RowField(label="Certificate", queryset=SignerCertificate.objects.none())
+
+    def __init__(self, *args: Any, organisation: Organisation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = SignerCertificate.objects.filter(organisation=organisation, revoked_at=None)
+        self.fields["certificate"].queryset = kept  # type: ignore[attr-defined]
 
 
 def _end_of(day: Any) -> datetime | None:
