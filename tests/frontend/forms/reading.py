@@ -23,12 +23,19 @@ class Control:
     kind: str
     attrs: dict[str, str]
     value: str = ""
+    #: What is said about the group that it is one of.
+    group: dict[str, str] = field(default_factory=dict)
     options: list[tuple[str, bool]] = field(default_factory=list)
 
     @property
     def checked(self) -> bool:
         """Whether a box or a radio button is on."""
         return "checked" in self.attrs
+
+    @property
+    def messages(self) -> list[str]:
+        """The ids of what describes it, or its group."""
+        return f"{self.attrs.get('aria-describedby', '')} {self.group.get('aria-describedby', '')}".split()
 
     @property
     def sent(self) -> str | None:
@@ -47,6 +54,8 @@ class Form:
 
     attrs: dict[str, str]
     page: str
+    #: The id of the dialog that it is in.
+    dialog: str = ""
     controls: list[Control] = field(default_factory=list)
     buttons: list[Control] = field(default_factory=list)
 
@@ -137,7 +146,7 @@ class Page(HTMLParser):
         elif tag == "a" and self._within("data-error-summary"):
             self.summaries[-1]["links"].append(given.get("href", ""))
         if tag == "form":
-            self._form = Form(given, self.url)
+            self._form = Form(given, self.url, self._inside("dialog").get("id", ""))
             self.forms.append(self._form)
         elif tag == "input":
             self._keep(Control(given.get("name", ""), given.get("type", "text"), given, self._value(given)))
@@ -176,6 +185,9 @@ class Page(HTMLParser):
         if self._within("data-error-summary"):
             self.summaries[-1]["text"] += data
 
+    def _inside(self, tag: str) -> dict[str, str]:
+        return next((given for name, given in reversed(self._open) if name == tag), {})
+
     def _within(self, mark: str) -> bool:
         return any(mark in given for _tag, given in self._open)
 
@@ -186,6 +198,7 @@ class Page(HTMLParser):
     def _keep(self, control: Control) -> None:
         if "disabled" in control.attrs:
             return
+        control.group = self._inside("fieldset")
         if "form" in control.attrs:
             self._loose.append((control.attrs["form"], control))
         elif self._form is not None:
