@@ -31,20 +31,18 @@ class PortalForm(forms.Form):
 
     #: What services call a field that has another name here.
     called: ClassVar[dict[str, str]] = {"coordinates": "latitude"}
+    #: The field that an error is about when the service names none that is here; empty: it is about the whole.
+    about: ClassVar[str] = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
-            widget = field.widget
-            if type(field) is forms.CharField or isinstance(field, PlainText):
-                field.validators = [*field.validators, *_no_controls(widget)]
-            if isinstance(widget, forms.CheckboxInput | forms.CheckboxSelectMultiple | forms.RadioSelect):
-                look = "form-check-input"
-            elif isinstance(widget, forms.Select):
-                look = "form-select"
-            else:
-                look = "form-control"
-            widget.attrs["class"] = f"{look} {widget.attrs.get('class', '')}".strip()
+            _dress(field)
+
+    def add_field(self, name: str, field: forms.Field) -> None:
+        """Put in a field that only this one form has, in the look and with the checks of the others."""
+        _dress(field)
+        self.fields[name] = field
 
     def is_valid(self) -> bool:
         """Check, and mark the fields that need attention."""
@@ -58,9 +56,11 @@ class PortalForm(forms.Form):
         if not isinstance(places, list):
             places = [{"field": error.context.get("field", ""), "detail": error.detail}]
         for place in places:
-            name = str(place.get("field", ""))
+            name, text = str(place.get("field", "")), str(place.get("detail", error.detail))
             name = self.called.get(name, name)
-            self.add_error(name if name in self.fields else None, str(place.get("detail", error.detail)))
+            if name not in self.fields and self.about:
+                name, text = self.about, f"{name}: {text}" if name else text
+            self.add_error(name if name in self.fields else None, text)
         self._mark()
 
     @property
@@ -82,6 +82,19 @@ class PortalForm(forms.Form):
                 if "is-invalid" not in attrs.get("class", ""):
                     attrs["class"] = f"{attrs.get('class', '')} is-invalid".strip()
                 attrs["aria-invalid"] = "true"
+
+
+def _dress(field: forms.Field) -> None:
+    widget = field.widget
+    if type(field) is forms.CharField or isinstance(field, PlainText):
+        field.validators = [*field.validators, *_no_controls(widget)]
+    if isinstance(widget, forms.CheckboxInput | forms.CheckboxSelectMultiple | forms.RadioSelect):
+        look = "form-check-input"
+    elif isinstance(widget, forms.Select):
+        look = "form-select"
+    else:
+        look = "form-control"
+    widget.attrs["class"] = f"{look} {widget.attrs.get('class', '')}".strip()
 
 
 def _first_id(field: forms.BoundField) -> str:

@@ -66,6 +66,7 @@ def agreement_page(request: HttpRequest, pk: Any) -> HttpResponse:
         out=out,
         incoming=incoming,
         term=term,
+        all={"problems": [*term.problems, *out.problems, *incoming.problems]},
         newest=newest,
         next_version=newest.version + 1 if newest else 1,
         editing=status != 200 or newest is None or "edit" in request.GET,

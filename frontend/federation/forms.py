@@ -20,6 +20,8 @@ _PLAIN = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"
 class MeetForm(PortalForm):
     """Where a store is."""
 
+    about = "url"
+
     url = forms.CharField(
         label="Address or invitation",
         max_length=2000,
@@ -46,6 +48,8 @@ class FingerprintForm(PortalForm):
 class FollowForm(PortalForm):
     """A store of EdgeGallery."""
 
+    about = "url"
+
     url = forms.CharField(
         label="Address",
         max_length=300,
@@ -53,6 +57,10 @@ class FollowForm(PortalForm):
         help_text="The part before /mec/appstore.",
     )
     name = forms.CharField(max_length=120, help_text="What you call it here.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # It stands beside another form with an address.
+        super().__init__(*args, auto_id="follow-%s", **kwargs)
 
 
 class WordsField(PlainText):

@@ -73,7 +73,7 @@ class KubeconfigForm(PortalForm):
         ),
     )
     file = forms.FileField(label="or a file", required=False, max_length=200)
-    called = {**PortalForm.called, "kubeconfig": "text"}
+    about = "text"
 
     def clean(self) -> dict[str, Any]:
         """Take the text, else the file; one of them must be there."""

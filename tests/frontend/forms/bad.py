@@ -20,7 +20,7 @@ def values(controls: list[Control], must: bool) -> list[Any]:
         found.append("")
     if kind in TEXTS:
         if "maxlength" in attrs and int(attrs["maxlength"]) < 100_000:
-            found.append("x" * (int(attrs["maxlength"]) + 1))
+            found.append(("s3cret" if kind == "password" else "x") * (int(attrs["maxlength"]) + 1))
         found.append("a\x00b")
         if kind != "password":
             found.append("a\x07b\x1b[31m")

@@ -28,9 +28,10 @@ class Ledger:
                 self._marks[name] = len(self.written)
             elif verb.startswith("ROLLBACK"):
                 del self.written[self._marks.get(name, 0) :]
-        elif found := _WRITES.match(sql):
+        done = execute(sql, params, many, context)
+        if (found := _WRITES.match(sql)) and context["cursor"].rowcount:
             self.written.append(found[1])
-        return execute(sql, params, many, context)
+        return done
 
 
 @contextmanager

@@ -213,7 +213,7 @@ def customer(world: World) -> Place:
 
 def signable(world: World) -> Place:
     world["signers"]
-    package = world.fixture("make_package")("tide", "3.0.0", state="checked")
+    package = world.fixture("make_package")("tide", "3.0.0", state="checked", format="etsi-csar")
     return world.at("package-trust", package.pk)
 
 
