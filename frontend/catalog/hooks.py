@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -87,6 +89,7 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The webhook is changed."))
                 return redirect("frontend:webhook", pk)
     context = {
         "section": "webhooks",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import issuing, profiles, services, suites
@@ -66,6 +68,7 @@ def suites_page(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The suite is kept."))
                 return redirect("frontend:certification-suites")
     context = {
         "section": "certifications",
@@ -101,6 +104,7 @@ def profile(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("This is demanded from now on."))
                 return redirect("frontend:certification-profile")
     context = {
         "section": "certifications",
@@ -130,6 +134,7 @@ def labs(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("Certificates of %s count from now on.") % form.cleaned_data["name"])
                 return redirect("frontend:certification-labs")
     own = keys.current(keys.LAB)
     context = {

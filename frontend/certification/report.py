@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import deciding, issuing, profiles, sandboxes, services, suites
@@ -226,6 +228,7 @@ def decide(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("Your decision is written down."))
                 return _back(run.package_id, run.pk)
     context = {
         "section": "certifications",

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
@@ -97,6 +98,7 @@ def change_node(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The node is changed."))
                 return redirect("frontend:node", node.pk)
     context = {"section": "nodes", "form": form, "node": node}
     return render(request, "frontend/operator/node_new.html", context, status=status)
@@ -150,6 +152,7 @@ def set_mep(request: HttpRequest, pk: Any) -> HttpResponse:
         except BreakwaterError as error:
             form.blame(error)
         else:
+            messages.success(request, _("Its MEP is managed there from now on."))
             return redirect("frontend:node", node.pk)
     return _node(request, node, status=400, mep_form=form)
 

@@ -99,7 +99,7 @@ def abort(request: HttpRequest, pk: Any) -> HttpResponseBase:
     return answered(
         request, AbortForm(request.POST), Question(_("Abort this rollout?"), _("Abort it"), ABORT, danger=True),
         act=lambda rollback: services.abort(found, actor=actor, rollback=rollback == "yes"),
-        back=reverse("frontend:rollout", args=[pk]),
+        back=reverse("frontend:rollout", args=[pk]), done=_("The rollout is aborted."),
     )  # fmt: skip
 
 

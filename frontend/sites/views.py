@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -100,6 +101,7 @@ def change_site(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The site is changed."))
                 return redirect("frontend:site", site.pk)
     context = {"section": "sites", "form": form, "site": site, **ground()}
     return render(request, "frontend/sites/site_form.html", context, status=status)
@@ -170,6 +172,7 @@ def connect(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("They are connected."))
                 return redirect("frontend:site", site.pk)
     return _site(request, site, status=400, connect_form=form)
 

@@ -110,7 +110,7 @@ FORMS: dict[str, Case] = {
     "decide-device": Case(stands=worlds.device, ends=200),
     "decline-agreement": Case(good=REASON, stands=worlds.proposed),
     "decline-review": Case(good=REASON, stands=worlds.reviewer),
-    "deploy": Case(good=lambda world: {"node": str(world["nodes"].pk), "name": "second"}, bad={"name": ["Not A Name!"], **VALUES_BAD}, apart=("node",)),
+    "deploy": Case(quiet=True, good=lambda world: {"node": str(world["nodes"].pk), "name": "second"}, bad={"name": ["Not A Name!"], **VALUES_BAD}, apart=("node",)),
     "deprecate": Case("package-life", good=REASON),
     "distrust-lab": Case("certification-labs", good=REASON),
     "end-agreement": Case("agreement-version", good=REASON),
@@ -133,13 +133,13 @@ FORMS: dict[str, Case] = {
         bad={"file": [None, worlds.Upload("{"), worlds.Upload("[1]"), worlds.Upload(b"\xff\xfe\x00"), worlds.Upload("")]},
     ),
     "invitation": Case(
-        good={"username": "newcomer", "password": "a tide table of old"}, having="username",
+        quiet=True, good={"username": "newcomer", "password": "a tide table of old"}, having="username",
         bad={"username": ["admin", "no good name!"], "password": ["short"]}, secret=("password",), stands=worlds.visitor_invited,
     ),
     "issue-certificate": Case("trust-authority", good={"organisation": "acme"}, bad={"organisation": ["nobody"], "csr": PEM}),
     "lift-recall": Case("recall", good=REASON),
     "make-rollout": Case(
-        good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None},
+        quiet=True, good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None},
         bad={
             "name": ["Not A Name!"], "labels": ["no equals sign"], "nodes": ["nowhere"], "area": ["x", "1, 2", "999, 0, 0, 0"],
             "waves": ["x", "200%", "-1"], **VALUES_BAD,
@@ -150,9 +150,9 @@ FORMS: dict[str, Case] = {
     ),
     "members": Case(good={"email": "mate@example.net", "role": "viewer"}, ends=200),
     "new-node": Case(
-        good={"name": "quay-9", "engine": "memory", "link": "agent"}, bad={**NODE_BAD, "name": ["Not A Name!", "berth-7"]}
+        quiet=True, good={"name": "quay-9", "engine": "memory", "link": "agent"}, bad={**NODE_BAD, "name": ["Not A Name!", "berth-7"]}
     ),
-    "new-site": Case(good=SITE, bad={**SITE_BAD, "name": ["Quay 7"]}),
+    "new-site": Case(quiet=True, good=SITE, bad={**SITE_BAD, "name": ["Quay 7"]}),
     "partner-agreement": Case(
         good={"out-agreed": "on", "in-agreed": "on"}, stands=worlds.editing,
         bad={"expires": ["2001-01-01"]}, live="the partner is told: tests/appstore/federation",
@@ -172,7 +172,7 @@ FORMS: dict[str, Case] = {
     "revoke-anchor": Case("trust", good=REASON),
     "revoke-certificate": Case("package-certification", good=REASON),
     "revoke-signer": Case("trust-authority"),
-    "second-factor": Case(good=worlds.recovery_code, bad={"code": ["000000", "x"]}, stands=worlds.half_way),
+    "second-factor": Case(quiet=True, good=worlds.recovery_code, bad={"code": ["000000", "x"]}, stands=worlds.half_way),
     "set-member-roles": Case("member", good={"roles": ["viewer"]}, bad={"roles": [[], ["no-such"]]}, must=("roles",)),
     "set-mep": Case(
         good={"url": "https://192.0.2.9:8443", "token": "s3cret"}, stands=worlds.direct_node, secret=("token",),
@@ -183,19 +183,19 @@ FORMS: dict[str, Case] = {
     "set-trust-policy": Case("trust"),
     "show-to": Case("package-life", good={"visibility": "organisation"}, having="visibility"),
     "sign-in": Case(
-        good={"username": "admin", "password": "correct horse battery"}, stands=worlds.visitor,
+        quiet=True, good={"username": "admin", "password": "correct horse battery"}, stands=worlds.visitor,
         whole=(({"password": "wrong, but a sentence"}, ()), ({"username": "nobody"}, ())), secret=("password",),
     ),
     "sign-package": Case(stands=worlds.signable),
-    "start-certification": Case(bad={"suites": [[], ["no-such"]]}, must=("suites",)),
+    "start-certification": Case(quiet=True, bad={"suites": [[], ["no-such"]]}, must=("suites",)),
     "suspend-partner": Case("partner", good=REASON),
     "tell-link": Case("site", good={"state": "up"}),
     "undeprecate": Case(good=REASON, stands=worlds.deprecated),
     "unquarantine": Case(good=REASON, stands=worlds.quarantined),
     "unyank": Case(good=REASON, stands=worlds.yanked),
-    "upgrade": Case(good={"values": "replicas: 3", "preview": None}, bad=VALUES_BAD),
+    "upgrade": Case(quiet=True, good={"values": "replicas: 3", "preview": None}, bad=VALUES_BAD),
     "upload": Case(
-        good=lambda world: {"file": worlds.package_file()}, bad={"file": [None, worlds.Upload("")]},
+        quiet=True, good=lambda world: {"file": worlds.package_file()}, bad={"file": [None, worlds.Upload("")]},
     ),
     "webhook": Case(good={"name": "chat", "url": "https://hooks.example/in", "events": ["release"]}, bad=WEBHOOK_BAD, must=("events",)),
     "webhooks": Case(
