@@ -118,6 +118,11 @@ class Page(HTMLParser):
         self.forms: list[Form] = []
         self.texts: dict[str, str] = {}
         self.labels: dict[str, str] = {}
+        self.sheets = ""
+        #: Dialogs that nothing may open in the present state.
+        self.idle: set[str] = set()
+        #: The dialogs that a button opens.
+        self.openers: set[str] = set()
         #: Elements that say at the top what is wrong: their text, the fragments that they link to, whether they have the focus.
         self.summaries: list[dict[str, Any]] = []
         self.focused: list[str] = []
@@ -145,12 +150,18 @@ class Page(HTMLParser):
             self.summaries.append({"text": "", "links": [], "focus": "autofocus" in given, "role": given.get("role")})
         elif tag == "a" and self._within("data-error-summary"):
             self.summaries[-1]["links"].append(given.get("href", ""))
+        if tag == "dialog" and "data-idle" in given:
+            self.idle.add(given.get("id", ""))
+        if tag == "link":
+            self.sheets += f" {given.get('href', '')}"
         if tag == "form":
             self._form = Form(given, self.url, self._inside("dialog").get("id", ""))
             self.forms.append(self._form)
         elif tag == "input":
             self._keep(Control(given.get("name", ""), given.get("type", "text"), given, self._value(given)))
         elif tag == "button":
+            if given.get("command") == "show-modal":
+                self.openers.add(given.get("commandfor", ""))
             self._keep(Control(given.get("name", ""), given.get("type", "submit"), given, given.get("value", "")))
         elif tag == "textarea":
             self._area = Control(given.get("name", ""), "textarea", given)
