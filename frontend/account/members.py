@@ -36,7 +36,7 @@ RECOVERY = gettext_lazy(
 class InvitationForm(PortalForm):
     """Whom to invite, and to what."""
 
-    email = forms.CharField(
+    email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
         max_length=254,
         required=False,

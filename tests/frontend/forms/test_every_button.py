@@ -118,7 +118,9 @@ def breaks_nothing(found: Found) -> None:
     place, form = found.place, found.form
     hidden = {each.name: "no\x00such" for each in form.controls if each.kind == "hidden" and each.name in form.data}
     elsewhere = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", str(uuid4()), form.url)
-    sent = [(form.url, {**form.data, **hidden}), (elsewhere, form.data), (form.url, form.data), (form.url, form.data)]
+    sent = [(form.url, form.data), (form.url, form.data)]
+    sent += [(form.url, {**form.data, **hidden})] if hidden else []
+    sent += [(elsewhere, form.data)] if elsewhere != form.url else []
     with undone(), same_browser(place.browser):
         for url, data in sent:
             answer = place.browser.post(url, data)

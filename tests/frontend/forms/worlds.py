@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.frontend.conftest import Objects, chart
+from tests.frontend.forms.reading import Form
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class World:
     fixture: Any
     #: The browser in which the present form is.
     browser: Client = field(default_factory=Client)
+    #: The forms of pages that were read already.
+    pages_read: dict[str, list[Form]] = field(default_factory=dict)
 
     def __getitem__(self, step: str) -> Any:
         return self.objects[step]
