@@ -34,8 +34,6 @@ api: list[URLPattern | URLResolver] = [
     path("docs", RedirectView.as_view(pattern_name="frontend:reference"), name="api-docs"),
     path("", include("developer.sandbox.urls")),
     path("", include("mecm.steering.urls")),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("<path:unknown>", not_found),
 ]
 

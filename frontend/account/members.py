@@ -6,8 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
@@ -22,14 +23,20 @@ from core.sign_in import factors, invitations, policy, providers
 from core.sign_in.models import Identity, Invitation, Passkey, Provider, Session, Totp
 from frontend import tables, tenancy
 from frontend.account.second import admitted
+from frontend.deeds import Question, answered
 from frontend.forms import PortalForm
 from frontend.page import page, paged, told, words_of
+
+RECOVERY = gettext_lazy(
+    "The application, all passkeys and recovery codes are forgotten and all sessions end. Then the password alone opens the "
+    "door. Be sure who asks: call back, or look at each other."
+)
 
 
 class InvitationForm(PortalForm):
     """Whom to invite, and to what."""
 
-    email = forms.CharField(
+    email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
         max_length=254,
         required=False,
@@ -135,22 +142,21 @@ def _members(request: HttpRequest, organisation: Organisation, form: Any, made: 
 
 @require_POST
 @page
-def set_sign_in_policy(request: HttpRequest) -> HttpResponse:
+def set_sign_in_policy(request: HttpRequest) -> HttpResponseBase:
     """Say for which roles a second factor is wanted."""
     organisation = managed(request)
     actor = tenancy.actor_of(request)
-    form = RolesForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, _("Choose among the roles."))
-        return redirect("frontend:members")
     row = getattr(request.session, "row", None)
-    with told(request):
+
+    def act(roles: list[str]) -> None:
         mine = actor.roles.get(organisation.pk, frozenset())
-        if mine & set(form.cleaned_data["roles"]) and not (row and row.strong):
+        if mine & set(roles) and not (row and row.strong):
             raise Conflict(_("You would shut yourself out: set up a second factor and sign in with it first."))
-        ended = policy.set_roles(organisation, form.cleaned_data["roles"], actor=actor)
+        ended = policy.set_roles(organisation, roles, actor=actor)
         messages.success(request, _("It holds from now on. Sessions ended: %d.") % ended)
-    return redirect("frontend:members")
+
+    question = Question(_("Second factor wanted"), _("Keep"), _("Who has one of these roles gets in with one only."))
+    return answered(request, RolesForm(request.POST), question, act=act, back=reverse("frontend:members"))
 
 
 def _member(request: HttpRequest, pk: Any) -> tuple[Organisation, User]:
@@ -195,16 +201,14 @@ def member(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def set_member_roles(request: HttpRequest, pk: Any) -> HttpResponse:
+def set_member_roles(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Give and take roles."""
     organisation, user = _member(request, pk)
-    form = RolesForm(request.POST)
-    if form.is_valid():
-        with told(request, _("The roles are changed.")):
-            accounts.set_roles(user, organisation, form.cleaned_data["roles"], actor=tenancy.actor_of(request))
-    else:
-        messages.error(request, _("Choose among the roles."))
-    return redirect("frontend:member", user.pk)
+    return answered(
+        request, RolesForm(request.POST), Question(_("Roles of %s") % user.username, _("Change the roles")),
+        act=lambda roles: accounts.set_roles(user, organisation, roles, actor=tenancy.actor_of(request)),
+        back=reverse("frontend:member", args=[user.pk]), done=_("The roles are changed."),
+    )  # fmt: skip
 
 
 @require_POST
@@ -220,19 +224,15 @@ def remove_member(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def recover_member(request: HttpRequest, pk: Any) -> HttpResponse:
+def recover_member(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Take lost second factors away."""
     _organisation, user = _member(request, pk)
-    form = RecoveryForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, _("Say why, and how you know who asked."))
-        return redirect("frontend:member", user.pk)
-    with told(
-        request,
-        _("The second factors are taken away and the sessions ended. They set up new ones at the next sign-in."),
-    ):
-        factors.recover(user, actor=tenancy.actor_of(request), reason=form.cleaned_data["reason"])
-    return redirect("frontend:member", user.pk)
+    return answered(
+        request, RecoveryForm(request.POST), Question(_("Take all second factors away?"), _("Take them away"), RECOVERY, True),
+        act=lambda reason: factors.recover(user, actor=tenancy.actor_of(request), reason=reason),
+        back=reverse("frontend:member", args=[user.pk]),
+        done=_("The second factors are taken away and the sessions ended. They set up new ones at the next sign-in."),
+    )  # fmt: skip
 
 
 def _invitation(request: HttpRequest, pk: Any) -> Invitation:

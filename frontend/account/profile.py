@@ -9,6 +9,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -26,15 +27,17 @@ LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "one year"), ("", "no
 class TokenForm(PortalForm):
     """What a new token may do, and for how long."""
 
-    name = forms.CharField(max_length=80, help_text="What it is for, such as “CI of the video app”.")
-    organisation = forms.ChoiceField(required=False, help_text="The token sees nothing of your other organisations.")
-    days = forms.ChoiceField(label="Valid for", choices=LIFETIMES, required=False, initial="90")
+    name = forms.CharField(max_length=80, help_text=gettext_lazy("What it is for, such as “CI of the video app”."))
+    organisation = forms.ChoiceField(
+        required=False, help_text=gettext_lazy("The token sees nothing of your other organisations.")
+    )
+    days = forms.ChoiceField(label=gettext_lazy("Valid for"), choices=LIFETIMES, required=False, initial="90")
     scopes = forms.MultipleChoiceField(
-        label="May",
+        label=gettext_lazy("May"),
         required=False,
         choices=[(name, name) for name in sorted(ALL_PERMISSIONS)],
         widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: all that you may do yourself.",
+        help_text=gettext_lazy("None chosen: all that you may do yourself."),
     )
 
     def __init__(self, *args: Any, organisations: list[Organisation], **kwargs: Any) -> None:

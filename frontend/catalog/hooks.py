@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -98,6 +99,7 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The webhook is changed."))
                 return redirect("frontend:webhook", pk)
     context = {
         "section": "webhooks",

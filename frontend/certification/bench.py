@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import issuing, profiles, services, suites
@@ -17,7 +20,12 @@ from core.accounts import services as accounts
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tables, tenancy
 from frontend.certification.forms import LabForm, ProfileForm, SuiteForm
-from frontend.page import page, paged, told
+from frontend.deeds import Question, ReasonForm, answered
+from frontend.page import page, paged
+
+DISTRUST = gettext_lazy(
+    "Its certificates count for nothing from now on, also those that came with packages that are here already."
+)
 
 
 @require_GET
@@ -63,6 +71,7 @@ def suites_page(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The suite is kept."))
                 return redirect("frontend:certification-suites")
     context = {
         "section": "certifications",
@@ -98,6 +107,7 @@ def profile(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("This is demanded from now on."))
                 return redirect("frontend:certification-profile")
     context = {
         "section": "certifications",
@@ -127,6 +137,7 @@ def labs(request: HttpRequest) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("Certificates of %s count from now on.") % form.cleaned_data["name"])
                 return redirect("frontend:certification-labs")
     own = keys.current(keys.LAB)
     context = {
@@ -142,13 +153,18 @@ def labs(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def distrust_lab(request: HttpRequest, pk: Any) -> HttpResponse:
+def distrust_lab(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Let the certificates of a lab count no longer."""
     actor = tenancy.actor_of(request)
     lab = access.get(TrustedLab.objects.all(), actor, "certification.manage", pk)
-    with told(request, _("Certificates of {name} count for nothing now.").format(name=lab.name)):
-        issuing.distrust_lab(lab, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:certification-labs")
+    return answered(
+        request,
+        ReasonForm(request.POST),
+        Question(_("Trust {lab_name} no longer?").format(lab_name=lab.name), _("Distrust"), DISTRUST, danger=True),
+        act=lambda reason: issuing.distrust_lab(lab, actor=actor, reason=reason),
+        back=reverse("frontend:certification-labs"),
+        done=_("Certificates of {lab_name} count for nothing now.").format(lab_name=lab.name),
+    )
 
 
 def _runs_the_store(actor: Any) -> bool:

@@ -81,12 +81,19 @@ class ProfileForm(PortalForm):
         suites: Any = self.fields["suites"]
         suites.choices = known
         for level in LEVELS:
-            self.fields[f"{level}_suites"] = forms.MultipleChoiceField(
+            needed = forms.MultipleChoiceField(
                 choices=known, widget=forms.CheckboxSelectMultiple, label=_("Suites that must hold"), required=False
             )
-            self.fields[f"{level}_gates"] = forms.ChoiceField(choices=GATES, label=_("What stands in the way"))
-            self.fields[f"{level}_suites"].widget.attrs["class"] = "form-check-input"
-            self.fields[f"{level}_gates"].widget.attrs["class"] = "form-select"
+            self.add_field(f"{level}_suites", needed)
+            self.add_field(f"{level}_gates", forms.ChoiceField(choices=GATES, label=_("What stands in the way")))
+
+    def clean_options(self) -> dict[str, Any]:
+        """Return the options; JSON that is something else is no set of options."""
+        return _mapping(self.cleaned_data["options"])
+
+    def clean_values(self) -> dict[str, Any]:
+        """Return the values; JSON that is something else is none."""
+        return _mapping(self.cleaned_data["values"])
 
     @property
     def levels(self) -> list[tuple[str, Any, Any]]:
@@ -117,6 +124,12 @@ class ProfileForm(PortalForm):
         names = ("suites", "publish_level", "deploy_level", "import_level", "valid_days")
         rest = {name: given[name] for name in names}
         return {**rest, "levels": levels, "options": given["options"] or {}, "values": given["values"] or {}}
+
+
+def _mapping(given: Any) -> dict[str, Any]:
+    if given and not isinstance(given, dict):
+        raise forms.ValidationError(_("Give a JSON object, such as {}."))
+    return given or {}
 
 
 class SuiteForm(PortalForm):
@@ -176,9 +189,7 @@ class DecisionForm(PortalForm):
         self.asked = [question["name"] for question in questions]
         have = set(present)
         for question in questions:
-            field = _field(question, question["name"] in have)
-            field.widget.attrs["class"] = "form-select" if isinstance(field.widget, forms.Select) else "form-control"
-            self.fields[f"q-{question['name']}"] = field
+            self.add_field(f"q-{question['name']}", _field(question, question["name"] in have))
         self.order_fields([*(f"q-{name}" for name in self.asked), "verdict", "note"])
 
     def blame(self, error: Any) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appstore.certification import deciding, issuing, profiles, sandboxes, services, suites
@@ -20,10 +22,15 @@ from core.accounts.access import Actor
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tenancy
 from frontend.certification.forms import DecisionForm, StartForm
+from frontend.deeds import Question, ReasonForm, answered
 from frontend.page import page, told
 from frontend.store.packages import visible
 
 _RUNS = 12
+REVOKE = gettext_lazy(
+    "It counts for nothing from now on where this store is asked, and that cannot be undone. Whoever verifies it offline does "
+    "not learn of it."
+)
 #: More findings of one check than this help nobody on a page; all are in the JUnit file.
 _FINDINGS = 25
 #: The words of the filter, and the outcomes that each shows.
@@ -166,15 +173,16 @@ def cancel(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def revoke(request: HttpRequest, pk: Any) -> HttpResponse:
+def revoke(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Take a certificate back, with a reason."""
     actor = tenancy.actor_of(request)
     found = access.get(Certificate.objects.all(), actor, "certification.manage", pk)
-    with told(request, _("The certificate is revoked.")):
-        issuing.revoke(found, actor=actor, reason=request.POST.get("reason", ""))
-    if found.package_id is None:
-        return redirect("frontend:certifications")
-    return _back(found.package_id, found.run_id)
+    back = _back(found.package_id, found.run_id) if found.package_id else redirect("frontend:certifications")
+    return answered(
+        request, ReasonForm(request.POST), Question(_("Revoke this certificate?"), _("Revoke"), REVOKE, danger=True),
+        act=lambda reason: issuing.revoke(found, actor=actor, reason=reason),
+        back=back.headers["Location"], done=_("The certificate is revoked."),
+    )  # fmt: skip
 
 
 @require_http_methods(["GET", "POST"])
@@ -221,6 +229,7 @@ def decide(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("Your decision is written down."))
                 return _back(run.package_id, run.pk)
     context = {
         "section": "certifications",

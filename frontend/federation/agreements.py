@@ -7,14 +7,17 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import agreements, terms
 from appstore.federation.models import Agreement, Peer
 from core.errors import BreakwaterError, Missing
 from frontend import tables, tenancy
+from frontend.deeds import Question, ReasonForm, answered
 from frontend.federation.forms import OfferForm, TermForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told
@@ -65,6 +68,7 @@ def agreement_page(request: HttpRequest, pk: Any) -> HttpResponse:
         out=out,
         incoming=incoming,
         term=term,
+        all={"problems": [*term.problems, *out.problems, *incoming.problems]},
         newest=newest,
         next_version=newest.version + 1 if newest else 1,
         editing=status != 200 or newest is None or "edit" in request.GET,
@@ -95,22 +99,45 @@ def version_page(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
     return render(request, "frontend/federation/version.html", context)
 
 
-def _deed(act: Callable[..., Any], done: str, *, reason: bool = True) -> Callable[..., HttpResponseBase]:
+@require_POST
+@page
+def accept(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
+    """Sign what the partner proposed."""
+    found = _version(partner_of(request, pk), version)
+    with told(request, f"Version {version} is signed and in force; the partner is told."):
+        agreements.accept(found, actor=tenancy.actor_of(request))
+    return redirect("frontend:agreement-version", pk, version)
+
+
+def _deed(act: Callable[..., Any], done: str, question: Question) -> Callable[..., HttpResponseBase]:
     @require_POST
     @page
-    def view(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
-        found = _version(partner_of(request, pk), version)
-        given = {"reason": request.POST.get("reason", "")} if reason else {}
-        with told(request, done.format(version=version)):
-            act(found, actor=tenancy.actor_of(request), **given)
-        return redirect("frontend:agreement-version", pk, version)
+    def view(request: HttpRequest, pk: Any, version: int) -> HttpResponseBase:
+        found, actor = _version(partner_of(request, pk), version), tenancy.actor_of(request)
+        return answered(
+            request, ReasonForm(request.POST), question, act=lambda reason: act(found, actor=actor, reason=reason),
+            back=reverse("frontend:agreement-version", args=[pk, version]), done=done.format(version=version),
+        )  # fmt: skip
 
     return view
 
 
-accept = _deed(agreements.accept, "Version {version} is signed and in force; the partner is told.", reason=False)
-decline = _deed(agreements.decline, "Version {version} is declined; the partner is told why.")
-end = _deed(agreements.end, "Version {version} has ended; nothing is exchanged any more.")
+DECLINE = Question(
+    gettext_lazy("Say no to these terms?"),
+    gettext_lazy("Send the no"),
+    gettext_lazy("The partner is told, with your reason. Either of you can propose others."),
+    danger=True,
+)
+END = Question(
+    gettext_lazy("End this agreement?"),
+    gettext_lazy("End it"),
+    gettext_lazy(
+        "Nothing is exchanged from this moment on. The stores stay acquainted, and new terms can be proposed."
+    ),
+    danger=True,
+)
+decline = _deed(agreements.decline, "Version {version} is declined; the partner is told why.", DECLINE)
+end = _deed(agreements.end, "Version {version} has ended; nothing is exchanged any more.", END)
 
 
 def _newest(peer: Peer) -> Agreement | None:

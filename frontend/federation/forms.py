@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from appstore.federation import terms
 from appstore.federation.terms import Limits, Offer, Terms
-from frontend.forms import PortalForm
+from frontend.deeds import ReasonForm
+from frontend.forms import PlainText, PortalForm
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _PLAIN = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
@@ -19,6 +20,8 @@ _PLAIN = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"
 
 class MeetForm(PortalForm):
     """Where a store is."""
+
+    about = "url"
 
     url = forms.CharField(
         label=gettext_lazy("Address or invitation"),
@@ -46,6 +49,8 @@ class FingerprintForm(PortalForm):
 class FollowForm(PortalForm):
     """A store of EdgeGallery."""
 
+    about = "url"
+
     url = forms.CharField(
         label=gettext_lazy("Address"),
         max_length=300,
@@ -54,8 +59,12 @@ class FollowForm(PortalForm):
     )
     name = forms.CharField(label=gettext_lazy("Name"), max_length=120, help_text=gettext_lazy("What you call it here."))
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # It stands beside another form with an address.
+        super().__init__(*args, auto_id="follow-%s", **kwargs)
 
-class WordsField(forms.CharField):
+
+class WordsField(PlainText):
     """Words between commas; its clean value is a tuple."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -64,6 +73,20 @@ class WordsField(forms.CharField):
     def clean(self, value: Any) -> tuple[str, ...]:
         """Return the words, each once."""
         return tuple(dict.fromkeys(word.strip() for word in str(super().clean(value)).split(",") if word.strip()))
+
+
+class NoteForm(PortalForm):
+    """A word to the partner about a release that is recommended."""
+
+    package = forms.UUIDField(widget=forms.HiddenInput)
+    note = forms.CharField(label=gettext_lazy("A word to them"), max_length=500, required=False)
+
+
+class DeclineForm(ReasonForm):
+    """Why a recommendation is not taken up."""
+
+    recommendation = forms.UUIDField(widget=forms.HiddenInput)
+    answer = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
 
 
 class OfferForm(PortalForm):

@@ -8,7 +8,9 @@ from typing import Any
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.federation import edgegallery, identity, meeting, recommendations, services
@@ -19,6 +21,7 @@ from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tables, tenancy
+from frontend.deeds import Question, ReasonForm, answered
 from frontend.federation.forms import FingerprintForm, FollowForm, MeetForm
 from frontend.page import page, paged, told, words_of
 
@@ -173,25 +176,61 @@ def confirm(request: HttpRequest, pk: Any) -> HttpResponse:
     return _partner(request, peer, form, status=400)
 
 
-def _deed(act: Callable[..., Any], done: str, *, reason: bool = True) -> Callable[..., HttpResponseBase]:
-    """Return the view of a step between two stores."""
+def _deed(act: Callable[..., Any], done: str, question: Question) -> Callable[..., HttpResponseBase]:
+    """Return the view of a step between two stores that the other one is told the reason of."""
 
     @require_POST
     @page
-    def view(request: HttpRequest, pk: Any) -> HttpResponse:
-        peer = partner_of(request, pk)
-        given = {"reason": request.POST.get("reason", "")} if reason else {}
-        with told(request, done.format(peer=peer)):
-            act(peer, actor=tenancy.actor_of(request), **given)
-        return redirect("frontend:partner", pk)
+    def view(request: HttpRequest, pk: Any) -> HttpResponseBase:
+        peer, actor = partner_of(request, pk), tenancy.actor_of(request)
+        return answered(
+            request,
+            ReasonForm(request.POST),
+            question,
+            act=lambda reason: act(peer, actor=actor, reason=reason),
+            back=reverse("frontend:partner", args=[pk]),
+            done=done.format(peer=peer),
+        )
 
     return view
 
 
-refuse = _deed(meeting.refuse, "{peer} is refused and told so.")
-suspend = _deed(meeting.suspend, "{peer} is suspended: nothing is exchanged any more.")
-resume = _deed(meeting.resume, "{peer} is taken up again.", reason=False)
-end = _deed(meeting.end, "The partnership with {peer} has ended.")
+REFUSE = Question(
+    gettext_lazy("Refuse this store?"),
+    gettext_lazy("Refuse"),
+    gettext_lazy("It is told so, and may introduce itself again after a day."),
+    danger=True,
+)
+SUSPEND = Question(
+    gettext_lazy("Suspend this partner?"),
+    gettext_lazy("Suspend"),
+    gettext_lazy(
+        "From this moment it gets nothing and we ask it for nothing. What was fetched stays. "
+        "You can resume it at any time."
+    ),
+    danger=True,
+)
+END = Question(
+    gettext_lazy("End the partnership?"),
+    gettext_lazy("End it"),
+    gettext_lazy(
+        "The agreement ends for good. What was fetched stays, marked with its origin. To be partners again, both stores meet anew."
+    ),
+    danger=True,
+)
+refuse = _deed(meeting.refuse, "{peer} is refused and told so.", REFUSE)
+suspend = _deed(meeting.suspend, "{peer} is suspended: nothing is exchanged any more.", SUSPEND)
+end = _deed(meeting.end, "The partnership with {peer} has ended.", END)
+
+
+@require_POST
+@page
+def resume(request: HttpRequest, pk: Any) -> HttpResponse:
+    """Take a suspended partner up again."""
+    peer = partner_of(request, pk)
+    with told(request, f"{peer} is taken up again."):
+        meeting.resume(peer, actor=tenancy.actor_of(request))
+    return redirect("frontend:partner", pk)
 
 
 @require_POST

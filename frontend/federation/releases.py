@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -19,6 +20,8 @@ from appstore.packages.models import Package
 from core.errors import Missing
 from core.operations.models import Operation
 from frontend import tables, tenancy
+from frontend.deeds import Question, answered
+from frontend.federation.forms import DeclineForm, NoteForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told, words_of
 
@@ -123,13 +126,18 @@ def grant(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def recommend(request: HttpRequest, pk: Any) -> HttpResponse:
+def recommend(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Tell the partner about one of our releases."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     package = _named(Package.objects.own().visible_to(actor), request.POST.get("package"))
-    with told(request, _("{package} is recommended to {partner}.").format(package=package, partner=peer)):
-        recommendations.recommend(package, peer, note=request.POST.get("note", ""), actor=actor)
-    return redirect("frontend:partner-recommendations", pk)
+    return answered(
+        request,
+        NoteForm(request.POST),
+        Question(_("Recommend {package} to {peer}?").format(package=package, peer=peer), _("Recommend")),
+        act=lambda note, **_: recommendations.recommend(package, peer, note=note, actor=actor),
+        back=reverse("frontend:partner-recommendations", args=[pk]),
+        done=_("{package} is recommended to {peer}.").format(package=package, peer=peer),
+    )
 
 
 @require_GET
@@ -153,7 +161,7 @@ def recommendations_page(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def answer(request: HttpRequest, pk: Any) -> HttpResponse:
+def answer(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Take a recommendation up, or decline it with a reason."""
     peer, actor = partner_of(request, pk), tenancy.actor_of(request)
     rows = Recommendation.objects.select_related("peer").filter(peer=peer, incoming=True)
@@ -166,10 +174,21 @@ def answer(request: HttpRequest, pk: Any) -> HttpResponse:
             ),
         ):
             recommendations.accept(found, actor=actor)
-    else:
-        with told(request, _("Declined; {partner} is told why.").format(partner=peer)):
-            recommendations.decline(found, reason=request.POST.get("reason", ""), actor=actor)
-    return redirect("frontend:partner-recommendations", pk)
+        return redirect("frontend:partner-recommendations", pk)
+    question = Question(
+        _("Decline {found_name} {found_version}?").format(found_name=found.name, found_version=found.version),
+        _("Decline"),
+        _("{peer} is told, with your reason.").format(peer=peer),
+        True,
+    )
+    return answered(
+        request,
+        DeclineForm(request.POST),
+        question,
+        act=lambda reason, **_: recommendations.decline(found, reason=reason, actor=actor),
+        back=reverse("frontend:partner-recommendations", args=[pk]),
+        done=_("Declined; {peer} is told why.").format(peer=peer),
+    )
 
 
 def _named(rows: Any, pk: str | None) -> Any:

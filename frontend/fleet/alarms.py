@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -17,7 +19,8 @@ from core.errors import BreakwaterError, Denied, Invalid
 from frontend import tenancy
 from frontend.download import download
 from frontend.fleet import context
-from frontend.page import page, paged, told, words_of
+from frontend.forms import PortalForm
+from frontend.page import page, paged, words_of
 from mecm.fleet import services
 from mecm.fleet.api import sought
 from mecm.fleet.causes import SOURCES
@@ -46,17 +49,38 @@ COLUMNS = (
 )  # fmt: skip
 
 
+class AcknowledgeForm(PortalForm):
+    """Which alarms somebody looks after, and what is being done."""
+
+    alarm = forms.CharField(label=gettext_lazy("Alarms"), widget=forms.MultipleHiddenInput, required=False)
+    note = forms.CharField(
+        label=gettext_lazy("What is being done about it"), max_length=services.LONGEST_NOTE, required=False
+    )
+
+    def clean_alarm(self) -> list[str]:
+        """Return the ids that are ids, at most as many as are taken at once."""
+        ticked = self.data.getlist("alarm")[: services.MOST_AT_ONCE]  # type: ignore[attr-defined]
+        return [key for key in ticked if _is_id(key)]
+
+
 @require_GET
 @page
 def alarms_page(request: HttpRequest) -> HttpResponse:
     """List alarms, the worst first."""
+    return _alarms(request, AcknowledgeForm())
+
+
+def _alarms(request: HttpRequest, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
     found = paged(request, _found(request).select_related("organisation"))
     actor = tenancy.actor_of(request)
+    ticked = form.clean_alarm() if form.is_bound else []
     for alarm in found:
         alarm.may_write = actor.may("nodes.write", alarm.organisation_id)
+        alarm.ticked = str(alarm.pk) in ticked
     shown = {
         "section": "alarms",
         "rows": found,
+        "form": form,
         "may_acknowledge": any(alarm.may_write and alarm.cleared_at is None for alarm in found),
         "wanted": {name: words_of(request, name) for name in ("show", "severity", "source", "q")},
         "filtered": any(words_of(request, name) for name in ("severity", "source", "q"))
@@ -67,7 +91,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
         "note_limit": services.LONGEST_NOTE,
     }
     live = bool(request.htmx)  # type: ignore[attr-defined]
-    return render(request, f"frontend/fleet/alarms{'_live' if live else ''}.html", shown)
+    return render(request, f"frontend/fleet/alarms{'_live' if live else ''}.html", shown, status=status)
 
 
 @require_GET
@@ -84,25 +108,28 @@ def acknowledge(request: HttpRequest) -> HttpResponse:
     actor = _actor(request)
     if not actor.organisations("nodes.write"):
         raise Denied(_("Your roles do not let you acknowledge alarms."))
-    ticked = [key for key in request.POST.getlist("alarm")[: services.MOST_AT_ONCE] if _is_id(key)]
-    rows = list(access.scoped(Alarm.objects.filter(pk__in=ticked), actor, "nodes.write"))
-    note = request.POST.get("note", "")
+    form = AcknowledgeForm(request.POST)
+    rows: list[Alarm] = []
     back = request.POST.get("back", "")
-    try:
-        if not rows:
-            raise Invalid(_("Tick the alarms that you look after."))
-        services.acknowledge(rows, actor=actor, note=note)
-        context.forget(request)
-    except BreakwaterError as error:
-        # One alarm has a page of its own, on which the note is kept.
-        if len(rows) == 1 and back == "one":
-            return _alarm(request, rows[0], problem=error.detail, note=note)
-        with told(request):
-            raise
-    else:
-        text = ngettext("You look after %(count)d alarm.", "You look after %(count)d alarms.", len(rows))
-        with told(request, text % {"count": len(rows)}):
-            pass
+    if form.is_valid():
+        chosen = Alarm.objects.filter(pk__in=form.cleaned_data["alarm"])
+        rows = list(access.scoped(chosen, actor, "nodes.write"))
+        try:
+            if not rows:
+                raise Invalid(_("Tick the alarms that you look after."))
+            services.acknowledge(rows, actor=actor, note=form.cleaned_data["note"])
+            context.forget(request)
+        except BreakwaterError as error:
+            form.blame(error)
+    if form.errors:
+        # One alarm has a page of its own.
+        one = form.clean_alarm()[:1] if back == "one" else []
+        alarm = (
+            access.scoped(Alarm.objects.select_related("organisation"), actor, "nodes.write").filter(pk__in=one).first()
+        )
+        return _alarm(request, alarm, form) if alarm else _alarms(request, form, 400)
+    text = ngettext("You look after %(count)d alarm.", "You look after %(count)d alarms.", len(rows))
+    messages.success(request, text % {"count": len(rows)})
     if len(rows) == 1 and back == "one":
         return redirect("frontend:alarm", rows[0].pk)
     return redirect("frontend:alarms")
@@ -131,7 +158,7 @@ def _found(request: HttpRequest) -> AlarmQuerySet:
         return sought(rows, {"q": words_of(request)})
 
 
-def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str = "") -> HttpResponse:
+def _alarm(request: HttpRequest, alarm: Alarm, form: AcknowledgeForm | None = None) -> HttpResponse:
     needs = NEEDS.get(alarm.source_kind, "nodes.read")
     linked = alarm.source_kind in PAGES and _actor(request).may(needs, alarm.organisation_id)
     shown = {
@@ -143,11 +170,9 @@ def _alarm(request: HttpRequest, alarm: Alarm, *, problem: str = "", note: str =
         "source_page": _page_of(alarm) if linked else "",
         "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
         "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
-        "problem": problem,
-        "note": note or alarm.note,
-        "note_limit": services.LONGEST_NOTE,
+        "form": form or AcknowledgeForm(initial={"note": alarm.note}),
     }
-    return render(request, "frontend/fleet/alarm.html", shown, status=400 if problem else 200)
+    return render(request, "frontend/fleet/alarm.html", shown, status=400 if form else 200)
 
 
 def _page_of(alarm: Alarm) -> str:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from appstore.packages import states
@@ -39,7 +40,7 @@ class DeployForm(PortalForm):
     name = forms.CharField(
         max_length=53,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
-        help_text="Small letters, digits and hyphens; unique on the node in your organisation.",
+        help_text=gettext_lazy("Small letters, digits and hyphens; unique on the node in your organisation."),
     )
     node = forms.UUIDField(required=True, error_messages={"required": "Choose a node.", "invalid": "Choose a node."})
 
@@ -47,7 +48,7 @@ class DeployForm(PortalForm):
 class UpgradeForm(PortalForm):
     """Another release of the application; the values have a form of their own."""
 
-    package = forms.ModelChoiceField(queryset=Package.objects.none(), label="Release", empty_label=None)
+    package = forms.ModelChoiceField(queryset=Package.objects.none(), label=gettext_lazy("Release"), empty_label=None)
 
     def __init__(self, *args: Any, releases: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

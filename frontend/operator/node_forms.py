@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
-from frontend.forms import LabelsField, PortalForm
+from frontend.forms import LabelsField, PortalForm, SecretTextarea
 from mecm.nodes.models import Node
 
 ENGINES = [
@@ -24,13 +25,17 @@ class PlaceForm(PortalForm):
     """What an operator says of a node and may change later."""
 
     name = forms.CharField(
-        max_length=63, help_text="Small letters, digits and hyphens, such as harbour-1.", widget=forms.TextInput()
+        max_length=63,
+        help_text=gettext_lazy("Small letters, digits and hyphens, such as harbour-1."),
+        widget=forms.TextInput(),
     )
-    latitude = forms.FloatField(required=False, min_value=-90, max_value=90, help_text="Degrees north, such as 60.17.")
+    latitude = forms.FloatField(
+        required=False, min_value=-90, max_value=90, help_text=gettext_lazy("Degrees north, such as 60.17.")
+    )
     longitude = forms.FloatField(
-        required=False, min_value=-180, max_value=180, help_text="Degrees east, such as 24.94."
+        required=False, min_value=-180, max_value=180, help_text=gettext_lazy("Degrees east, such as 24.94.")
     )
-    labels = LabelsField(help_text="One key=value a line, such as site=harbour.")
+    labels = LabelsField(help_text=gettext_lazy("One key=value a line, such as site=harbour."))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,8 +50,12 @@ class PlaceForm(PortalForm):
 class NodeForm(PlaceForm):
     """A new node."""
 
-    engine = forms.ChoiceField(choices=ENGINES, help_text="What runs the containers there; it cannot be changed later.")
-    link = forms.ChoiceField(choices=LINKS, help_text="How the wish reaches the node; it cannot be changed later.")
+    engine = forms.ChoiceField(
+        choices=ENGINES, help_text=gettext_lazy("What runs the containers there; it cannot be changed later.")
+    )
+    link = forms.ChoiceField(
+        choices=LINKS, help_text=gettext_lazy("How the wish reaches the node; it cannot be changed later.")
+    )
     field_order = ("name", "engine", "link", "latitude", "longitude", "labels")
 
     def wanted(self) -> dict[str, Any]:
@@ -58,11 +67,11 @@ class KubeconfigForm(PortalForm):
     """A kubeconfig as text or as a file; it is never shown again."""
 
     text = forms.CharField(
-        label="Kubeconfig",
+        label=gettext_lazy("Kubeconfig"),
         required=False,
         max_length=1024 * 1024,
         strip=False,
-        widget=forms.Textarea(
+        widget=SecretTextarea(
             attrs={
                 "rows": 6,
                 "class": "code",
@@ -72,7 +81,8 @@ class KubeconfigForm(PortalForm):
             }
         ),
     )
-    file = forms.FileField(label="or a file", required=False, max_length=200)
+    file = forms.FileField(label=gettext_lazy("or a file"), required=False, max_length=200)
+    about = "text"
 
     def clean(self) -> dict[str, Any]:
         """Take the text, else the file; one of them must be there."""
@@ -81,13 +91,15 @@ class KubeconfigForm(PortalForm):
         text = facts.get("text") or ""
         if not text.strip() and upload is not None:
             if upload.size > 1024 * 1024:
-                raise forms.ValidationError("This file is too large for a kubeconfig.")
+                self.add_error("file", "This file is too large for a kubeconfig.")
+                return facts
             try:
                 text = upload.read().decode()
             except UnicodeDecodeError:
-                raise forms.ValidationError("This file is no text, so it is no kubeconfig.") from None
-        if not text.strip():
-            raise forms.ValidationError("Paste a kubeconfig or choose its file.")
+                self.add_error("file", "This file is no text, so it is no kubeconfig.")
+                return facts
+        if not text.strip() and not self.errors:
+            self.add_error("text", "Paste a kubeconfig or choose its file.")
         facts["text"] = text
         return facts
 
@@ -96,19 +108,19 @@ class MepForm(PortalForm):
     """Where the MEP of a direct node is managed."""
 
     url = forms.CharField(
-        label="Address", max_length=300, widget=forms.URLInput(attrs={"placeholder": "https://…:8443"})
+        label=gettext_lazy("Address"), max_length=300, widget=forms.URLInput(attrs={"placeholder": "https://…:8443"})
     )
     token = forms.CharField(
         max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Of its management API (Mm5).",
+        help_text=gettext_lazy("Of its management API (Mm5)."),
     )
     ca = forms.CharField(
-        label="Authority (PEM)",
+        label=gettext_lazy("Authority (PEM)"),
         required=False,
         max_length=64 * 1024,
         widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
-        help_text="The certificate that its own must come from.",
+        help_text=gettext_lazy("The certificate that its own must come from."),
     )
 
 

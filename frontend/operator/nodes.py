@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
@@ -97,6 +99,7 @@ def change_node(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The node is changed."))
                 return redirect("frontend:node", node.pk)
     context = {"section": "nodes", "form": form, "node": node}
     return render(request, "frontend/operator/node_new.html", context, status=status)
@@ -125,10 +128,14 @@ def import_kubeconfig(request: HttpRequest, pk: Any) -> HttpResponse:
     node = access.get(NODES, actor, "nodes.write", pk)
     form = KubeconfigForm(request.POST, request.FILES)
     if form.is_valid():
-        with told(request, "The kubeconfig is sealed; the connection is being tested."):
+        try:
             services.import_kubeconfig(node, form.cleaned_data["text"], actor=actor)
-        return redirect("frontend:node", node.pk)
-    return _node(request, node, status=400, kubeconfig_problems=form.non_field_errors())
+        except BreakwaterError as error:
+            form.blame(error)
+        else:
+            messages.success(request, "The kubeconfig is sealed; the connection is being tested.")
+            return redirect("frontend:node", node.pk)
+    return _node(request, node, status=400, kubeconfig_form=form)
 
 
 @require_POST
@@ -146,6 +153,7 @@ def set_mep(request: HttpRequest, pk: Any) -> HttpResponse:
         except BreakwaterError as error:
             form.blame(error)
         else:
+            messages.success(request, _("Its MEP is managed there from now on."))
             return redirect("frontend:node", node.pk)
     return _node(request, node, status=400, mep_form=form)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -22,7 +22,9 @@ from core.accounts.access import Actor
 from core.errors import Missing
 from core.recalls import ACTIONS, SEVERITIES
 from frontend import tenancy
-from frontend.page import View, page, paged, told
+from frontend.deeds import Question, answered
+from frontend.page import View, page, paged
+from frontend.releases.forms import RECALL, DeedForm, NotesForm, RecallForm, VisibilityForm, successors_of
 from frontend.store.packages import PACKAGES, SEEN_BY, visible
 
 MOST = 50
@@ -72,10 +74,13 @@ def _deed(name: str, does: Callable[..., Package], done: Any, *, reviewers: bool
             life.stands(actor, "packages.review", package)
         else:
             package = access.get(PACKAGES, actor, "packages.publish", pk)
-        more = {"successor": _successor(request, actor)} if advice else {}
-        with told(request, done.format(package)):
-            does(package, actor=actor, reason=request.POST.get("reason", ""), **more)
-        return redirect("frontend:package-life", pk)
+        dialog = next(each for each in DIALOGS if each["deed"] == name)
+        form = DeedForm(request.POST, package=package, must=dialog["needs_reason"], advice=advice)
+        return answered(
+            request, form, Question(dialog["title"], dialog["label"], dialog["text"], dialog["danger"]),
+            act=lambda **typed: does(package, actor=actor, **typed),
+            back=_life_of(pk), done=done.format(package),
+        )  # fmt: skip
 
     act.__name__ = name
     return act
@@ -95,45 +100,45 @@ unquarantine = _deed("unquarantine", life.unquarantine, gettext_lazy("{} is free
 
 @require_POST
 @page
-def show_to(request: HttpRequest, pk: Any) -> HttpResponse:
+def show_to(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Change who sees a release."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, _("Who sees it is changed.")):
-        life.show_to(package, request.POST.get("visibility", ""), actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:package-life", pk)
+    return answered(
+        request, VisibilityForm(request.POST), Question(_("Who shall see it?"), _("Change who sees it")),
+        act=lambda visibility, reason: life.show_to(package, visibility, actor=actor, reason=reason),
+        back=_life_of(pk), done=_("Who sees it is changed."),
+    )  # fmt: skip
 
 
 @require_POST
 @page
-def annotate(request: HttpRequest, pk: Any) -> HttpResponse:
+def annotate(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Change the publisher's notes."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request, _("The notes are changed.")):
-        life.annotate(package, request.POST.get("notes", ""), actor=actor)
-    return redirect("frontend:package-life", pk)
+    return answered(
+        request, NotesForm(request.POST), Question(_("Notes of the publisher"), _("Keep the notes")),
+        act=lambda notes: life.annotate(package, notes, actor=actor),
+        back=_life_of(pk), done=_("The notes are changed."),
+    )  # fmt: skip
 
 
 @require_POST
 @page
-def recall(request: HttpRequest, pk: Any) -> HttpResponse:
+def recall(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Recall this release, and show how far that gets."""
     actor = tenancy.actor_of(request)
     (package,) = recallable(actor, [pk])
-    given = {name: request.POST.get(name, "") for name in ("reason", "advice", "severity", "action")}
-    with told(request, _("{package} is recalled.").format(package=package)):
-        made = services.recall(
-            [package],
-            actor=actor,
-            reason=given["reason"],
-            advice=given["advice"],
-            severity=given["severity"] or "high",
-            action=given["action"] or "stop",
-            successor=_successor(request, actor),
-        )
-        return redirect("frontend:recall", made.pk)
-    return redirect("frontend:package-life", pk)
+
+    def act(**typed: Any) -> HttpResponse:
+        return redirect("frontend:recall", services.recall([package], actor=actor, **typed).pk)
+
+    question = Question(_("Recall this release?"), _("Recall"), RECALL, danger=True)
+    form = RecallForm(request.POST, package=package)
+    return answered(
+        request, form, question, act=act, back=_life_of(pk), done=_("{package} is recalled.").format(package=package)
+    )
 
 
 def life_facts(request: HttpRequest, package: Package, actor: Actor) -> dict[str, Any]:
@@ -167,6 +172,7 @@ def life_facts(request: HttpRequest, package: Package, actor: Actor) -> dict[str
         "severities": SEVERITIES,
         "actions": ACTIONS,
         "dialogs": [dialog for dialog in DIALOGS if dialog["deed"] in may],
+        "recall_text": RECALL,
     }
 
 
@@ -253,18 +259,8 @@ def _told(event: ReleaseEvent, package: Package, may: set[str], *, first: bool) 
 
 
 def _successors(package: Package) -> list[Package]:
-    rows = Package.objects.listed().filter(organisation=package.organisation_id, name=package.name)
-    return list(rows.exclude(pk=package.pk).order_by("-published_at").only("id", "name", "version", "state")[:MOST])
+    return list(successors_of(package)[:MOST])
 
 
-def _successor(request: HttpRequest, actor: Actor) -> Package | None:
-    named = request.POST.get("successor", "")
-    if not named:
-        return None
-    try:
-        found = Package.objects.within_reach_of(actor).filter(pk=named).first()
-    except (ValueError, ValidationError):
-        found = None
-    if found is None:
-        raise Missing(_("There is no such successor, or you may not see it."))
-    return found
+def _life_of(pk: Any) -> str:
+    return reverse("frontend:package-life", args=[pk])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages.life import of_the_store
@@ -15,9 +17,14 @@ from appstore.releases.models import Recall
 from core.accounts.access import Actor
 from core.errors import Denied
 from frontend import tables, tenancy
+from frontend.deeds import Question, ReasonForm, answered
 from frontend.download import MOST, Taken
-from frontend.page import page, paged, told
+from frontend.page import page, paged
 from mecm.recalls import services
+
+LIFT = gettext_lazy(
+    "Its releases are again what they were before, and nodes start again what they stopped as soon as they hear of it."
+)
 
 
 @require_GET
@@ -52,13 +59,15 @@ def recall_live(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def lift(request: HttpRequest, pk: Any) -> HttpResponse:
+def lift(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Say that a recall holds no more."""
     actor = tenancy.actor_of(request)
     found = releases.get(pk, actor)
-    with told(request, _("The recall is lifted; nodes start again what they stopped.")):
-        releases.lift(found, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:recall", pk)
+    return answered(
+        request, ReasonForm(request.POST), Question(_("Lift this recall?"), _("Lift it"), LIFT),
+        act=lambda reason: releases.lift(found, actor=actor, reason=reason),
+        back=reverse("frontend:recall", args=[pk]), done=_("The recall is lifted; nodes start again what they stopped."),
+    )  # fmt: skip
 
 
 def _facts(request: HttpRequest, pk: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
@@ -18,8 +19,12 @@ from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.errors import Denied
 from frontend import tables, tenancy
+from frontend.deeds import Question, ReasonForm, WordForm, answered
 from frontend.page import page, paged, told
+from frontend.releases.forms import PolicyForm
 
+APPROVE = gettext_lazy("It becomes a release at once and never changes again.")
+DECLINE = gettext_lazy("Its publisher reads your reason, and may submit it again or upload a better one.")
 COMPARED = (
     ("provider", gettext_lazy("Provider")),
     ("version", gettext_lazy("Version")),
@@ -63,24 +68,30 @@ def review(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def approve(request: HttpRequest, pk: Any) -> HttpResponse:
+def approve(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Publish the package."""
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
-    with told(request, _("{package} is published.").format(package=found.package)):
-        reviewing.approve(found, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:review", pk)
+    return answered(
+        request, WordForm(request.POST), Question(_("Approve and publish?"), _("Approve"), APPROVE),
+        act=lambda reason: reviewing.approve(found, actor=actor, reason=reason),
+        back=reverse("frontend:review", args=[pk]), done=_("{package} is published.").format(package=found.package),
+    )  # fmt: skip
 
 
 @require_POST
 @page
-def decline(request: HttpRequest, pk: Any) -> HttpResponse:
+def decline(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Send the package back."""
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
-    with told(request, _("{package} goes back to its publisher.").format(package=found.package)):
-        reviewing.decline(found, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:review", pk)
+    if found.state == Review.State.OPEN and not reviewing.may_decide(found, actor):
+        raise Denied("You may not decide about this package.")
+    return answered(
+        request, ReasonForm(request.POST), Question(_("Send it back?"), _("Decline"), DECLINE, danger=True),
+        act=lambda reason: reviewing.decline(found, actor=actor, reason=reason),
+        back=reverse("frontend:review", args=[pk]), done=_("{package} goes back to its publisher.").format(package=found.package),
+    )  # fmt: skip
 
 
 @require_POST
@@ -98,15 +109,15 @@ def retract(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def set_policy(request: HttpRequest) -> HttpResponse:
+def set_policy(request: HttpRequest) -> HttpResponseBase:
     """Change the rules of the store about releases."""
     actor = tenancy.actor_of(request)
     actor.require("trust.manage", accounts.operator())
-    days = request.POST.get("freeze_days", "")
-    with told(request, _("The rules are changed.")):
-        number = int(days) if days.isascii() and days.isdigit() and len(days) < 6 else -1
-        reviewing.set_policy(actor=actor, review=request.POST.get("review", ""), freeze_days=number)
-    return redirect("frontend:reviews")
+    return answered(
+        request, PolicyForm(request.POST), Question(_("Rules of this store"), _("Keep")),
+        act=lambda **typed: reviewing.set_policy(actor=actor, **typed),
+        back=reverse("frontend:reviews"), done=_("The rules are changed."),
+    )  # fmt: skip
 
 
 def review_facts(found: Review, actor: Actor) -> dict[str, Any]:

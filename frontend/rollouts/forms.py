@@ -17,6 +17,20 @@ from mecm.rollouts.models import LONGEST, MOST_PARALLEL, Rollout
 MOST_NAMES = 2000
 
 
+class AbortForm(PortalForm):
+    """What becomes of what a rollout has changed; it stays where nothing is said."""
+
+    rollback = forms.ChoiceField(
+        label=_("And what it has changed?"),
+        choices=[
+            ("no", _("stays as it is now")),
+            ("yes", _("goes back to what it was before; what was new is removed with what it stored")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
+
+
 class RolloutForm(PortalForm):
     """Everything that is asked before a plan is written down."""
 

@@ -6,22 +6,27 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import Denied, Invalid
 from frontend import tables, tenancy
+from frontend.deeds import Question, answered
 from frontend.page import page, paged, told, words_of
 from frontend.rollouts import panel as panel  # the dashboard of the fleet shows it
+from frontend.rollouts.forms import AbortForm
 from mecm.rollouts import api, services
 from mecm.rollouts.deciding import Counts
 from mecm.rollouts.models import ACTIVE, Event, Place, Rollout, places_of
 
 ROLLOUTS = api.shown(Rollout.objects.select_related("created_by"))
 EVENTS = 30
+ABORT = gettext_lazy("No further node is begun, and it cannot be resumed.")
 
 
 @require_GET
@@ -73,7 +78,7 @@ def _deed(verb: Callable[..., Rollout], done: str) -> Callable[..., Any]:
         actor = tenancy.actor_of(request)
         found = access.get(Rollout.objects.select_related("organisation", "package"), actor, "deployments.write", pk)
         with told(request, done):
-            verb(found, actor=actor, **({"rollback": True} if request.POST.get("rollback") == "yes" else {}))
+            verb(found, actor=actor)
         return redirect("frontend:rollout", pk)
 
     act.__doc__ = verb.__doc__
@@ -84,7 +89,21 @@ start = _deed(services.start, "")
 plan_again = _deed(services.plan_again, "")
 pause = _deed(services.pause, "")
 resume = _deed(services.resume, "")
-abort = _deed(services.abort, "")
+
+
+@require_POST
+@page
+def abort(request: HttpRequest, pk: Any) -> HttpResponseBase:
+    """End it, and say what becomes of what it has changed."""
+    actor = tenancy.actor_of(request)
+    found = access.get(Rollout.objects.select_related("organisation", "package"), actor, "deployments.write", pk)
+    return answered(
+        request, AbortForm(request.POST), Question(_("Abort this rollout?"), _("Abort it"), ABORT, danger=True),
+        act=lambda rollback: services.abort(found, actor=actor, rollback=rollback == "yes"),
+        back=reverse("frontend:rollout", args=[pk]), done=_("The rollout is aborted."),
+    )  # fmt: skip
+
+
 roll_back = _deed(services.roll_back, "")
 retry = _deed(services.retry, "")
 

@@ -9,12 +9,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import Invalid
-from frontend.forms import LabelsField, PortalForm
+from frontend.forms import LabelsField, PlainText, PortalForm
 from mecm.sites import geojson
 from mecm.sites.models import WIDEST, Site, SiteLink
 
 
-class AreaField(forms.CharField):
+class AreaField(PlainText):
     """An area as the text of a GeoJSON geometry."""
 
     widget = forms.Textarea

@@ -6,9 +6,11 @@ import json
 import math
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
@@ -16,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tables, tenancy
+from frontend.deeds import Question, answered
 from frontend.operator.maps import ground, site_words
 from frontend.page import page, paged, told, words_of
 from frontend.sites import picture
@@ -98,6 +101,7 @@ def change_site(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("The site is changed."))
                 return redirect("frontend:site", site.pk)
     context = {"section": "sites", "form": form, "site": site, **ground()}
     return render(request, "frontend/sites/site_form.html", context, status=status)
@@ -168,22 +172,22 @@ def connect(request: HttpRequest, pk: Any) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
+                messages.success(request, _("They are connected."))
                 return redirect("frontend:site", site.pk)
     return _site(request, site, status=400, connect_form=form)
 
 
 @require_POST
 @page
-def tell_link(request: HttpRequest, pk: Any) -> HttpResponse:
+def tell_link(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Say how a link of a site is."""
     actor = tenancy.actor_of(request)
     site = access.get(SITES, actor, "nodes.write", pk)
-    form = LinkForm(request.POST)
-    if form.is_valid():
-        link = _link(site, form.cleaned_data["link"])
-        with told(request, _("The state of the link is noted.")):
-            services.tell_link(link, actor=actor, state=form.cleaned_data["state"])
-    return redirect("frontend:site", site.pk)
+    return answered(
+        request, LinkForm(request.POST), Question(_("State of a link"), _("Tell")),
+        act=lambda link, state: services.tell_link(_link(site, link), actor=actor, state=state),
+        back=reverse("frontend:site", args=[pk]), done=_("The state of the link is noted."),
+    )  # fmt: skip
 
 
 @require_POST

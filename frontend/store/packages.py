@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
@@ -19,9 +20,11 @@ from core.accounts.access import Actor
 from core.errors import Missing
 from core.operations.models import Operation
 from frontend import tables, tenancy
+from frontend.deeds import Question, answered
 from frontend.download import MOST as MOST_ROWS
 from frontend.download import Taken
 from frontend.page import page, told
+from frontend.releases.forms import PublishForm
 from frontend.store import findings
 from mecm.deployments.models import Deployment
 
@@ -32,6 +35,11 @@ SEEN_BY = {
     "organisation": gettext_lazy("Its own organisation only."),
     "partners": gettext_lazy("Its own organisation, and the partner stores that it is granted to."),
 }
+PUBLISH = gettext_lazy(
+    "A published release never changes: a correction needs a new version. When something important is new or has changed, a "
+    "reviewer looks at it first."
+)
+LEVELS = ("error", "warning", "info")
 MOST = 50
 #: What can be tried on a sandbox before it is published.
 TRIABLE = (states.CHECKED, states.IN_REVIEW)
@@ -90,24 +98,22 @@ def check(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def publish(request: HttpRequest, pk: Any) -> HttpResponse:
+def publish(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Make it a release that everybody sees."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.publish", pk)
-    with told(request):
-        package = services.publish(package, actor=actor, visibility=request.POST.get("visibility", ""))
-        if package.state == states.IN_REVIEW:
-            messages.info(
-                request,
-                _("{package} waits for a reviewer now; you hear on its page how it goes on.").format(package=package),
-            )
-        elif package.visibility == Package.Visibility.PUBLIC:
-            messages.success(request, _("{package} is in the catalogue now.").format(package=package))
+
+    def act(visibility: str) -> None:
+        made = services.publish(package, actor=actor, visibility=visibility)
+        if made.state == states.IN_REVIEW:
+            messages.info(request, f"{made} waits for a reviewer now; you hear on its page how it goes on.")
+        elif made.visibility == Package.Visibility.PUBLIC:
+            messages.success(request, f"{made} is in the catalogue now.")
         else:
-            messages.success(
-                request, _("{package} is a release now, for those who may see it.").format(package=package)
-            )
-    return redirect("frontend:package", pk)
+            messages.success(request, f"{made} is a release now, for {made.get_visibility_display().lower()}.")
+
+    question = Question(_("Publish this release?"), _("Publish"), PUBLISH)
+    return answered(request, PublishForm(request.POST), question, act=act, back=reverse("frontend:package", args=[pk]))
 
 
 @require_POST

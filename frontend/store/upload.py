@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_POST
 
 from appstore.packages import resumable, services
@@ -24,7 +24,7 @@ from frontend.page import page, told
 class UploadForm(PortalForm):
     """One file."""
 
-    file = forms.FileField(label="Package", max_length=200)
+    file = forms.FileField(label=gettext_lazy("Package"), max_length=200)
 
 
 @page

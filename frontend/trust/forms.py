@@ -10,9 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from appstore.trust.authority import REASONS
-from appstore.trust.models import Anchor, PublisherClaim, TrustPolicy
+from appstore.trust.models import Anchor, PublisherClaim, SignerCertificate, TrustPolicy
+from core.accounts.models import Organisation
 from core.errors import Invalid
-from frontend.forms import PortalForm
+from frontend.forms import PortalForm, RowField
 
 _LARGEST = 1 << 20
 LEAST = [
@@ -22,24 +23,12 @@ LEAST = [
 ]
 
 
-class SimpleForm(PortalForm):
-    """A form whose first problem is told above the page that it was sent from."""
-
-    def cleaned(self) -> dict[str, Any]:
-        """Return what was sent; `Invalid` with the first problem."""
-        if not self.is_valid():
-            name, problems = next(iter(self.errors.items()))
-            label = self.fields[name].label or name.replace("_", " ") if name in self.fields else ""
-            raise Invalid(f"{str(label).capitalize()}: {problems[0]}".removeprefix(": "), field=name)
-        return dict(self.cleaned_data)
-
-
-def _pem(rows: int, label: Any, **more: Any) -> forms.CharField:
+def _pem(rows: int, label: str, **more: Any) -> forms.CharField:
     widget = forms.Textarea(attrs={"rows": rows, "class": "code", "spellcheck": "false", "autocomplete": "off"})
     return forms.CharField(label=label, max_length=_LARGEST, widget=widget, strip=False, **more)
 
 
-class AnchorForm(SimpleForm):
+class AnchorForm(PortalForm):
     """Certificates to trust, as text or as a file."""
 
     name = forms.CharField(
@@ -70,10 +59,14 @@ class AnchorForm(SimpleForm):
         max_length=500,
         help_text=gettext_lazy("Where it is from, who checked its fingerprint."),
     )
+    note = forms.CharField(
+        required=False, max_length=500, help_text=gettext_lazy("Where it is from, who checked its fingerprint.")
+    )
+    called = {**PortalForm.called, "expires_at": "expires", "text": "certificate"}
 
     def wanted(self) -> dict[str, Any]:
         """Return the arguments of `add_anchors`."""
-        facts = self.cleaned()
+        facts = self.cleaned_data
         text = facts["certificate"]
         if not text.strip() and facts["file"] is not None:
             text = _read(facts["file"]).decode("latin-1")
@@ -86,19 +79,20 @@ class AnchorForm(SimpleForm):
         }
 
 
-class EndForm(SimpleForm):
+class EndForm(PortalForm):
     """When an anchor ends."""
 
     expires = forms.DateField(
         required=False, label=gettext_lazy("Trusted until the end of"), widget=forms.DateInput(attrs={"type": "date"})
     )
+    called = {**PortalForm.called, "expires_at": "expires"}
 
     def wanted(self) -> datetime | None:
         """Return the moment; None for as long as the certificate is in force."""
-        return _end_of(self.cleaned()["expires"])
+        return _end_of(self.cleaned_data["expires"])
 
 
-class CrlForm(SimpleForm):
+class CrlForm(PortalForm):
     """A revocation list, as text or as a file."""
 
     crl = _pem(3, gettext_lazy("Revocation list (PEM)"), required=False)
@@ -106,7 +100,7 @@ class CrlForm(SimpleForm):
 
     def wanted(self) -> bytes:
         """Return the bytes of the list."""
-        facts = self.cleaned()
+        facts = self.cleaned_data
         if facts["crl"].strip():
             return str(facts["crl"]).encode()
         if facts["file"] is None:
@@ -114,7 +108,7 @@ class CrlForm(SimpleForm):
         return _read(facts["file"])
 
 
-class DistrustForm(SimpleForm):
+class DistrustForm(PortalForm):
     """A certificate that shall not count."""
 
     fingerprint = forms.CharField(
@@ -122,12 +116,8 @@ class DistrustForm(SimpleForm):
     )
     reason = forms.CharField(label=gettext_lazy("Reason"), max_length=500)
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `distrust`."""
-        return self.cleaned()
 
-
-class PolicyForm(SimpleForm):
+class PolicyForm(PortalForm):
     """What is demanded of signatures."""
 
     publish_least = forms.ChoiceField(label=gettext_lazy("To publish"), choices=LEAST)
@@ -152,12 +142,8 @@ class PolicyForm(SimpleForm):
         names = ("publish_least", "deploy_least", "import_least", "inherits", "strict_revocation", "domain_proofs")
         return cls(initial={name: getattr(policy, name) for name in names}, is_store=is_store)
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `set_policy`."""
-        return self.cleaned()
 
-
-class ClaimForm(SimpleForm):
+class ClaimForm(PortalForm):
     """A publisher that one is."""
 
     provider = forms.CharField(
@@ -178,12 +164,8 @@ class ClaimForm(SimpleForm):
         help_text=gettext_lazy("Such as apps.example.org; not for a key."),
     )
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the arguments of `claim`."""
-        return self.cleaned()
 
-
-class IssueForm(SimpleForm):
+class IssueForm(PortalForm):
     """A certificate for an organisation."""
 
     organisation = forms.CharField(
@@ -195,17 +177,48 @@ class IssueForm(SimpleForm):
         help_text=gettext_lazy("Empty: a key is made and kept here, sealed, to sign on pages."),
     )  # fmt: skip
 
-    def wanted(self) -> dict[str, Any]:
-        """Return what was sent."""
-        return self.cleaned()
 
-
-class RevokeForm(SimpleForm):
+class RevokeForm(PortalForm):
     """Why a certificate is revoked."""
 
     reason = forms.ChoiceField(
         label=gettext_lazy("Reason"), choices=[(name, name.replace("-", " ")) for name in REASONS]
     )
+
+
+class ProofForm(PortalForm):
+    """A signature, or a certificate that lies here and signs."""
+
+    signature = _pem(3, "Signature (PEM)", required=False)
+    certificate = RowField(
+        label=gettext_lazy("or sign here with"),
+        queryset=SignerCertificate.objects.none(),
+        required=False,
+        empty_label="the signature above",
+    )
+
+    def __init__(self, *args: Any, organisation: Organisation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = SignerCertificate.objects.filter(organisation=organisation, revoked_at=None)
+        self.fields["certificate"].queryset = kept  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """One of the two must be there."""
+        facts = super().clean() or {}
+        if not self.errors and not facts["certificate"] and not facts["signature"].strip():
+            self.add_error("signature", "Paste the signature.")
+        return facts
+
+
+class SigningForm(PortalForm):
+    """With which certificate a package is signed."""
+
+    certificate = RowField(label=gettext_lazy("Certificate"), queryset=SignerCertificate.objects.none())
+
+    def __init__(self, *args: Any, organisation: Organisation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = SignerCertificate.objects.filter(organisation=organisation, revoked_at=None)
+        self.fields["certificate"].queryset = kept  # type: ignore[attr-defined]
 
 
 def _end_of(day: Any) -> datetime | None:

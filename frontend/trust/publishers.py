@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.trust import api, authority, proofs, publishers, services
 from appstore.trust.models import Authority, PublisherClaim, SignerCertificate
 from core.accounts import access
 from core.accounts import services as accounts
+from core.errors import Missing
 from frontend import tables, tenancy
+from frontend.deeds import Question, answered, asked_again
 from frontend.page import page, paged, told
-from frontend.trust.forms import ClaimForm, IssueForm, RevokeForm
+from frontend.trust.forms import ClaimForm, IssueForm, ProofForm, RevokeForm
 from frontend.trust.views import organisation_of
+
+PROOF = gettext_lazy(
+    "Sign the lines that stand beside it with the key of your certificate, or let the store sign with one that it keeps."
+)
+REVOKE = gettext_lazy(
+    "What it signed is by somebody unknown from now on, unless a trusted timestamp says that it was signed before. A key that "
+    "is kept here is forgotten. This cannot be taken back."
+)
 
 
 @require_GET
@@ -48,29 +61,36 @@ def publishers_page(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def claim(request: HttpRequest) -> HttpResponse:
+def claim(request: HttpRequest) -> HttpResponseBase:
     """Begin to prove to be a publisher."""
     organisation = organisation_of(request)
-    with told(request, _("Now prove it: the list says how.")):
-        publishers.claim(organisation, actor=tenancy.actor_of(request), **ClaimForm(request.POST).wanted())
-    return redirect("frontend:trust-publishers")
+    return answered(
+        request, ClaimForm(request.POST), Question(_("Prove to be a publisher"), _("Begin")),
+        act=lambda **typed: publishers.claim(organisation, actor=tenancy.actor_of(request), **typed),
+        back=reverse("frontend:trust-publishers"), done=_("Now prove it: the list says how."),
+    )  # fmt: skip
 
 
 @require_POST
 @page
-def prove(request: HttpRequest, pk: Any) -> HttpResponse:
+def prove(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Prove it by a signature, by a certificate that lies here, or by a look at the domain."""
     actor = tenancy.actor_of(request)
     row = access.get(PublisherClaim.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request):
-        if row.method != PublisherClaim.Method.KEY:
+    if row.method != PublisherClaim.Method.KEY:
+        with told(request):
             publishers.prove_by_domain(row, actor=actor)
-        elif request.POST.get("certificate"):
-            own = access.get(SignerCertificate.objects.all(), actor, services.MANAGE, request.POST["certificate"])
-            publishers.prove_here(row, own, actor=actor)
+        return redirect("frontend:trust-publishers")
+
+    def act(signature: str, certificate: SignerCertificate | None) -> None:
+        if certificate:
+            publishers.prove_here(row, certificate, actor=actor)
         else:
-            publishers.prove_by_key(row, actor=actor, signature=request.POST.get("signature", ""))
-    return redirect("frontend:trust-publishers")
+            publishers.prove_by_key(row, actor=actor, signature=signature)
+
+    form = ProofForm(request.POST, organisation=row.organisation)
+    question = Question(_("Prove to be {provider}").format(provider=row.provider), _("Prove it"), PROOF)
+    return answered(request, form, question, act=act, back=reverse("frontend:trust-publishers"))
 
 
 @require_POST
@@ -131,16 +151,25 @@ def create_authority(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def issue(request: HttpRequest) -> HttpResponse:
+def issue(request: HttpRequest) -> HttpResponseBase:
     """Issue a certificate."""
     organisation_of(request)
-    with told(request, _("The certificate is issued.")):
-        wanted = IssueForm(request.POST).wanted()
-        actor = tenancy.actor_of(request)
-        actor.require(services.MANAGE, accounts.operator())
-        named = api.organisation_named(wanted.pop("organisation"))
-        authority.issue(named, actor=actor, **wanted)
-    return redirect("frontend:trust-authority")
+    actor = tenancy.actor_of(request)
+    actor.require(services.MANAGE, accounts.operator())
+    form = IssueForm(request.POST)
+
+    def act(organisation: str, **typed: Any) -> HttpResponseBase | None:
+        try:
+            named = api.organisation_named(organisation)
+        except Missing as error:
+            form.add_error("organisation", error.detail)
+            return asked_again(request, form, question, back=back)
+        authority.issue(named, actor=actor, **typed)
+        messages.success(request, "The certificate is issued.")
+        return None
+
+    question, back = Question(_("A certificate for an organisation"), _("Issue")), reverse("frontend:trust-authority")
+    return answered(request, form, question, act=act, back=back)
 
 
 @require_POST
@@ -155,10 +184,12 @@ def refresh_crl(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def revoke(request: HttpRequest, pk: Any) -> HttpResponse:
+def revoke(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Revoke a certificate."""
     actor = tenancy.actor_of(request)
     row = authority.visible(pk, actor)
-    with told(request, _("The certificate is revoked, and the list that says so is published.")):
-        authority.revoke(row, actor=actor, reason=RevokeForm(request.POST).cleaned()["reason"])
-    return redirect("frontend:trust-authority")
+    return answered(
+        request, RevokeForm(request.POST), Question(_("Revoke this certificate?"), _("Revoke"), REVOKE, danger=True),
+        act=lambda reason: authority.revoke(row, actor=actor, reason=reason),
+        back=reverse("frontend:trust-authority"), done=_("The certificate is revoked, and the list that says so is published."),
+    )  # fmt: skip

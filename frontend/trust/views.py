@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.trust import services, signings, trustlists
@@ -16,10 +18,17 @@ from core.accounts import access
 from core.accounts.models import Organisation
 from core.errors import Denied
 from frontend import tables, tenancy
+from frontend.deeds import Question, ReasonForm, answered
 from frontend.page import page, paged, told
 from frontend.store.packages import PACKAGES, visible
 from frontend.trust import verifying
-from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm
+from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm, SigningForm
+
+END = gettext_lazy("After that day it counts no more.")
+REVOKE = gettext_lazy(
+    "Every package that counts as trusted through it is by somebody unknown at once, and where the policy asks for trust it "
+    "can no longer be published or deployed. It stays in the list as revoked."
+)
 
 
 def organisation_of(request: HttpRequest, permission: str = services.MANAGE) -> Organisation:
@@ -69,60 +78,80 @@ def export(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
-def add_anchor(request: HttpRequest) -> HttpResponse:
+def add_anchor(request: HttpRequest) -> HttpResponseBase:
     """Trust one or more certificates."""
     organisation = organisation_of(request)
     form = AnchorForm(request.POST, request.FILES)
-    with told(request):
-        wanted = form.wanted()
-        made = services.add_anchors(organisation, actor=tenancy.actor_of(request), **wanted)
+
+    def act(**_typed: Any) -> None:
+        made = services.add_anchors(organisation, actor=tenancy.actor_of(request), **form.wanted())
         _say(request, f"{', '.join(row.name for row in made[:3])} can be trusted now.")
-    return redirect("frontend:trust")
+
+    return answered(request, form, Question(_("Trust somebody"), _("Trust")), act=act, back=reverse("frontend:trust"))
 
 
 @require_POST
 @page
-def end_anchor(request: HttpRequest, pk: Any) -> HttpResponse:
+def end_anchor(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Say when an anchor ends."""
     actor = tenancy.actor_of(request)
     anchor = access.get(Anchor.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request, _("The end of {name} is set.").format(name=anchor.name)):
-        services.expire(anchor, actor=actor, at=EndForm(request.POST).wanted())
-    return redirect("frontend:trust")
+    form, question = EndForm(request.POST), Question(_("Until when is it trusted?"), _("Save"), END)
+    return answered(
+        request,
+        form,
+        question,
+        act=lambda **_: services.expire(anchor, actor=actor, at=form.wanted()),
+        back=reverse("frontend:trust"),
+        done=_("The end of {anchor_name} is set.").format(anchor_name=anchor.name),
+    )
 
 
 @require_POST
 @page
-def revoke_anchor(request: HttpRequest, pk: Any) -> HttpResponse:
+def revoke_anchor(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Trust it no more."""
     actor = tenancy.actor_of(request)
     anchor = access.get(Anchor.objects.select_related("organisation"), actor, services.MANAGE, pk)
-    with told(request, _("{name} is not trusted any more.").format(name=anchor.name)):
-        services.revoke(anchor, actor=actor, reason=request.POST.get("reason", ""))
-    return redirect("frontend:trust")
+    return answered(
+        request,
+        ReasonForm(request.POST),
+        Question(_("Trust this anchor no more?"), _("Revoke"), REVOKE, danger=True),
+        act=lambda reason: services.revoke(anchor, actor=actor, reason=reason),
+        back=reverse("frontend:trust"),
+        done=_("{anchor_name} is not trusted any more.").format(anchor_name=anchor.name),
+    )
 
 
 @require_POST
 @page
-def add_crl(request: HttpRequest) -> HttpResponse:
+def add_crl(request: HttpRequest) -> HttpResponseBase:
     """Take a revocation list."""
     organisation = organisation_of(request)
-    with told(request):
-        content = CrlForm(request.POST, request.FILES).wanted()
-        row = services.add_crl(organisation, actor=tenancy.actor_of(request), content=content)
+    form = CrlForm(request.POST, request.FILES)
+
+    def act(**_typed: Any) -> None:
+        row = services.add_crl(organisation, actor=tenancy.actor_of(request), content=form.wanted())
         _say(request, f"List {row.number} of {row.issuer} counts now; it revokes {row.entries} certificates.")
-    return redirect("frontend:trust")
+
+    return answered(
+        request, form, Question(_("Add a revocation list"), _("Add")), act=act, back=reverse("frontend:trust")
+    )
 
 
 @require_POST
 @page
-def add_distrust(request: HttpRequest) -> HttpResponse:
+def add_distrust(request: HttpRequest) -> HttpResponseBase:
     """Distrust a certificate."""
-    organisation = organisation_of(request)
-    with told(request, _("No path over that certificate counts any more.")):
-        wanted = DistrustForm(request.POST).wanted()
-        services.distrust(organisation, actor=tenancy.actor_of(request), **wanted)
-    return redirect("frontend:trust")
+    organisation, actor = organisation_of(request), tenancy.actor_of(request)
+    return answered(
+        request,
+        DistrustForm(request.POST),
+        Question(_("Distrust a certificate"), _("Distrust"), danger=True),
+        act=lambda **typed: services.distrust(organisation, actor=actor, **typed),
+        back=reverse("frontend:trust"),
+        done=_("No path over that certificate counts any more."),
+    )
 
 
 @require_POST
@@ -138,14 +167,18 @@ def remove_distrust(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def set_policy(request: HttpRequest) -> HttpResponse:
+def set_policy(request: HttpRequest) -> HttpResponseBase:
     """Change what is demanded."""
     organisation = organisation_of(request)
     is_store = not trustlists.policies(organisation.pk).apart
-    with told(request, _("The policy holds from now on.")):
-        wanted = PolicyForm(request.POST, is_store=is_store).wanted()
-        services.set_policy(organisation, actor=tenancy.actor_of(request), **wanted)
-    return redirect("frontend:trust")
+    return answered(
+        request,
+        PolicyForm(request.POST, is_store=is_store),
+        Question(_("Policy"), _("Save")),
+        act=lambda **typed: services.set_policy(organisation, actor=tenancy.actor_of(request), **typed),
+        back=reverse("frontend:trust"),
+        done=_("The policy holds from now on."),
+    )
 
 
 @require_GET
@@ -181,16 +214,18 @@ def package_trust(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
-def sign_package(request: HttpRequest, pk: Any) -> HttpResponse:
+def sign_package(request: HttpRequest, pk: Any) -> HttpResponseBase:
     """Ask for a signed copy."""
     actor = tenancy.actor_of(request)
     package = access.get(PACKAGES, actor, "packages.write", pk)
-    with told(request, _("A worker signs it; the signed copy then is among your packages.")):
-        certificate = access.get(
-            SignerCertificate.objects.all(), actor, "packages.write", request.POST.get("certificate") or None
-        )
-        signings.request(package, certificate, actor=actor)
-    return redirect("frontend:package-trust", pk)
+    return answered(
+        request,
+        SigningForm(request.POST, organisation=package.organisation),
+        Question(_("Sign {package}").format(package=package), _("Sign a copy")),
+        act=lambda certificate: signings.request(package, certificate, actor=actor),
+        back=reverse("frontend:package-trust", args=[pk]),
+        done=_("A worker signs it; the signed copy then is among your packages."),
+    )
 
 
 def _say(request: HttpRequest, text: str) -> None:
