@@ -1,0 +1,101 @@
+"""The store that is walked through: real processes, a person of each role, nodes whose agents run nothing for real."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import databases
+from tests.flows.edgelab import MANAGE, ROOT, Process
+from tests.flows.storelab import PASSWORD, Store
+from tests.waiting import until
+
+#: Who is there; each is named after what they do.
+PEOPLE = ("developer", "certifier", "operator")
+_SEED = """
+from core.accounts.models import Membership, Organisation, User
+organisation = Organisation.objects.get(slug="operator")
+for role in {people!r}:
+    user = User.objects.create_user(username=role, password={password!r})
+    Membership.objects.create(user=user, organisation=organisation, role=role)
+"""
+#: As `storelab` does it: a release by the services that the pages use. Walks that are about something else start from it.
+_PUBLISH = """
+from pathlib import Path
+from appstore.packages import services
+from appstore.packages.models import Package
+from core.accounts.access import SYSTEM
+from core.accounts.services import operator
+from core.operations import services as operations
+for path in sorted(Path({folder!r}).iterdir()):
+    made = services.receive([path.read_bytes()], actor=SYSTEM, organisation=operator(), filename=path.name)
+    operations.run_due()
+    made.refresh_from_db()
+    assert made.state == "checked", made.findings
+    services.publish(made, actor=SYSTEM)
+"""
+_JOIN = """
+from core.accounts.access import SYSTEM
+from core.accounts.services import operator
+from mecm.edge import services as edge
+from mecm.nodes.models import Node
+for name, labels in {nodes!r}.items():
+    made = Node.objects.create(organisation=operator(), name=name, engine="memory", link="agent", labels=labels)
+    print("join", name, edge.join_string(made, actor=SYSTEM)[0])
+"""
+_ONLINE = """
+from mecm.nodes.models import Node
+print("online", sum(node.state == "online" and bool(node.engine_version) for node in Node.objects.all()))
+"""
+
+
+class Quay(Store):
+    """A store with people; `publish` and `join` prepare what a walk does not tell about."""
+
+    def __enter__(self) -> Quay:
+        super().__enter__()
+        self.tell(_SEED.format(people=PEOPLE, password=PASSWORD))
+        self._agents: list[Process] = []
+        return self
+
+    def __exit__(self, *left: object) -> None:
+        for agent in self._agents:
+            agent.end(signal.SIGKILL)
+        super().__exit__(*left)
+
+    def publish(self, *packages: bytes) -> None:
+        """Publish packages (`.csar`) as the platform itself."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            for number, content in enumerate(packages):
+                (Path(folder) / f"{number}.csar").write_bytes(content)
+            self.tell(_PUBLISH.format(folder=folder))
+
+    def join(self, nodes: dict[str, dict[str, str]]) -> None:
+        """Make nodes with these labels, each with a real agent on the simulated runtime, and wait until all are linked."""
+        told = self.tell(_JOIN.format(nodes=nodes))
+        strings = dict(line.split()[1:] for line in told.splitlines() if line.startswith("join "))
+        database = self.folder / "edge.sqlite3"
+        databases.fresh("edge", database)
+        enrolling = []
+        for name, string in strings.items():
+            folder = self.folder / name
+            folder.mkdir()
+            shutil.copyfile(database, folder / "mep.sqlite3")
+            command = [sys.executable, MANAGE, "enrol", string]
+            enrolling.append(subprocess.Popen(command, env=self._edge(name), cwd=ROOT, stdout=subprocess.DEVNULL))
+        assert all(each.wait(180) == 0 for each in enrolling)
+        for name in strings:
+            log = self.folder / f"{name}.log"
+            self._agents.append(Process([sys.executable, MANAGE, "agent"], self._edge(name), log))
+        until(lambda: f"online {len(nodes)}" in self.tell(_ONLINE), 120, 0.5, what="the nodes to be online")
+
+    def _edge(self, name: str) -> dict[str, str]:
+        keep = {key: value for key, value in self.environment.items() if not key.startswith("BREAKWATER_")}
+        return {
+            **keep, "DJANGO_SETTINGS_MODULE": "mep.settings", "MEP_VAR": str(self.folder / name), "MEP_ENGINE": "memory",
+            "MEP_CONSOLE_PORT": "0", "MEP_LINK_PAUSE": "1",
+        }  # fmt: skip
