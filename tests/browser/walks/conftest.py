@@ -54,4 +54,5 @@ def walker(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..
     for each in walking:
         each.context.close()
         faults += each.faults
-    assert faults == [], "\n\n".join(faults)
+    if faults:
+        pytest.fail("\n\n".join(faults), pytrace=False)

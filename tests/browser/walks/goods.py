@@ -62,7 +62,13 @@ def chart(
     host_network: bool = False,
 ) -> bytes:
     """Return a packed chart: probes, limits, no rights beyond the usual (but the host's network, when that is asked for)."""
-    words = {"LABELS": _LABELS, "NAME": name, "VERSION": version, "TROUBLE": trouble, "HOSTED": str(host_network).lower()}
+    words = {
+        "LABELS": _LABELS,
+        "NAME": name,
+        "VERSION": version,
+        "TROUBLE": trouble,
+        "HOSTED": str(host_network).lower(),
+    }
 
     def written(template: str) -> str:
         for word, meant in words.items():
@@ -119,5 +125,7 @@ def damaged(content: bytes, member: str) -> bytes:
         target = Path(scratch) / "damaged.csar"
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
             for info in old.infolist():
-                new.writestr(info, old.read(info) + (b"\nand a line too many\n" if info.filename.endswith(member) else b""))
+                new.writestr(
+                    info, old.read(info) + (b"\nand a line too many\n" if info.filename.endswith(member) else b"")
+                )
         return target.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,13 @@ for path in sorted(Path({folder!r}).iterdir()):
     assert made.state == "checked", made.findings
     services.publish(made, actor=SYSTEM)
 """
+_WORDS = """
+import json
+from appstore.packages.models import Package
+for row in Package.objects.all():
+    services = [each["serName"] for each in row.descriptor.get("appServiceProduced", [])]
+    print(json.dumps([row.name, row.provider, row.description, *services]))
+"""
 _JOIN = """
 from core.accounts.access import SYSTEM
 from core.accounts.services import operator
@@ -73,6 +81,10 @@ class Quay(Store):
             for number, content in enumerate(packages):
                 (Path(folder) / f"{number}.csar").write_bytes(content)
             self.tell(_PUBLISH.format(folder=folder))
+
+    def names(self) -> list[str]:
+        """Return names and words of everything that is in the catalogue, also of what other walks brought."""
+        return [text for line in self.tell(_WORDS).splitlines() for text in json.loads(line)]
 
     def join(self, nodes: dict[str, dict[str, str]]) -> None:
         """Make nodes with these labels, each with a real agent on the simulated runtime, and wait until all are linked."""

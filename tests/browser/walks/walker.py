@@ -20,7 +20,7 @@ from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.browser.portal import ROOT, WIDTHS
 from tests.browser.watch import Watch
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 #: Long enough for a worker on a busy machine; nothing waits longer than it must.
 WAIT = 20_000 * PATIENCE
@@ -28,7 +28,9 @@ SHOTS = Path(os.environ.get("WALK_SHOTS") or ROOT / "var" / "walks")
 GRAVE = ("serious", "critical")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32,}|\d+")
 #: Breaches of the policy are told on the console by the browser; of a policy that only reports, by this.
-_REPORTS = "addEventListener('securitypolicyviolation', e => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
+_REPORTS = (
+    "addEventListener('securitypolicyviolation', e => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
+)
 #: What the page is made of, so that one which holds nothing new is not judged again; dialogs count when they are open.
 _MADE_OF = """
 () => [...new Set([...document.querySelectorAll('body *')].filter(e => e.checkVisibility())
@@ -100,6 +102,10 @@ class Walker:
         """Follow a link."""
         self._do("link", name, within)
 
+    def pick(self, name: Words, *, within: Locator | None = None) -> None:
+        """Choose from what a search offers."""
+        self._do("option", name, within)
+
     def press(self, name: Words, *, within: Locator | None = None) -> None:
         """Press a button; in a dialog when one is open."""
         self._do("button", name, within)
@@ -126,6 +132,12 @@ class Walker:
             (self.page.get_by_role("button", name=press).or_(self.page.get_by_text(press))).first.click()
         chosen.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
 
+    def attach(self, label: Words, name: str, content: bytes) -> None:
+        """Choose a file in the field with this label."""
+        self._before()
+        file = {"name": name, "mimeType": "text/plain", "buffer": content}
+        self._labelled(label, None).set_input_files(file)  # type: ignore[arg-type]
+
     def download(self, name: Words, to: Path, *, within: Locator | None = None) -> Path:
         """Press a link that downloads and return the file."""
         self._before()
@@ -134,9 +146,10 @@ class Walker:
         got.value.save_as(to)
         return to
 
-    def sees(self, words: Words, *, within: Locator | None = None, **how: Any) -> None:
+    def sees(self, words: Words, *, within: Locator | None = None, exact: bool = False, timeout: float = WAIT) -> None:
         """Wait until these words are to be seen."""
-        expect((within or self.page).get_by_text(words).filter(visible=True).first).to_be_visible(**{"timeout": WAIT, **how})
+        found = (within or self.page).get_by_text(words, exact=exact).filter(visible=True).first
+        expect(found).to_be_visible(timeout=timeout)
         self._before()
 
     def heads(self, words: Words) -> None:
@@ -147,6 +160,28 @@ class Walker:
     def sees_no(self, words: Words) -> None:
         """These words are not to be seen (any more)."""
         expect(self.page.get_by_text(words).filter(visible=True)).to_have_count(0, timeout=WAIT)
+
+    def reads(self, heading: str) -> str:
+        """Return the text right below a heading, as one reads it out on the telephone."""
+        self._before()
+        head = self.page.get_by_role("heading", name=heading, exact=True).first
+        for below in head.locator("xpath=following-sibling::*").all():
+            said = (below.text_content() or "").split("\n")[0].strip()
+            if re.fullmatch(r"\S{20,}|(?:[0-9a-fA-F]{2,}[ :]?)+", said):
+                return said
+        raise AssertionError(f"below {heading!r} stands nothing to read out")
+
+    def again_until(self, words: Words, seconds: float = 60) -> None:
+        """Load the page again until these words are there, as a person does who waits for somebody else."""
+
+        def there() -> bool:
+            self._before()
+            if self.page.get_by_text(words).filter(visible=True).count():
+                return True
+            self.page.reload()
+            return False
+
+        until(there, seconds, 0.5, what=f"{words!r} on {self.page.url}")
 
     def dialog(self) -> Locator:
         """Return the dialog that has opened; it is looked at as well."""
@@ -228,8 +263,8 @@ class Walker:
             violations = self.page.evaluate(_JUDGED)
         known |= made
         return [
-            f"{theme}: {kind} ({impact}): {help}\n    " + "\n    ".join(nodes)
-            for impact, kind, help, nodes in violations
+            f"{theme}: {kind} ({impact}): {what}\n    " + "\n    ".join(nodes)
+            for impact, kind, what, nodes in violations
             if impact in GRAVE
         ]
 
