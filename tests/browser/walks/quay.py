@@ -12,15 +12,14 @@ from pathlib import Path
 
 from tests import databases
 from tests.flows.edgelab import MANAGE, ROOT, Process
-from tests.flows.storelab import PASSWORD, Store
+from tests.flows.storelab import Store
 from tests.waiting import until
 
 #: Who is there; each is named after what they do.
-PEOPLE = ("developer", "certifier", "operator")
 _SEED = """
 from core.accounts.models import Membership, Organisation, User
-organisation = Organisation.objects.get(slug="operator")
-for role in {people!r}:
+organisation = Organisation.objects.create(slug="operator", name={name!r})
+for role in ("admin", "developer", "certifier", "operator"):
     user = User.objects.create_user(username=role, password={password!r})
     Membership.objects.create(user=user, organisation=organisation, role=role)
 """
@@ -28,16 +27,20 @@ for role in {people!r}:
 _PUBLISH = """
 from pathlib import Path
 from appstore.packages import services
-from appstore.packages.models import Package
 from core.accounts.access import SYSTEM
 from core.accounts.services import operator
-from core.operations import services as operations
-for path in sorted(Path({folder!r}).iterdir()):
-    made = services.receive([path.read_bytes()], actor=SYSTEM, organisation=operator(), filename=path.name)
-    operations.run_due()
-    made.refresh_from_db()
-    assert made.state == "checked", made.findings
-    services.publish(made, actor=SYSTEM)
+from core.operations.models import Operation
+from tests.waiting import until
+made = [
+    services.receive([path.read_bytes()], actor=SYSTEM, organisation=operator(), filename=path.name)
+    for path in sorted(Path({folder!r}).iterdir())
+]
+# The worker of this store checks them and looks inside.
+until(lambda: not Operation.objects.filter(finished_at=None).exists(), 120, 0.2, what="the packages to be checked")
+for package in made:
+    package.refresh_from_db()
+    assert package.state == "checked", package.findings
+    services.publish(package, actor=SYSTEM)
 """
 _WORDS = """
 import json
@@ -64,10 +67,11 @@ print("online", sum(node.state == "online" and bool(node.engine_version) for nod
 class Quay(Store):
     """A store with people; `publish` and `join` prepare what a walk does not tell about."""
 
+    seed = _SEED
+
     def __enter__(self) -> Quay:
-        super().__enter__()
-        self.tell(_SEED.format(people=PEOPLE, password=PASSWORD))
         self._agents: list[Process] = []
+        super().__enter__()
         return self
 
     def __exit__(self, *left: object) -> None:

@@ -15,7 +15,7 @@ from tests.browser.walks import goods
 from tests.browser.walks.walker import Walker
 from tests.flows.storelab import Store
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 ABOUT = "Tells pilots where the current is strong."
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.appstore.trust import pki
 from tests.browser.walks import goods
 from tests.browser.walks.quay import Quay
 from tests.browser.walks.walker import Walker
 from tests.flows.edgelab import MANAGE, ROOT
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 PROVIDER = "Buoy Works"
 #: What is judged by people: the check, what they write, what they choose.
 DECISIONS = [
@@ -46,6 +47,7 @@ DECISIONS = [
 
 def test_a_certifier_reviews_and_certifies(quay: Quay, walker: Callable[..., Walker], tmp_path: Path) -> None:
     good = goods.csar("buoy-mail", "1.0.0", provider=PROVIDER, about="Carries mail between buoys and ships.")
+    good = pki.signed(tmp_path, good)
     nosy = goods.csar("buoy-spy", "1.0.0", provider=PROVIDER, about="Listens to the radio of ships.", host_network=True)
     developer = walker(quay.url, "developer")
     for name, content in (("buoy-mail", good), ("buoy-spy", nosy)):

@@ -14,7 +14,7 @@ from tests.browser.walks import goods
 from tests.browser.walks.quay import Quay
 from tests.browser.walks.walker import Walker
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 PROVIDER, ABOUT = "Lock Systems", "Watches the gates of a lock."
 NODES = {f"lock-{number}": {"region": "canal", "number": str(number)} for number in range(1, 7)}

@@ -11,7 +11,7 @@ from tests.browser.walks.quay import Quay
 from tests.browser.walks.reading import foreign
 from tests.browser.walks.walker import Walker
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 #: Name, provider, what it says of itself, category, licence.
 APPS = [

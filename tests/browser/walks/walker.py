@@ -165,8 +165,8 @@ class Walker:
         """Return the text right below a heading, as one reads it out on the telephone."""
         self._before()
         head = self.page.get_by_role("heading", name=heading, exact=True).first
-        for below in head.locator("xpath=following-sibling::*").all():
-            said = (below.text_content() or "").split("\n")[0].strip()
+        for below in head.locator("xpath=following-sibling::*/descendant-or-self::*[not(*)]").all():
+            said = (below.text_content() or "").strip()
             if re.fullmatch(r"\S{20,}|(?:[0-9a-fA-F]{2,}[ :]?)+", said):
                 return said
         raise AssertionError(f"below {heading!r} stands nothing to read out")
