@@ -30,7 +30,7 @@ SAID = """
 NAMES = frozenset(
     {
         "API", "Apache", "B", "Breakwater", "CPU", "CSAR", "Ctrl", "DNS", "ETSI", "Enter", "Esc", "GiB", "Helm", "ID", "K",
-        "KiB", "Kubernetes", "MEC", "MEP", "MiB", "README", "SBOM", "SHA", "TiB", "amd", "arm",
+        "KiB", "Kubernetes", "MEC", "MEP", "MiB", "README", "SBOM", "SHA", "TiB", "UTC", "amd", "arm",
     }
 )  # fmt: skip
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]+")

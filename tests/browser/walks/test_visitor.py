@@ -22,7 +22,8 @@ APPS = [
 #: Everything on these pages that publishers wrote; names and versions are in the packages as well.
 CONTENT = [
     *(text for app in APPS for text in app), *(f"{app[0]}-data" for app in APPS), "A quieter start.", "Quay Store",
-    "Requirements", "One core and a view of the water.", "Wang", "linux",
+    "Requirements", "One core and a view of the water.",
+    "Deployment/app-crane-view", "/apps/operator/Harbour%20Cams/crane-view", "crane view",
 ]  # fmt: skip
 
 

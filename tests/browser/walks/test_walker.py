@@ -30,7 +30,10 @@ FAULTS = {
     "broken": ("<script>fetch('/cut').catch(() => 0)</script>", "ERR_EMPTY_RESPONSE"),
     "policy": ("<script src='data:text/javascript,1'></script>", "policy: script-src"),
     "nameless": ("<button></button>", "button-name (critical)"),
-    "dark": ("<style>[data-bs-theme=dark] p {color: #222; background: #333}</style><p>Night</p>", "dark: color-contrast"),
+    "dark": (
+        "<style>[data-bs-theme=dark] p {color: #222; background: #333}</style><p>Night</p>",
+        "dark: color-contrast",
+    ),
     "wide": ("<p style='width: 5000px'>Long</p>", "it sticks out"),
 }
 
@@ -88,13 +91,14 @@ def test_an_answer_that_was_not_provoked_is_told(faulty: str, browser: Any) -> N
 
 def test_what_is_not_there_ends_the_walk(faulty: str, browser: Any) -> None:
     walker = Walker(browser, "watchman", faulty)
-    walker.context.set_default_timeout(500)
-    with (
-        pytest.raises(AssertionError, match="watchman looks for a lighthouse, at"),
-        walker.step("looks for a lighthouse"),
-    ):
-        walker.go("/whole")
-        walker.sees("Lighthouse", timeout=500)
+
+    def look() -> None:
+        with walker.step("looks for a lighthouse"):
+            walker.go("/whole")
+            walker.sees("Lighthouse", timeout=500)
+
+    with pytest.raises(AssertionError, match="watchman looks for a lighthouse, at"):
+        look()
     walker.context.close()
 
 

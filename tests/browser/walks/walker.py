@@ -186,7 +186,7 @@ class Walker:
     def dialog(self) -> Locator:
         """Return the dialog that has opened; it is looked at as well."""
         found = self.page.get_by_role("dialog").filter(visible=True)
-        expect(found).to_be_visible()
+        expect(found).to_be_visible(timeout=WAIT)
         self.mind()
         return found
 
@@ -228,14 +228,14 @@ class Walker:
     def _labelled(self, label: Words, within: Locator | None) -> Locator:
         exact = (within or self.page).get_by_label(label, exact=True).filter(visible=True)
         loose = (within or self.page).get_by_label(label).filter(visible=True)
-        expect(loose.first).to_be_visible()
+        expect(loose.first).to_be_visible(timeout=WAIT)
         return exact.first if isinstance(label, str) and exact.count() else loose.first
 
     def _one(self, role: Role, name: Words, within: Locator | None) -> Locator:
         """Return the visible thing with this role and name; the one that is named exactly so goes first."""
         around = within or self.page
         loose = around.get_by_role(role, name=name).filter(visible=True)
-        expect(loose.first).to_be_visible()
+        expect(loose.first).to_be_visible(timeout=WAIT)
         exact = around.get_by_role(role, name=name, exact=isinstance(name, str)).filter(visible=True)
         return exact.first if exact.count() else loose.first
 
