@@ -60,6 +60,7 @@ def chart(
     licence: str = "Apache-2.0",
     trouble: str = ".Values.trouble",
     host_network: bool = False,
+    schema: bool = True,
 ) -> bytes:
     """Return a packed chart: probes, limits, no rights beyond the usual (but the host's network, when that is asked for)."""
     words = {
@@ -76,12 +77,13 @@ def chart(
         return template
 
     notes = f"{{artifacthub.io/category: {category!r}, artifacthub.io/license: {licence!r}}}"
+    files = {f"{name}/values.schema.json": _SCHEMA} if schema else {}
     return tar_bytes(
         {
+            **files,
             f"{name}/Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: {version!r}\n"
             f"description: {about!r}\nmaintainers: [{{name: {provider!r}}}]\nannotations: {notes}\n",
             f"{name}/values.yaml": "replicas: 1\ntrouble: ''\n",
-            f"{name}/values.schema.json": _SCHEMA,
             f"{name}/README.md": f"# {name}\n\n{about}\n\n## Requirements\n\nOne core and a view of the water.\n",
             f"{name}/CHANGELOG.md": f"# Changes\n\n## {version}\n\n### Added\n\n- A quieter start.\n",
             f"{name}/templates/deployment.yaml": written(_DEPLOYMENT),

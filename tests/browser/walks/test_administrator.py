@@ -94,7 +94,7 @@ def test_administrators_federate_two_stores(stores: tuple[Store, Store], walker:
     with north.step("sees that they are in force"):
         north.again_until("in force")
     with south.step("syncs, and sees what the partner offers"):
-        south.follow("North Quay")
+        south.follow("Overview")
         south.press("Sync now")
         south.follow("Offers", within=south.page.get_by_role("navigation", name="About this partner"))
         south.again_until("pilot-aid")

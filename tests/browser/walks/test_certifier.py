@@ -125,8 +125,8 @@ def test_a_certifier_reviews_and_certifies(quay: Quay, walker: Callable[..., Wal
         developer.sees("A reviewer sent it back")
         developer.sees("It must not use the network of its host.")
         developer.follow("Catalogue")
-        developer.follow("buoy-mail")
-        developer.sees("standard")
+        card = developer.page.get_by_role("article").filter(has_text="buoy-mail")
+        developer.sees("standard", within=card)
 
 
 def verified(certificate: Path, key: Path, package: Path) -> subprocess.CompletedProcess[str]:
