@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests import databases
@@ -96,18 +97,20 @@ class Quay(Store):
         strings = dict(line.split()[1:] for line in told.splitlines() if line.startswith("join "))
         database = self.folder / "edge.sqlite3"
         databases.fresh("edge", database)
-        enrolling = []
-        for name, string in strings.items():
-            folder = self.folder / name
-            folder.mkdir()
-            shutil.copyfile(database, folder / "mep.sqlite3")
-            command = [sys.executable, MANAGE, "enrol", string]
-            enrolling.append(subprocess.Popen(command, env=self._edge(name), cwd=ROOT, stdout=subprocess.DEVNULL))
-        assert all(each.wait(180) == 0 for each in enrolling)
+        for name in strings:
+            (self.folder / name).mkdir()
+            shutil.copyfile(database, self.folder / name / "mep.sqlite3")
+        # Two at a time: the machine has no more cores, and all at once would wait for each other at the centre.
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._enrol, strings, strings.values()))
         for name in strings:
             log = self.folder / f"{name}.log"
             self._agents.append(Process([sys.executable, MANAGE, "agent"], self._edge(name), log))
         until(lambda: f"online {len(nodes)}" in self.tell(_ONLINE), 120, 0.5, what="the nodes to be online")
+
+    def _enrol(self, name: str, string: str) -> None:
+        command = [sys.executable, MANAGE, "enrol", string]
+        subprocess.run(command, env=self._edge(name), cwd=ROOT, check=True, capture_output=True, timeout=180)
 
     def _edge(self, name: str) -> dict[str, str]:
         keep = {key: value for key, value in self.environment.items() if not key.startswith("BREAKWATER_")}

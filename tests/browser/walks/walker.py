@@ -40,7 +40,9 @@ _JUDGED = """
 async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(
   v => [v.impact, v.id, v.help, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200) + ' ' + (n.any[0]?.message || ''))])
 """
-Role = Literal["button", "link", "radio", "checkbox", "textbox", "combobox", "option", "heading", "dialog", "tab"]
+Role = Literal[
+    "button", "link", "radio", "checkbox", "textbox", "combobox", "option", "heading", "dialog", "tab", "cell"
+]
 Words = str | re.Pattern[str]
 
 
@@ -171,17 +173,18 @@ class Walker:
                 return said
         raise AssertionError(f"below {heading!r} stands nothing to read out")
 
-    def again_until(self, words: Words, seconds: float = 60) -> None:
+    def again_until(self, words: Words, role: Role | None = None) -> None:
         """Load the page again until these words are there, as a person does who waits for somebody else."""
 
         def there() -> bool:
             self._before()
-            if self.page.get_by_text(words).filter(visible=True).count():
+            found = self.page.get_by_role(role, name=words) if role else self.page.get_by_text(words)
+            if found.filter(visible=True).count():
                 return True
             self.page.reload()
             return False
 
-        until(there, seconds, 0.5, what=f"{words!r} on {self.page.url}")
+        until(there, 60, 0.5, what=f"{words!r} on {self.page.url}")
 
     def dialog(self) -> Locator:
         """Return the dialog that has opened; it is looked at as well."""
