@@ -8,9 +8,10 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 
-from appstore.contents import schema_rows, services
+from appstore.contents import markdown, schema_rows, services
 from appstore.contents.models import Contents
 from appstore.contents.showing import picture_url, readme_html
+from frontend.contents import words
 
 register = template.Library()
 
@@ -34,6 +35,33 @@ def package_overview(package: Any) -> dict[str, Any]:
         "counts": [(severity, counted[severity]) for severity in _SHOWN if counted[severity]],
         "short": len(contents.readme) <= _SHORT,
     }
+
+
+@register.inclusion_tag("frontend/contents/visitor.html")
+def package_for_visitors(package_id: Any) -> dict[str, Any]:
+    """Show permissions and README of a release that everybody may see. One query."""
+    contents = Contents.objects.filter(package=package_id).first()
+    if contents is None:
+        return {"contents": None}
+    return {"contents": contents, "facts": contents.facts, "short": len(contents.readme) <= _SHORT}
+
+
+@register.simple_tag
+def readme_without_pictures(contents: Contents) -> SafeString:
+    """Write the README as `readme` does; its pictures, which are served to those who signed in, are left out."""
+    return mark_safe(markdown.rendered(contents.readme, {}))  # noqa: S308  (cleaned there)
+
+
+@register.filter
+def spoken(sentence: str) -> str:
+    """Return a sentence about a permission in the reader's language."""
+    return words.spoken(sentence)
+
+
+@register.filter
+def kind_of_change(kind: str) -> str:
+    """Return the word for a kind of change in the reader's language."""
+    return words.kind_of_change(kind)
 
 
 @register.simple_tag

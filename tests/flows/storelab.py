@@ -37,6 +37,9 @@ Membership.objects.create(user=user, organisation=organisation, role="admin")
 class Store:
     """One installation. Use it in a `with` block; `pages` is its administrator, signed in."""
 
+    #: Who is there at first.
+    seed = _SEED
+
     def __init__(self, folder: Path, name: str, *, networks: str = "127.0.0.0/8") -> None:
         self.folder, self.name, self.port = folder, name, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -63,7 +66,7 @@ class Store:
             self.manage("migrate", "-v0")
         else:
             databases.fresh("centre", self.folder / "centre.sqlite3")
-        self.tell(_SEED.format(name=self.name, password=PASSWORD))
+        self.tell(self.seed.format(name=self.name, password=PASSWORD))
         self.start()
         return self
 

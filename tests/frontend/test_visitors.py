@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from appstore.catalog.models import App
+from appstore.contents import permissions
+from appstore.contents.models import Contents
+from appstore.packages.models import Package
 
 
 @pytest.fixture
@@ -38,6 +41,29 @@ def test_a_visitor_sees_what_is_public_and_nothing_else(client: Any, released: d
     assert client.get("/apps/acme/Acme/inner-dock").status_code == 404
     lead = client.get("/apps/acme/Acme/open-sea")
     assert (lead.status_code, lead.headers["Location"]) == (302, f"/catalogue/{released['open-sea'].pk}")
+
+
+def test_a_visitor_reads_what_a_public_release_asks_for_and_its_readme(client: Any, released: dict[str, App]) -> None:
+    host = {"code": "host-pid", "severity": "high", "place": "Deployment/x", "words": permissions._HOST["hostPID"][1]}
+    picture = {"kind": "readme", "name": "a.png", "source": "a.png"}
+    for version, readme in (("1.0.0", "# Sea\n\n![Waves](a.png) <script>"), ("2.0.0", "Secret plans")):
+        package = Package.objects.get(name="open-sea", version=version)
+        Contents.objects.create(
+            package=package,
+            sha256=package.sha256,
+            reader=1,
+            facts={"permissions": [host]},
+            readme=readme,
+            pictures=[picture],
+        )
+    address = f"/catalogue/{released['open-sea'].pk}"
+    text = client.get(address).content.decode()
+    assert "Sees all processes of the host and may signal them" in text
+    assert "<h2>Sea</h2>" in text
+    for absent in ("Secret plans", "a.png", "<script> "):
+        assert absent not in text
+    told = client.get(address, headers={"Accept-Language": "zh-CN"}).content.decode()
+    assert "严重" in told
 
 
 def test_a_closed_store_lets_no_visitor_in(client: Any, released: dict[str, App], settings: Any) -> None:
