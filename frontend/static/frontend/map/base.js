@@ -1,11 +1,12 @@
 // The ground of every map of ours: countries of Natural Earth, or the tiles that a setting names.
-window.breakwaterMap = {};
+window.breakwaterMap ??= {};
 (() => {
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const FINE_FROM = 4;
 
   async function load(url) {
-    const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "application/json" } });
+    // Without a header of its own the question is the one that the page asked ahead (`rel=preload`).
+    const answer = await fetch(url, { credentials: "same-origin" });
     if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
     return answer.json();
   }
@@ -37,8 +38,8 @@ window.breakwaterMap = {};
     return show();
   }
 
-  /** Make a map in `element`; its data attributes say what is below: `data-tiles`, else the countries. */
-  function ground(element) {
+  /** Make a map in `element`; its data attributes say what is below: `data-tiles`, else the countries, once `first` is done. */
+  function ground(element, first = Promise.resolve()) {
     const data = element.dataset;
     const map = L.map(element, {
       center: [30, 10], zoom: 2, zoomSnap: 0.25, maxZoom: 18, zoomControl: false, worldCopyJump: false,
@@ -57,7 +58,7 @@ window.breakwaterMap = {};
       const tiles = L.tileLayer(data.tiles, { maxZoom: 19, attribution: escape(data.tilesBy || "") });
       tiles.addTo(map).once("load", () => { element.dataset.base = "tiles"; });
     } else {
-      countries(map, { "110m": data.world110, "50m": data.world50 });
+      first.then(() => countries(map, { "110m": data.world110, "50m": data.world50 }));
     }
     return map;
   }

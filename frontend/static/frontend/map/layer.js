@@ -1,5 +1,6 @@
 // Nodes on a Leaflet map as one canvas: clusters ringed by the states inside, and single nodes told apart by shape and colour.
 (() => {
+  const { Clusters } = window.breakwaterMap;
   // From well to worst, as the server numbers them.
   const COLOURS = ["#2fb344", "#7c8aa0", "#4299e1", "#f59f00", "#d63939"];
   const INK = ["#06210c", "#0b1526", "#051a30", "#2b1900", "#ffffff"];
@@ -25,16 +26,18 @@
   }
 
   /** Draw a cluster: its worst state inside, round it how many there are of each. */
-  function cluster(pen, facts, x, y, size, label) {
+  function cluster(pen, counts, number, x, y, size) {
     pen.beginPath();
     pen.arc(x, y, size + 5, 0, 2 * Math.PI);
     pen.fillStyle = "rgb(12 20 36 / 55%)";
     pen.fill();
     let from = -Math.PI / 2;
+    let worst = 0;
     pen.lineWidth = 4;
-    facts.counts.forEach((number, state) => {
-      if (!number) return;
-      const to = from + (2 * Math.PI * number) / facts.all;
+    counts.forEach((count, state) => {
+      if (!count) return;
+      worst = state;
+      const to = from + (2 * Math.PI * count) / number;
       pen.beginPath();
       pen.arc(x, y, size + 3, from, to);
       pen.strokeStyle = COLOURS[state];
@@ -43,11 +46,11 @@
     });
     pen.beginPath();
     pen.arc(x, y, size, 0, 2 * Math.PI);
-    pen.fillStyle = COLOURS[facts.worst];
+    pen.fillStyle = COLOURS[worst];
     pen.fill();
-    pen.fillStyle = INK[facts.worst];
+    pen.fillStyle = INK[worst];
     pen.font = `600 ${size > 18 ? 13 : 12}px Inter, sans-serif`;
-    pen.fillText(label, x, y + 0.5);
+    pen.fillText(short(number), x, y + 0.5);
   }
 
   const short = (number) => (number < 1000 ? String(number) : number < 10_000 ? `${(number / 1000).toFixed(1)}k` : `${Math.round(number / 1000)}k`);
@@ -62,25 +65,11 @@
       L.Canvas.prototype.initialize.call(this, { padding: 0.25, ...options });
     },
 
-    /** Show these nodes; the search tree is made anew. */
+    /** Show these nodes; returns how many of them have a place. */
     show(indices) {
-      const { lon, lat, state } = this.nodes.columns;
-      const points = [];
-      for (const index of indices) {
-        if (lon[index] === null) continue;
-        points.push({ type: "Feature", geometry: { type: "Point", coordinates: [lon[index], lat[index]] }, properties: { index, state: state[index] } });
-      }
-      this.index = new Supercluster({
-        radius: 56, maxZoom: 17, minPoints: 2,
-        map: (facts) => ({ worst: facts.state, counts: COLOURS.map((_, number) => Number(number === facts.state)) }),
-        reduce: (sum, facts) => {
-          sum.worst = Math.max(sum.worst, facts.worst);
-          // The first sum shares its list with the leaf that it was made from.
-          sum.counts = sum.counts.map((number, state) => number + facts.counts[state]);
-        },
-      }).load(points);
+      this.index = new Clusters(this.nodes.columns, indices);
       this.again();
-      return points.length;
+      return this.index.size;
     },
 
     again() { if (this._map) this._updatePaths(); },
@@ -92,31 +81,35 @@
       const pen = this._ctx;
       this.drawn = [];
       if (!this.index || !map) return;
-      const box = this._bounds;
-      const west = map.layerPointToLatLng(box.min);
-      const east = map.layerPointToLatLng(box.max);
-      const found = this.index.getClusters([Math.max(-180, west.lng), Math.max(-85, east.lat), Math.min(180, east.lng), Math.min(85, west.lat)], Math.floor(map.getZoom()));
+      this.zoom = Math.max(0, Math.floor(map.getZoom()));
+      const found = this.index.level(this.zoom);
+      const scale = map.options.crs.scale(map.getZoom());
+      const origin = map.getPixelOrigin();
+      const { min, max } = this._bounds;
       pen.textAlign = "center";
       pen.textBaseline = "middle";
-      for (const feature of found) {
-        const [longitude, latitude] = feature.geometry.coordinates;
-        const facts = feature.properties;
-        const point = map.latLngToLayerPoint([latitude, longitude]);
-        const at = { x: point.x, y: point.y, latlng: L.latLng(latitude, longitude) };
-        if (facts.cluster) {
-          const size = 13 + Math.min(13, Math.log10(facts.point_count) * 4.5);
-          cluster(pen, { ...facts, all: facts.point_count }, at.x, at.y, size, short(facts.point_count));
-          this.drawn.push({ ...at, size: size + 6, cluster: facts.cluster_id, number: facts.point_count, counts: facts.counts });
-        } else {
-          if (facts.index === this.chosen) {
-            pen.beginPath();
-            pen.arc(at.x, at.y, 15, 0, 2 * Math.PI);
-            pen.fillStyle = "rgb(77 148 240 / 35%)";
-            pen.fill();
-          }
-          mark(pen, facts.state, at.x, at.y, 7.5);
-          this.drawn.push({ ...at, size: 12, node: facts.index });
+      for (let each = 0; each < found.number; each += 1) {
+        const x = found.x[each] * scale - origin.x;
+        const y = found.y[each] * scale - origin.y;
+        // What stands a little outside still reaches in.
+        if (x < min.x - 32 || x > max.x + 32 || y < min.y - 32 || y > max.y + 32) continue;
+        const number = found.count[each];
+        if (number > 1) {
+          const counts = found.states.subarray(each * COLOURS.length, (each + 1) * COLOURS.length);
+          const size = 13 + Math.min(13, Math.log10(number) * 4.5);
+          cluster(pen, counts, number, x, y, size);
+          this.drawn.push({ x, y, size: size + 6, cluster: each, number, counts });
+          continue;
         }
+        const index = found.first[each];
+        if (index === this.chosen) {
+          pen.beginPath();
+          pen.arc(x, y, 15, 0, 2 * Math.PI);
+          pen.fillStyle = "rgb(77 148 240 / 35%)";
+          pen.fill();
+        }
+        mark(pen, this.nodes.columns.state[index], x, y, 7.5);
+        this.drawn.push({ x, y, size: 12, node: index });
       }
       map.getContainer().dataset.drawn = String(this.drawn.length);
     },
@@ -130,9 +123,14 @@
       return null;
     },
 
-    leaves(id, most) { return this.index.getLeaves(id, most).map((leaf) => leaf.properties.index); },
+    /** Return some of the nodes of a drawn cluster. */
+    inside(item, most) { return this.index.members(this.zoom, item.cluster, most).map((point) => this.index.index[point]); },
 
-    zoomFor(id) { return this.index.getClusterExpansionZoom(id); },
+    /** Return the first zoom at which a drawn cluster falls apart; beyond the map's own when it never does. */
+    apart(item) { return this.index.apart(this.zoom, item.cluster); },
+
+    /** Return where a drawn thing is. */
+    place(item) { return this._map.layerPointToLatLng([item.x, item.y]); },
   });
 
   Object.assign(window.breakwaterMap, { NodeLayer, COLOURS, mark });

@@ -12,7 +12,10 @@
   const say = (key, values = {}) => Object.entries(values).reduce((text, [name, value]) => text.replace(`{${name}}`, value), words[key]);
   const number = new Intl.NumberFormat(document.documentElement.lang || "en");
 
-  const map = ground(stage);
+  // Nodes are what people came for: the countries are fetched and drawn after them.
+  let begin;
+  const begun = new Promise((done) => { begin = done; });
+  const map = ground(stage, begun);
   const nodes = new Nodes();
   map.createPane("nodes").style.zIndex = 450;
   const layer = new NodeLayer(nodes, { pane: "nodes" }).addTo(map);
@@ -22,7 +25,10 @@
   let chosenId = "";
   let framed = false;
   let spent = 0;
+  let offered = -1;
+  let busy = false;
   let waiting = null;
+  let stale = false;
 
   // --- filters and address -------------------------------------------------------------------------------------------
   const fields = form.elements;
@@ -73,37 +79,49 @@
 
   /** Offer what the nodes have, in the lists of the filter. */
   function choices() {
+    if (offered !== nodes.vocabulary) offer();
+    offered = nodes.vocabulary;
+    const counts = COLOURS.map(() => 0);
+    for (const index of nodes.order) counts[nodes.columns.state[index]] += 1;
+    document.querySelectorAll("[data-map-count]").forEach((place) => { place.textContent = number.format(counts[place.dataset.mapCount]); });
+  }
+
+  function offer() {
     for (const [name, known] of [["site", "sites"], ["app", "app_words"], ["label", "label_words"]]) {
       const select = fields[name];
       const before = select.value;
-      const offered = nodes.columns[known].filter(Boolean).sort().slice(0, 2000);
-      if (select.options.length - 1 === offered.length && offered.every((word, at) => select.options[at + 1].value === word)) continue;
-      if (before && !offered.includes(before)) offered.unshift(before);
-      select.replaceChildren(select.options[0], ...offered.map((word) => new Option(word, word)));
+      const all = nodes.columns[known].filter(Boolean).sort().slice(0, 2000);
+      if (before && !all.includes(before)) all.unshift(before);
+      select.replaceChildren(select.options[0], ...all.map((word) => new Option(word, word)));
       select.value = before;
     }
-    const counts = COLOURS.map(() => 0);
-    for (const index of nodes.at.values()) counts[nodes.columns.state[index]] += 1;
-    document.querySelectorAll("[data-map-count]").forEach((place) => { place.textContent = number.format(counts[place.dataset.mapCount]); });
   }
 
   // --- drawing -------------------------------------------------------------------------------------------------------
   function draw() {
     const begun = performance.now();
     shown = nodes.matching(filter());
-    const placed = layer.show(shown);
-    stage.dataset.nodes = String(placed);
-    if (!framed && placed) frame();
+    // The view first, so that everything is drawn once and where it stays.
+    busy = true;
+    if (!framed) frame();
+    busy = false;
+    stage.dataset.nodes = String(layer.show(shown));
     list();
     spent = performance.now() - begun;
   }
 
   /** Show all that passes the filter. */
   function frame() {
-    const bounds = L.latLngBounds([]);
-    for (const index of shown) if (nodes.columns.lon[index] !== null) bounds.extend([nodes.columns.lat[index], nodes.columns.lon[index]]);
-    if (bounds.isValid()) map.fitBounds(bounds.pad(0.12), { maxZoom: 12, animate: false });
+    const { lon, lat } = nodes.columns;
+    let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const index of shown) {
+      if (lon[index] === null) continue;
+      west = Math.min(west, lon[index]); east = Math.max(east, lon[index]);
+      south = Math.min(south, lat[index]); north = Math.max(north, lat[index]);
+    }
+    if (west > east) return;
     framed = true;
+    map.fitBounds(L.latLngBounds([south, west], [north, east]).pad(0.12), { maxZoom: 12, animate: false });
   }
 
   /** Fill the list with what is in view, worst first. */
@@ -181,7 +199,7 @@
 
   /** Several nodes at one place: let people choose. */
   function gather(item) {
-    const inside = layer.leaves(item.cluster, 30);
+    const inside = layer.inside(item, 30);
     card.innerHTML = `<div class="map-card-head"><h2 class="h3 m-0">${escape(say("here", { n: number.format(item.number) }))}</h2><button type="button" class="btn-close" aria-label="${escape(words.close)}"></button></div>
       <ul class="map-here">${inside.map((index) => `<li><button type="button" class="map-row" data-node="${nodes.columns.id[index]}"><svg class="map-mark" aria-hidden="true"><use href="#map-mark-${words.states[nodes.columns.state[index]].key}"/></svg> ${escape(nodes.columns.name[index])}</button></li>`).join("")}</ul>`;
     card.hidden = false;
@@ -198,8 +216,8 @@
     const item = layer.hit(event.layerPoint);
     if (!item) { if (!card.hidden) close(false); return; }
     if (item.node !== undefined) { choose(item.node); return; }
-    const closer = layer.zoomFor(item.cluster);
-    if (closer > 17 || closer <= map.getZoom()) gather(item); else map.flyTo(item.latlng, closer, { duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.4 });
+    const closer = layer.apart(item);
+    if (closer > map.getMaxZoom() || closer <= map.getZoom()) gather(item); else map.flyTo(layer.place(item), closer, { duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.4 });
   });
   map.on("mousemove", (event) => {
     const item = layer.hit(event.layerPoint);
@@ -207,12 +225,12 @@
     if (!item) { tip.remove(); return; }
     const text = item.node !== undefined
       ? `<strong>${escape(nodes.columns.name[item.node])}</strong><br>${escape(words.states[nodes.columns.state[item.node]].word)}`
-      : `<strong>${escape(say("several", { n: number.format(item.number) }))}</strong><br>${item.counts.map((count, state) => (count ? escape(`${number.format(count)} ${words.states[state].word}`) : "")).filter(Boolean).reverse().join("<br>")}`;
-    tip.setLatLng(item.latlng).setContent(text);
+      : `<strong>${escape(say("several", { n: number.format(item.number) }))}</strong><br>${[...item.counts].map((count, state) => (count ? escape(`${number.format(count)} ${words.states[state].word}`) : "")).filter(Boolean).reverse().join("<br>")}`;
+    tip.setLatLng(layer.place(item)).setContent(text);
     if (!map.hasLayer(tip)) tip.addTo(map);
   });
   map.on("mouseout", () => tip.remove());
-  map.on("moveend", () => { list(); write(); });
+  map.on("moveend", () => { if (!busy) { list(); write(); } });
 
   // --- sites ---------------------------------------------------------------------------------------------------------
   const LINK = { up: "#2fb344", degraded: "#f59f00", down: "#d63939", unknown: "#7c8aa0" };
@@ -274,21 +292,30 @@
   const wanted = read();
   const feed = new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, (moved, anew) => {
     choices();
-    clearTimeout(waiting);
     // When everything came anew, rows have other numbers: what is shown must not be asked for by the old ones.
     chosen = layer.chosen = nodes.at.get(chosenId) ?? null;
-    if (anew || !framed || !shown.length) { draw(); return; }
-    // What takes long is done seldom: the map stays smooth when much changes.
-    waiting = setTimeout(() => { if (moved) draw(); else list(); if (chosen !== null && !card.hidden && !card.contains(document.activeElement)) choose(chosen); }, Math.min(4000, spent * 6));
+    stale ||= moved;
+    if (anew || !framed || !shown.length) { renew(); write(); return; }
+    // What takes long is done seldom: the map stays smooth when much changes. What waits is not put off by what comes meanwhile.
+    waiting ??= setTimeout(renew, Math.min(4000, spent * 6));
   });
+
+  function renew() {
+    clearTimeout(waiting);
+    waiting = null;
+    if (stale) draw(); else list();
+    stale = false;
+    if (chosen !== null && !card.hidden && !card.contains(document.activeElement)) choose(chosen);
+  }
   feed.start().then(() => {
     // The scale of this page's drawing, for those who measure it.
     performance.mark("map-ready");
     stage.dataset.ready = "true";
+    begin();
     const index = nodes.at.get(wanted || "");
     if (index !== undefined) choose(index);
     document.getElementById("map-trouble").hidden = true;
     return showSites();
-  }).catch(() => { document.getElementById("map-trouble").hidden = false; });
+  }).catch(() => { document.getElementById("map-trouble").hidden = false; }).finally(begin);
   window.breakwaterMap.leaflet = map;
 })();

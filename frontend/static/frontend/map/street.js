@@ -10,7 +10,7 @@ const escape = (text) => { const box = document.createElement("span"); box.textC
 const dark = () => document.documentElement.dataset.bsTheme === "dark";
 
 window.breakwaterMap.load ??= async (url) => {
-  const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  const answer = await fetch(url, { credentials: "same-origin" });
   if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
   return answer.json();
 };
