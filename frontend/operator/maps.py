@@ -28,8 +28,8 @@ from mecm.sites.models import Site, SiteLink
 
 #: Rows that are there before the script is; the list of nodes has them all.
 BESIDE = 50
-#: Nodes that a report holds at most: it is one file, for a letter.
-REPORTED = 10_000
+#: Nodes that a report holds at most: it is one file, for a letter. So many it lists below the map.
+REPORTED, WRITTEN = 10_000, 500
 UNUSED = ("kubeconfig", "mep_token", "mep_ca", "facts")
 NOBODY = "00000000-0000-0000-0000-000000000000"
 COLOURS = {"online": "#2fb344", "new": "#7c8aa0", "enrolled": "#4299e1", "troubled": "#f59f00", "offline": "#d63939"}
@@ -66,6 +66,8 @@ def map_page(request: HttpRequest) -> HttpResponse:
         "node_page": reverse("frontend:node", args=[NOBODY]),
         "site_page": reverse("frontend:site", args=[NOBODY]),
         "states": states(),
+        "kinds": Site.Kind.choices,
+        "link_states": SiteLink.State.choices,
         "words": json.dumps(_words()),
         **ground(),
     }
@@ -81,6 +83,7 @@ def street_page(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "map",
         "node_page": reverse("frontend:node", args=[NOBODY]),
+        "site_page": reverse("frontend:site", args=[NOBODY]),
         "pmtiles": source or static("frontend/map/helsinki.pmtiles"),
         "demo": not source,
         "words": json.dumps({**_words(), "title": _("Street map of the nodes")}),
@@ -106,7 +109,9 @@ def map_report(request: HttpRequest) -> HttpResponse:
 
 def report(rows: list[live.Row], *, total: int) -> str:
     """Return folium's map of `rows` as one file: Leaflet, the countries and the nodes are inside."""
-    made = folium.Map(location=[30, 10], zoom_start=2, tiles=None, max_zoom=18, prefer_canvas=True)
+    made = folium.Map(
+        location=[30, 10], zoom_start=2, tiles=None, max_zoom=18, prefer_canvas=True, attribution_control=False
+    )
     made.default_js = []
     made.default_css = []
     figure = made.get_root()
@@ -140,6 +145,7 @@ def report(rows: list[live.Row], *, total: int) -> str:
         shown=len(rows), total=total, when=f"{timezone.now():%Y-%m-%d %H:%M} UTC"
     )
     figure.html.add_child(Element(_legend(words, known)), name="legend")
+    figure.html.add_child(Element(_written(rows, known)), name="table")
     return str(figure.render())
 
 
@@ -159,11 +165,18 @@ def _reader(request: HttpRequest) -> Any:
     return actor
 
 
+def site_words() -> dict[str, dict[str, str]]:
+    """Return what kinds of sites and states of links are called, in the person's language."""
+    return {
+        "kinds": {str(value): str(word) for value, word in Site.Kind.choices},
+        "link_states": {str(value): str(word) for value, word in SiteLink.State.choices},
+    }
+
+
 def _words() -> dict[str, Any]:
     return {
         "states": [{"key": each.key, "word": each.word} for each in states()],
-        "kinds": {str(value): str(word) for value, word in Site.Kind.choices},
-        "link_states": {str(value): str(word) for value, word in SiteLink.State.choices},
+        **site_words(),
         "in_view": _("{n} in view of {all}"),
         "first": _("the first {n} are listed"),
         "nowhere": _("{n} without a place"),
@@ -208,14 +221,52 @@ def _carry_along(figure: Figure) -> None:
     header.add_child(Element(f"<script>{script}</script><style>{style}\n{_STYLE}</style>"), name="leaflet")
 
 
-_STYLE = """html,body{height:100%;margin:0;font-family:system-ui,sans-serif}.leaflet-container{background:#dfe8f1}
-.note{position:fixed;left:12px;bottom:24px;z-index:999;background:#fff;border:1px solid #c3cedb;border-radius:6px;
-padding:6px 12px;font-size:13px}.note i{display:inline-block;width:11px;height:11px;border-radius:50%;margin:0 4px 0 10px}"""
+_STYLE = """html,body{height:auto;margin:0;font-family:system-ui,sans-serif;color:#14233b}
+body{display:flex;flex-direction:column}.leaflet-container{background:#dfe8f1}
+.folium-map{height:72vh!important;min-height:20rem;flex:none;border-block:1px solid #c3cedb}
+header{order:-1;padding:10px 16px}h1{font-size:20px;margin:0 0 4px}
+header p,footer{font-size:13px;margin:0}footer{padding:6px 16px}
+header i{display:inline-block;width:11px;height:11px;border-radius:50%;margin:0 4px 0 12px}header i:first-of-type{margin-left:0}
+table{border-collapse:collapse;margin:8px 16px 24px;font-size:13px}caption{text-align:left;font-weight:600;padding:4px 0}
+th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #dbe2ea;vertical-align:top;overflow-wrap:anywhere}
+@page{size:A4 landscape;margin:12mm}
+@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:135mm!important;break-after:page}
+.leaflet-control-zoom{display:none}thead{display:table-header-group}tr{break-inside:avoid}}"""
 
 
 def _legend(words: str, known: list[State]) -> str:
     marks = "".join(f'<i style="background:{COLOURS[each.key]}"></i>{escape(each.word)}' for each in known)
-    return f'<div class="note"><strong>{escape(words)}</strong>{marks}</div>'
+    owed = _("Countries: Natural Earth, public domain. Drawn with Leaflet and folium; this file needs no network.")
+    without = _("The map needs JavaScript; the table does not.")
+    return (
+        f"<header><h1>{escape(_('Map of nodes'))}</h1><p><strong>{escape(words)}</strong></p><p>{marks}</p></header>"
+        f"<footer>{escape(owed)}<noscript> {escape(without)}</noscript></footer>"
+    )
+
+
+def _written(rows: list[live.Row], known: list[State]) -> str:
+    """Return the nodes as a table, those in trouble first: for paper, and for readers that run no scripts."""
+    first = sorted(rows, key=lambda row: (-row.state, row.name))[:WRITTEN]
+    heads = "".join(
+        f'<th scope="col">{escape(word)}</th>'
+        for word in (_("Node"), _("State"), _("Site"), _("Organisation"), _("Applications"), _("Place"))
+    )
+    lines = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{escape(word)}</td>"
+            for word in (
+                row.name, known[row.state].word, row.site, row.organisation, ", ".join(row.apps),
+                f"{row.latitude}, {row.longitude}",
+            )
+        )
+        + "</tr>"
+        for row in first
+    )  # fmt: skip
+    title = _("Nodes, those in trouble first")
+    if len(rows) > len(first):
+        title = _("The first {n} nodes, those in trouble first").format(n=len(first))
+    return f"<table><caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _vendored(name: str) -> str:

@@ -13,7 +13,7 @@ from mecm.sites.topology import Part, Topology
 WIDTH, TOP = 1080, 34
 BOX, TALL, GAP = 176, 58, 14
 #: Left edges of the columns: radio side, UPF, MEP, applications, services.
-COLUMNS = (8, 240, 454, 672, 892)
+COLUMNS = (8, 232, 468, 690, 896)
 #: Letters that fit into a box.
 FIT = 22
 
@@ -80,10 +80,9 @@ def draw(topology: Topology) -> Picture:
         services = _stack(stand.services, 4, y, rows)
         lines += [_line(mep, app, app.look) for app in apps]
         offering = {part.instance: app for part, app in zip(stand.apps, apps, strict=True) if part.instance}
-        lines += [
-            _line(offering.get(part.instance, mep), service, service.look)
-            for part, service in zip(stand.services, services, strict=True)
-        ]
+        for part, service in zip(stand.services, services, strict=True):
+            app = offering.get(part.instance)
+            lines.append(_line(app, service, service.look) if app else _past(mep, apps, service))
         boxes += [plane, mep, *apps, *services]
         x, at = (plane.right + mep.x) // 2, (plane.middle + mep.middle) // 2
         lines.append(Line("", stand.steering.look, stand.steering.name, x, at - 9))
@@ -108,6 +107,21 @@ def _line(one: Box, other: Box, look: str) -> Line:
     half = (other.x - one.right) // 2
     bend = f"C{one.right + half} {one.middle} {other.x - half} {other.middle} {other.x} {other.middle}"
     return Line(f"M{one.right} {one.middle}{bend}", look if look != "info" else "quiet")
+
+
+def _past(mep: Box, apps: list[Box], service: Box) -> Line:
+    """Return the line of a service that the MEP itself offers: it goes between the applications, not from one of them."""
+    if not apps:
+        return _line(mep, service, service.look)
+    gaps = [apps[0].y - GAP // 2, *(app.y + TALL + GAP // 2 for app in apps)]
+    level = min(gaps, key=lambda gap: abs(gap - service.middle))
+    left, right = apps[0].x, apps[0].right
+    out, back = (left - mep.right) // 2, (service.x - right) // 2
+    path = (
+        f"M{mep.right} {mep.middle}C{mep.right + out} {mep.middle} {left - out} {level} {left} {level}H{right}"
+        f"C{right + back} {level} {service.x - back} {service.middle} {service.x} {service.middle}"
+    )
+    return Line(path, service.look if service.look != "info" else "quiet")
 
 
 def _fit(text: str, most: int = FIT) -> str:

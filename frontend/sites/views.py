@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing
 from frontend import tenancy
-from frontend.operator.maps import ground
+from frontend.operator.maps import ground, site_words
 from frontend.page import page, paged, told, words_of
 from frontend.sites import picture
 from frontend.sites.forms import ConnectForm, ImportForm, LinkForm, PlaceNodeForm, SiteForm
@@ -235,11 +235,18 @@ def _site(request: HttpRequest, site: Site, *, status: int = 200, **more: Any) -
         "connect_form": ConnectForm(),
         "free_nodes": list(ours.values_list("name", flat=True)[:OFFERED]) if may_write else [],
         "other_sites": list(others.values_list("name", flat=True)[:OFFERED]) if may_write else [],
-        "shape": json.dumps(geojson.collection([site], [])),
+        "shape": json.dumps(geojson.collection([site, *_ends(site, found.links)], found.links)),
+        "words": json.dumps(site_words()),
         **ground(),
         **more,
     }
     return render(request, "frontend/sites/site.html", context, status=status)
+
+
+def _ends(site: Site, links: list[SiteLink]) -> list[Site]:
+    """Return the sites at the other ends."""
+    ends = {end.pk: end for link in links for end in (link.source, link.target)}
+    return [end for pk, end in ends.items() if pk != site.pk]
 
 
 def _place(request: HttpRequest) -> dict[str, float]:

@@ -1,6 +1,9 @@
 // Nodes on a Leaflet map as one canvas: clusters ringed by the states inside, and single nodes told apart by shape and colour.
 (() => {
-  const { Clusters } = window.breakwaterMap;
+  const { Clusters, across, down, css } = window.breakwaterMap;
+  // Names are written while so few things are drawn that there is room.
+  const NAMED = 90;
+
   // From well to worst, as the server numbers them.
   const COLOURS = ["#2fb344", "#7c8aa0", "#4299e1", "#f59f00", "#d63939"];
   const INK = ["#06210c", "#0b1526", "#051a30", "#2b1900", "#ffffff"];
@@ -62,7 +65,9 @@
       this.index = null;
       this.drawn = [];
       this.chosen = null;
-      L.Canvas.prototype.initialize.call(this, { padding: 0.25, ...options });
+      this.places = [];
+      // A site has its name from a zoom at which it is a place and not a country.
+      L.Canvas.prototype.initialize.call(this, { padding: 0.25, placesFrom: 8, ...options });
     },
 
     /** Show these nodes; returns how many of them have a place. */
@@ -70,6 +75,12 @@
       this.index = new Clusters(this.nodes.columns, indices);
       this.again();
       return this.index.size;
+    },
+
+    /** Write these names of places as well: `{name, colour, longitude, latitude}`. */
+    name(places) {
+      this.places = places.map((place) => ({ ...place, x: across(place.longitude), y: down(place.latitude) }));
+      this.again();
     },
 
     again() { if (this._map) this._updatePaths(); },
@@ -111,7 +122,38 @@
         mark(pen, this.nodes.columns.state[index], x, y, 7.5);
         this.drawn.push({ x, y, size: 12, node: index });
       }
+      this._names(pen, scale, origin);
       map.getContainer().dataset.drawn = String(this.drawn.length);
+    },
+
+    /** Write the names of what stands alone, and of sites, where there is room. */
+    _names(pen, scale, origin) {
+      if (this.drawn.length > NAMED) return;
+      const taken = this.drawn.map(({ x, y, size }) => [x - size, y - size, x + size, y + size]);
+      const free = ([west, north, east, south]) => taken.every((box) => west > box[2] || east < box[0] || north > box[3] || south < box[1]);
+      const write = (text, x, y, away, colour) => {
+        const half = pen.measureText(text).width / 2 + 2;
+        for (const [aside, below] of [[0, away], [0, -away], [half + away - 7, 0], [7 - half - away, 0]]) {
+          const box = [x + aside - half, y + below - 8, x + aside + half, y + below + 8];
+          if (!free(box)) continue;
+          taken.push(box);
+          pen.strokeText(text, x + aside, y + below);
+          pen.fillStyle = colour;
+          pen.fillText(text, x + aside, y + below);
+          return;
+        }
+      };
+      pen.font = "500 12px Inter, sans-serif";
+      pen.lineJoin = "round";
+      pen.lineWidth = 3.5;
+      pen.strokeStyle = css("--map-land");
+      const ink = getComputedStyle(document.body).color;
+      const { min, max } = this._bounds;
+      const near = this.zoom < this.options.placesFrom ? [] : this.places.map((place) => ({ ...place, x: place.x * scale - origin.x, y: place.y * scale - origin.y }))
+        .filter(({ x, y }) => x > min.x && x < max.x && y > min.y && y < max.y).slice(0, NAMED);
+      for (const { x, y } of near) taken.push([x - 6, y - 6, x + 6, y + 6]);
+      for (const { x, y, node } of this.drawn) if (node !== undefined) write(this.nodes.columns.name[node], x, y, 21, ink);
+      for (const { name, colour, x, y } of near) write(name, x, y, 15, colour);
     },
 
     /** Return what is drawn at a point of the map's own layer, the topmost first. */

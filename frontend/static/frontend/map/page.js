@@ -1,6 +1,6 @@
 // The operator's map: filters, list, card and address around the layers.
 (() => {
-  const { Nodes, Feed, NodeLayer, COLOURS, ground, load, escape, css } = window.breakwaterMap;
+  const { Nodes, Feed, NodeLayer, COLOURS, ground, load, escape, drawSites, placesOf } = window.breakwaterMap;
   const ROWS = 60;
   const app = document.getElementById("map-app");
   const words = JSON.parse(app.dataset.words);
@@ -233,48 +233,29 @@
   map.on("moveend", () => { if (!busy) { list(); write(); } });
 
   // --- sites ---------------------------------------------------------------------------------------------------------
-  const LINK = { up: "#2fb344", degraded: "#f59f00", down: "#d63939", unknown: "#7c8aa0" };
-  const DASH = { degraded: "8 5", down: "2 7", unknown: "4 4" };
   map.createPane("sites").style.zIndex = 420;
   const siteRenderer = L.canvas({ pane: "sites", padding: 0.3 });
   const sites = L.layerGroup();
+  let places = [];
 
   async function showSites() {
     let data;
     try { data = await load(app.dataset.sites); } catch { return; }
     sites.clearLayers();
-    const common = { renderer: siteRenderer, pane: "sites" };
-    for (const feature of data.features) {
-      const facts = feature.properties;
-      if (facts.kind === "link") {
-        const [from, to] = feature.geometry.coordinates;
-        const line = L.polyline([[from[1], from[0]], [to[1], to[0]]], { ...common, color: LINK[facts.state], weight: 3, opacity: 0.85, dashArray: DASH[facts.state] || null });
-        line.bindTooltip(`${escape(facts.source)} → ${escape(facts.target)}<br>${escape(words.link_states[facts.state])}${facts.note ? `<br>${escape(facts.note)}` : ""}`, { sticky: true }).addTo(sites);
-        continue;
-      }
-      const colour = css(`--map-kind-${facts.kind}`);
-      const style = { ...common, color: colour, weight: 1.5, fillColor: colour, fillOpacity: 0.14 };
-      const [longitude, latitude] = facts.position;
-      const parts = [];
-      if (feature.geometry.type !== "Point") parts.push(L.geoJSON(feature, { ...common, style: () => style }));
-      else if (facts.radius_m) parts.push(L.circle([latitude, longitude], { ...style, radius: facts.radius_m }));
-      parts.push(L.circleMarker([latitude, longitude], { ...common, radius: 4.5, color: "#ffffff", weight: 1.5, fillColor: colour, fillOpacity: 1 }));
-      for (const part of parts) {
-        part.bindTooltip(`<strong>${escape(facts.name)}</strong><br>${escape(words.kinds[facts.kind])}`, { sticky: true });
-        part.on("click", (event) => {
-          // A node on top of its site is the one that is meant.
-          if (layer.hit(event.layerPoint)) return;
-          location.assign(app.dataset.site.replace("00000000-0000-0000-0000-000000000000", feature.id));
-        });
-        part.addTo(sites);
-      }
-    }
+    drawSites(sites, data.features, {
+      common: { renderer: siteRenderer, pane: "sites" }, words,
+      // A node on top of its site is the one that is meant.
+      chosen: (feature, event) => { if (!layer.hit(event.layerPoint)) location.assign(app.dataset.site.replace("00000000-0000-0000-0000-000000000000", feature.id)); },
+    });
+    places = placesOf(data.features);
+    nameSites();
     stage.dataset.sites = String(data.features.length);
   }
   const siteTick = document.getElementById("map-sites");
-  siteTick.addEventListener("change", () => (siteTick.checked ? sites.addTo(map) : sites.remove()));
+  const nameSites = () => layer.name(siteTick.checked ? places : []);
+  siteTick.addEventListener("change", () => { if (siteTick.checked) sites.addTo(map); else sites.remove(); nameSites(); });
   if (siteTick.checked) sites.addTo(map);
-  document.addEventListener("breakwater:theme", showSites);
+  document.addEventListener("breakwater:theme", () => { layer.again(); showSites(); });
 
   // --- tools and start -----------------------------------------------------------------------------------------------
   let typing = null;

@@ -1,19 +1,29 @@
 // The small map of a site: shows it, and where there is a form, sets its position and draws its area.
 (() => {
-  const { ground, css } = window.breakwaterMap;
+  const { ground, css, load, drawSites, boundsOf, placesOf, NodeLayer } = window.breakwaterMap;
   const stage = document.getElementById("site-map");
   const map = ground(stage);
   const colour = () => css("--tblr-primary") || "#1b6fd8";
 
+  /** A layer of names only: they make room for each other. */
+  function namesOn(where) {
+    where.createPane("names").style.zIndex = 450;
+    where.getPane("names").style.pointerEvents = "none";
+    const names = new NodeLayer({ columns: { lon: [], lat: [], state: [] } }, { pane: "names", placesFrom: 0 }).addTo(where);
+    names.show([]);
+    return names;
+  }
+
   if (!("draw" in stage.dataset)) {
-    const shape = L.geoJSON(JSON.parse(stage.dataset.shape), {
-      style: () => ({ color: colour(), weight: 2, fillOpacity: 0.15 }),
-      pointToLayer: (_, at) => L.circleMarker(at, { radius: 7, color: "#ffffff", weight: 2, fillColor: colour(), fillOpacity: 1 }),
-    }).addTo(map);
-    const first = JSON.parse(stage.dataset.shape).features[0];
-    const [longitude, latitude] = first.properties.position;
-    if (first.properties.radius_m) L.circle([latitude, longitude], { radius: first.properties.radius_m, color: colour(), weight: 1.5, fillOpacity: 0.12 }).addTo(map);
-    map.fitBounds(shape.getBounds().pad(0.6), { maxZoom: 8, animate: false });
+    const { features } = JSON.parse(stage.dataset.shape);
+    const words = JSON.parse(stage.dataset.words);
+    const names = namesOn(map);
+    const group = L.layerGroup().addTo(map);
+    const show = () => { group.clearLayers(); drawSites(group, features, { words }); names.name(placesOf(features)); };
+    show();
+    document.addEventListener("breakwater:theme", show);
+    map.fitBounds(boundsOf(features).pad(0.25), { maxZoom: 13, animate: false });
+    stage.dataset.sites = String(features.length);
     return;
   }
 
@@ -24,6 +34,13 @@
   const help = document.getElementById("site-draw-help");
   const tools = document.getElementById("site-draw");
   tools.hidden = false;
+  // What is there already, to find one's way by; the site that is changed is drawn as it is in the form.
+  const others = L.layerGroup().addTo(map);
+  load(stage.dataset.sites).then(({ features }) => {
+    const there = features.filter((feature) => feature.id !== stage.dataset.self && feature.properties.kind !== "link");
+    drawSites(others, there, { common: { interactive: false }, faint: true });
+    namesOn(map).name(placesOf(there));
+  }).catch(() => {});
   const drawn = L.layerGroup().addTo(map);
   let mode = "point";
   let corners = [];
@@ -85,6 +102,7 @@
   show();
   const zoom = Number((new URLSearchParams(location.search).get("at") || "").split(",")[2]);
   const bounds = L.latLngBounds(corners);
-  if (latitude.value && longitude.value) bounds.extend([Number(latitude.value), Number(longitude.value)]);
-  if (bounds.isValid()) map.fitBounds(bounds.pad(0.5), { maxZoom: Number.isFinite(zoom) && zoom > 0 ? zoom : 8, animate: false });
+  const at = [Number(latitude.value), Number(longitude.value)];
+  if (latitude.value && longitude.value) bounds.extend(Number(radius.value) > 0 ? L.latLng(at).toBounds(2 * Number(radius.value)) : at);
+  if (bounds.isValid()) map.fitBounds(bounds.pad(0.5), { maxZoom: Number.isFinite(zoom) && zoom > 0 ? zoom : 13, animate: false });
 })();
