@@ -225,12 +225,14 @@ _STYLE = """html,body{height:auto;margin:0;font-family:system-ui,sans-serif;colo
 body{display:flex;flex-direction:column}.leaflet-container{background:#dfe8f1}
 .folium-map{height:72vh!important;min-height:20rem;flex:none;border-block:1px solid #c3cedb}
 header{order:-1;padding:10px 16px}h1{font-size:20px;margin:0 0 4px}
-header p,footer{font-size:13px;margin:0}footer{padding:6px 16px}
+header p,footer{font-size:13px;margin:0}header p+p{margin-top:4px}footer{padding:6px 16px}
 header i{display:inline-block;width:11px;height:11px;border-radius:50%;margin:0 4px 0 12px}header i:first-of-type{margin-left:0}
-table{border-collapse:collapse;margin:8px 16px 24px;font-size:13px}caption{text-align:left;font-weight:600;padding:4px 0}
+.rows{overflow-x:auto;padding:8px 16px 24px}table{border-collapse:collapse;font-size:13px;min-width:40rem}
+caption{text-align:left;font-weight:600;padding:4px 0}
 th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #dbe2ea;vertical-align:top;overflow-wrap:anywhere}
 @page{size:A4 landscape;margin:12mm}
-@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:135mm!important;break-after:page}
+@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:135mm!important}
+footer{break-after:page}
 .leaflet-control-zoom{display:none}thead{display:table-header-group}tr{break-inside:avoid}}"""
 
 
@@ -266,7 +268,8 @@ def _written(rows: list[live.Row], known: list[State]) -> str:
     title = _("Nodes, those in trouble first")
     if len(rows) > len(first):
         title = _("The first {n} nodes, those in trouble first").format(n=len(first))
-    return f"<table><caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    table = f"<table><caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    return f'<div class="rows" tabindex="0" role="region" aria-label="{escape(title)}">{table}</div>'
 
 
 def _vendored(name: str) -> str:

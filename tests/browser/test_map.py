@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.live
 PATIENT = 30_000
+TABLE = Path(__file__).with_name("map_table.js").read_text()
+CLUSTERS = Path(__file__).with_name("map_clusters.js").read_text()
 
 
 def test_the_map_is_filtered_shared_by_its_address_and_follows_live(open_page: Any, site: Any) -> None:
@@ -51,6 +54,32 @@ def test_the_map_is_filtered_shared_by_its_address_and_follows_live(open_page: A
     assert download.value.suggested_filename.endswith(".html")
 
 
+def test_clusters_lose_nobody_and_hold_only_neighbours(open_page: Any) -> None:
+    page = open_page("map")
+    page.wait_for_selector("#map[data-ready]", timeout=PATIENT)
+    numbers = []
+    for zoom in (0, 3, 9, 17, 18):
+        made = page.evaluate(CLUSTERS, zoom)
+        assert made["all"] == made["states"] == 9999
+        assert made["spread"] < 3 * 44
+        assert made["members"] == made["most"]
+        numbers.append(made["number"])
+        if zoom >= 9:
+            # A thousand stand at one place: no zoom tells them apart.
+            assert (made["most"], made["apart"]) == (1000, 19)
+    assert numbers == sorted(numbers)
+    assert numbers[0] < 60
+    assert numbers[-1] == 9000
+
+
+def test_changed_nodes_stay_in_order_and_keep_their_words(open_page: Any) -> None:
+    page = open_page("map")
+    page.wait_for_selector("#map[data-ready]", timeout=PATIENT)
+    assert page.evaluate(TABLE) == [
+        "bdf", True, "abef", "abf", "e", "e", "", False, True, "aefz", 4, False, True,
+    ]  # fmt: skip
+
+
 def test_a_site_is_drawn_on_the_map(open_page: Any) -> None:
     page = open_page("/sites/new?at=53.5,10,6")
     page.wait_for_selector("#site-map[data-base]", timeout=PATIENT)
@@ -65,8 +94,11 @@ def test_a_site_is_drawn_on_the_map(open_page: Any) -> None:
     page.get_by_label("Name of a node").fill("hamburg-port")
     page.get_by_role("button", name="Place it here").click()
     expect(page.get_by_role("link", name=re.compile("hamburg-port")).first).to_be_visible()
+    page.wait_for_selector("#site-map[data-sites='1']")
     page.get_by_role("link", name="On the map").click()
     page.wait_for_selector("#map[data-sites='1']", timeout=PATIENT)
+    page.get_by_text("Legend").click()
+    expect(page.get_by_text("link degraded")).to_be_visible()
     page.goto(page.url.split("/map")[0] + "/sites")
     page.get_by_role("link", name="Drawn quay").click()
     page.get_by_role("button", name="Remove").click()
@@ -86,6 +118,7 @@ def test_streets_are_drawn_with_buildings_and_nodes(chromium: Any, site: Any, se
         page.goto(f"{site.url}/map/street?at=60.17,24.94,15")
         page.wait_for_selector("[data-drawn][data-in-view]", timeout=90_000)
         assert int(page.get_attribute("#street-app", "data-drawn") or 0) > 20
+        assert int(page.get_attribute("#street-app", "data-names") or 0) > 5
         expect(page.get_by_text("© OpenStreetMap contributors")).to_be_visible()
         page.get_by_role("link", name=re.compile("helsinki-quay")).wait_for(timeout=PATIENT)
         assert watch.complaints == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,12 @@ def fresh() -> None:
     live.picture.forget()
 
 
+def metadata(archive: bytes) -> slice:
+    # PMTiles 3, 3.1: the metadata's offset and length are the fourth and fifth number of the header.
+    offset, length = struct.unpack_from("<QQ", archive, 24)
+    return slice(offset, offset + length)
+
+
 def row(**facts: Any) -> live.Row:
     usual = live.Row("0" * 32, "berth-7", "acme", 9.9, 53.5, live.ONLINE, (), 100, 100, ("crane",), 1, 0, "Quay", False)
     return usual._replace(**facts)
@@ -34,6 +42,22 @@ def test_the_report_needs_nobody_to_be_opened() -> None:
     assert "Leaflet 1.9" in made
     assert "2 of 3 nodes" in made
     assert '"name": "berth-7"' in made
+
+
+def test_the_report_is_read_on_paper_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "WRITTEN", 2)
+    made = maps.report([row(name="a"), row(name="b", state=live.OFFLINE), row(name="c")], total=3)
+    assert re.findall(r"<tr><td>(\w)</td><td>([\w ]+)</td>", made) == [("b", "offline"), ("a", "online")]
+    assert "The first 2 nodes, those in trouble first" in made
+    assert "Countries: Natural Earth" in made
+    assert re.search(r"3 of 3 nodes, \d{4}-\d\d-\d\d \d\d:\d\d UTC", made)
+    assert "@media print" in made
+
+
+def test_nodes_are_asked_for_before_any_script_runs(pages: Any, node: Any) -> None:
+    text = pages.get("/map").content.decode()
+    assert '<link rel="preload" as="fetch" href="/api/v1/map/nodes" crossorigin>' in text
+    assert text.index('preload" as="fetch') < text.index("map/page.js")
 
 
 def test_the_report_takes_names_as_text_not_as_code() -> None:
@@ -72,6 +96,7 @@ def test_the_shipped_streets_name_whom_they_are_owed_to(pages: Any, node: Any) -
     assert "© OpenStreetMap contributors, ODbL" in pages.get("/map/street").content.decode()
     archive = Path("frontend/static/frontend/map/helsinki.pmtiles").read_bytes()
     assert archive[:7] == b"PMTiles"
+    assert b"places" in gzip.decompress(archive[metadata(archive)])
     assert len(archive) < 300_000
 
 

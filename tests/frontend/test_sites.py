@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from frontend.sites import picture
 from mecm.edge.models import ReportedObject
 from mecm.nodes.models import Node
 from mecm.sites import services, topology
@@ -135,3 +138,29 @@ def test_the_picture_says_what_was_reported_and_no_more(
     row.status = ["hostile"]
     row.save()
     assert pages.get(f"/sites/{quay.pk}").status_code == 200
+
+
+def test_a_service_of_the_mep_itself_is_not_drawn_from_an_application() -> None:
+    app = topology.Part("crane", "Crane 1.0", "ok", "ready", instance="one")
+    services_ = [topology.Part("telemetry", instance="one"), topology.Part("location", look="ok")]
+    part = topology.Part("berth-7", look="ok")
+    drawn = picture.draw(topology.Topology([], [topology.Stand(part, part, part, [app, app], services_)], []))
+    boxes = {box.name: box for box in drawn.boxes}
+    (line,) = [each for each in drawn.lines if each.path.endswith(f"{boxes['location'].x} {boxes['location'].middle}")]
+    assert line.path.startswith(f"M{boxes['berth-7'].right} ")
+    level = int(line.path.split("H")[0].split()[-1])
+    assert all(not box.y <= level <= box.y + picture.TALL for box in drawn.boxes if box.x == boxes["crane"].x)
+
+
+def test_the_map_of_a_site_shows_where_its_links_go(pages: Any, actor: Any, organisation: Any) -> None:
+    place = {"actor": actor, "organisation": organisation, "longitude": 9.9}
+    quay = services.add_site(name="Quay", latitude=53.5, radius_m=400, **place)
+    mast = services.add_site(name="Mast", kind="radio", latitude=53.6, **place)
+    services.add_site(name="Elsewhere", latitude=50, **place)
+    services.connect(mast, quay, actor=actor, state="degraded")
+    text = pages.get(f"/sites/{quay.pk}").content.decode()
+    shape = json.loads(html.unescape(re.search(r'data-shape="([^"]+)"', text)[1]))  # type: ignore[index]
+    assert [(each["properties"]["kind"], each["properties"].get("name")) for each in shape["features"]] == [
+        ("edge", "Quay"), ("radio", "Mast"), ("link", None),
+    ]  # fmt: skip
+    assert f"/map/street?at={quay.latitude}" in text

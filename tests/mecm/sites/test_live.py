@@ -67,6 +67,44 @@ def test_whoever_looks_later_is_told_only_what_changed(organisation: Any, actor:
     assert picture.tag(scope) == news["version"], "a heartbeat alone is no news"
 
 
+@pytest.mark.parametrize(
+    ("seen", "enrolled", "state"),
+    [(0, True, "online"), (3600, True, "offline"), (None, True, "enrolled"), (None, False, "new")],
+)
+def test_the_database_tells_the_state_that_the_node_tells(
+    organisation: Any, actor: Actor, seen: int | None, enrolled: bool, state: str
+) -> None:
+    now = timezone.now()
+    last = None if seen is None else now - timedelta(seconds=seen)
+    made = node(organisation, "a", last_seen_at=last, enrolled_at=now if enrolled else None)
+    picture = Picture()
+    picture.refresh()
+    (row,) = picture.rows(Scope.of(actor))
+    assert live.STATES[row.state] == made.state == state
+
+
+def test_what_many_nodes_share_is_sent_once(organisation: Any, actor: Actor) -> None:
+    for name in ("C", "a", "b"):
+        node(
+            organisation,
+            name,
+            labels={"tier": "1", "zone": "quay"} if name != "b" else {"zone": "quay"},
+            simulated=name == "b",
+        )
+    picture = Picture()
+    picture.refresh()
+    sent = told(picture.whole(Scope.of(actor)).plain)["nodes"]
+    assert sent["name"] == ["a", "b", "C"], "as the page sorts them"
+    assert sent["labels"] == [0, 1, 0]
+    assert [[sent["label_words"][code] for code in each] for each in sent["label_sets"]] == [
+        ["tier=1", "zone=quay"],
+        ["zone=quay"],
+    ]
+    assert sent["apps"] == [0, 0, 0]
+    assert sent["app_sets"] == [[]]
+    assert sent["simulated"] == [1]
+
+
 def test_two_hundred_pages_read_once(
     organisation: Any, actor: Actor, stranger: Any, django_assert_num_queries: Any
 ) -> None:
