@@ -106,6 +106,42 @@ def test_a_site_is_drawn_on_the_map(open_page: Any) -> None:
     expect(page.get_by_role("heading", name="No sites yet")).to_be_visible()
 
 
+SITES = """
+from core.accounts.access import Actor
+from core.accounts.models import User
+from mecm.nodes.models import Node
+from mecm.sites import services
+actor, node = Actor(User.objects.get(username="harbour-admin")), Node.objects.get(name="hamburg-port")
+common = {"actor": actor, "organisation": node.organisation}
+quay = services.add_site(name="Quay", latitude=53.54, longitude=9.95, radius_m=900, **common)
+mast = services.add_site(name="Mast", kind="radio", latitude=53.55, longitude=9.97, **common)
+services.connect(mast, quay, actor=actor, state="degraded")
+services.place_node(node, quay, actor=actor)
+print("site", quay.pk)
+"""
+
+
+def test_the_map_and_the_pages_of_sites_are_read_by_everybody(open_page: Any, site: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    quay = site.tell(SITES).split("site ")[1].strip()
+    places = {"/map?at=53.54,9.95,12": "#map[data-sites='3']", f"/sites/{quay}": "#site-map[data-sites='3']"}
+    try:
+        for scheme in ("light", "dark"):
+            for address, drawn in {**places, "/sites": "table", f"/sites/{quay}/change": "#site-map"}.items():
+                page = open_page(address, scheme=scheme)
+                page.wait_for_selector(drawn, timeout=PATIENT)
+                if "map" in address:
+                    page.get_by_text("Legend").click()
+                found = [each for each in Axe().run(page).response["violations"] if each["impact"] != "minor"]
+                assert found == [], (address, scheme, found)
+                page.context.close()
+        page = open_page(f"/sites/{quay}", width="phone")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    finally:
+        site.tell("from mecm.sites.models import Site; Site.objects.all().delete()")
+
+
 def test_streets_are_drawn_with_buildings_and_nodes(chromium: Any, site: Any, session_of: Any) -> None:
     # WebGL by software; the other tests' browser has none.
     flags = [each for each in FLAGS if each != "--disable-gpu"]
