@@ -214,7 +214,8 @@ END = Question(
     gettext_lazy("End the partnership?"),
     gettext_lazy("End it"),
     gettext_lazy(
-        "The agreement ends for good. What was fetched stays, marked with its origin. To be partners again, both stores meet anew."
+        "The agreement ends for good. What was fetched stays, marked with its origin. To be partners again, both stores meet "
+        "anew."
     ),
     danger=True,
 )

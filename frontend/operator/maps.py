@@ -17,7 +17,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from core.errors import Denied
@@ -222,7 +221,7 @@ def _carry_along(figure: Figure) -> None:
     header.add_child(Element(f"<script>{script}</script><style>{style}\n{_STYLE}</style>"), name="leaflet")
 
 
-_STYLE = gettext_lazy("""html,body{height:auto;margin:0;font-family:system-ui,sans-serif;color:#14233b}
+_STYLE = """html,body{height:auto;margin:0;font-family:system-ui,sans-serif;color:#14233b}
 body{display:flex;flex-direction:column}.leaflet-container{background:#dfe8f1}
 .folium-map{height:72vh!important;min-height:20rem;flex:none;border-block:1px solid #c3cedb}
 header{order:-1;padding:10px 16px}h1{font-size:20px;margin:0 0 4px}
@@ -234,7 +233,7 @@ th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #dbe2ea;ver
 @page{size:A4 landscape;margin:12mm}
 @media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.folium-map{height:135mm!important}
 footer{break-after:page}
-.leaflet-control-zoom{display:none}thead{display:table-header-group}tr{break-inside:avoid}}""")
+.leaflet-control-zoom{display:none}thead{display:table-header-group}tr{break-inside:avoid}}"""
 
 
 def _legend(words: str, known: list[State]) -> str:
