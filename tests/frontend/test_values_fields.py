@@ -100,6 +100,12 @@ def test_the_least_override_makes_one_of_the_other(own: Any, wanted: Any) -> Non
     assert merging.same(merged(own, pruned(least or {}, own)), wanted)
 
 
+def test_what_was_pinned_before_stays_although_the_chart_has_it_by_itself() -> None:
+    own, given_now = {"a": 1, "b": 2, "c": {"d": 3}}, {"a": 1, "b": 2, "c": {"d": 3}}
+    assert pruned(given_now, own) == {}
+    assert pruned(given_now, own, {"a": 1, "b": 9, "c": {"d": 3}}) == {"a": 1, "c": {"d": 3}}
+
+
 def only(schema: dict[str, Any], own: Any = UNSET) -> Field:
     root = {"type": "object", "properties": {"it": schema}, "definitions": {"loop": {"$ref": "#/definitions/loop"}}}
     (field,) = tree(root, {} if own is UNSET else {"it": own}).fields
