@@ -21,8 +21,8 @@ from developer.sandbox import services
 from developer.sandbox.models import TestDeployment
 from frontend import tenancy
 from frontend.forms import PortalForm
-from frontend.operator.deploy import ValuesField
 from frontend.page import page, told
+from frontend.values.yaml_field import ValuesField
 from mecm.nodes.models import Node
 from mecm.trials.sandbox import Provider
 
