@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_safe
 
 from core.accounts import access
 from frontend import tenancy
-from frontend.fleet.export import download
+from frontend.download import download
 from frontend.page import page, words_of
 from mecm.fleet import figures
 from mecm.fleet.models import Resolution
