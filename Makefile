@@ -5,7 +5,7 @@ export VENV
 PY := $(VENV)/bin/python
 # Tests take this many processes, one more than cores, because some of them wait for others now and then.
 JOBS ?= 3
-PACKAGES := core engines upf_adapter appstore mecm frontend cli
+PACKAGES := core engines upf_adapter appstore developer mecm frontend cli
 
 # Compiled modules are kept, so that the next process starts in a third of the time.
 unexport PYTHONDONTWRITEBYTECODE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -17,6 +16,7 @@ from appstore.packages.models import Package
 from core.accounts import access
 from core.errors import BreakwaterError
 from core.http import ApiView, organisation_for, paginated, problem_response, request_actor, sse
+from core.live.hub import Topic
 from developer.sandbox import services
 from developer.sandbox.models import TestDeployment
 from mecm.nodes.models import Node
@@ -184,7 +184,8 @@ class ProlongView(SandboxView):
 def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Follow a test deployment as server-sent events, until it has ended."""
     try:
-        access.get(TestDeployment.objects.all(), request_actor(request), "certification.run", pk)
+        actor = request_actor(request)
+        access.get(TestDeployment.objects.all(), actor, "certification.run", pk)
     except BreakwaterError as error:
         return problem_response(error)
 
@@ -195,4 +196,4 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         services.watch(test)
         return {"state": test.state, "looks": test.looks, "finished": test.state == "ended"}
 
-    return sse(look, interval=1.0, lifetime=float(60 * settings.SANDBOX_MINUTES))
+    return sse(request, Topic("sandbox", pk, look, every=1.0), actor)

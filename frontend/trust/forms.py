@@ -23,7 +23,7 @@ LEAST = [
 ]
 
 
-def _pem(rows: int, label: str, **more: Any) -> forms.CharField:
+def _pem(rows: int, label: Any, **more: Any) -> forms.CharField:
     widget = forms.Textarea(attrs={"rows": rows, "class": "code", "spellcheck": "false", "autocomplete": "off"})
     return forms.CharField(label=label, max_length=_LARGEST, widget=widget, strip=False, **more)
 
