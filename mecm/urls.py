@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView
 
 from core.http import not_found
+from mecm.openapi import Kept
 
 api: list[URLPattern | URLResolver] = [
     path("", include("core.accounts.urls")),
@@ -28,8 +30,8 @@ api: list[URLPattern | URLResolver] = [
     path("", include("mecm.fleet.urls")),
     path("", include("mecm.sites.urls")),
     path("", include("mecm.rollouts.urls")),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("schema", SpectacularAPIView.as_view(generator_class=Kept), name="schema"),
+    path("docs", RedirectView.as_view(pattern_name="frontend:reference"), name="api-docs"),
     path("<path:unknown>", not_found),
 ]
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from appstore.catalog import notices, wire
 from appstore.catalog.models import Delivery, Notice, Release, Webhook
+from core import addresses
 from core.accounts.access import Actor
 from core.accounts.models import Membership, Organisation, Role
 from core.audit import services as audit
@@ -136,7 +137,7 @@ def deliver(delivery_id: Any) -> None:
         return
     began, status, problem, final = time.monotonic(), None, "", False
     try:
-        target = wire.resolve(delivery.webhook.url, wire.networks(settings.WEBHOOK_NETWORKS))
+        target = wire.resolve(delivery.webhook.url, addresses.networks(settings.WEBHOOK_NETWORKS))
         status = wire.post(target, delivery.body.encode(), headers(delivery, int(time.time())))
         # A redirect is not followed: it would lead past the check of the address.
         problem = "" if 200 <= status < 300 else f"Answered {status}"
@@ -194,7 +195,7 @@ def _fill(webhook: Webhook, *, name: str, url: str, events: Iterable[str]) -> No
         raise Invalid(f"Choose events among {known}", errors=[{"field": "events", "detail": f"choose among {known}"}])
     if len(url) > 500:
         raise Invalid("The address is too long", errors=[{"field": "url", "detail": "at most 500 characters"}])
-    allowed = wire.networks(settings.WEBHOOK_NETWORKS)
+    allowed = addresses.networks(settings.WEBHOOK_NETWORKS)
     parts = wire.parse(url.strip(), allowed)
     try:
         # A literal address is refused now; what a name leads to is looked up each time it is sent to.

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from core import addresses
+from core.addresses import Address, Network
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Seconds for everything together: connecting, TLS, sending, the status line.
 PATIENCE = 10.0
 LONGEST_STATUS = 1024
@@ -33,11 +33,6 @@ class Target:
     host: str
     port: int
     address: Address
-
-
-def networks(texts: Sequence[str]) -> list[Network]:
-    """Read networks like `10.0.0.0/8`; ValueError for what is none."""
-    return [ipaddress.ip_network(text, strict=False) for text in texts]
 
 
 def parse(url: str, allowed: Sequence[Network] = ()) -> SplitResult:
@@ -65,15 +60,7 @@ def parse(url: str, allowed: Sequence[Network] = ()) -> SplitResult:
 
 def forbidden(address: Address, allowed: Sequence[Network]) -> bool:
     """Return whether nothing is sent to this address: it is not public, and in no network of the operator's list."""
-    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    inner = mapped or address
-    if any(each.version == network.version and each in network for network in allowed for each in (address, inner)):
-        return False
-    for each in (address, inner):
-        if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified:
-            return True
-    # NAT64 reaches IPv4 addresses by another name.
-    return address.version == 6 and address in ipaddress.ip_network("64:ff9b::/96")
+    return not addresses.permitted(address, "https", allowed)
 
 
 def resolve(url: str, allowed: Sequence[Network] = (), *, lookup: Any = socket.getaddrinfo) -> Target:
@@ -85,16 +72,15 @@ def resolve(url: str, allowed: Sequence[Network] = (), *, lookup: Any = socket.g
         found = lookup(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise Unavailable(f"The name {host[:100]} cannot be resolved") from None
-    addresses = [ipaddress.ip_address(item[4][0].partition("%")[0]) for item in found]
-    if not addresses:
+    told = [ipaddress.ip_address(item[4][0].partition("%")[0]) for item in found]
+    if not told:
         raise Unavailable(f"The name {host[:100]} has no address")
-    for address in addresses:
+    for address in told:
         if forbidden(address, allowed):
             raise _refused("leads to an address that is not public; the operator allows networks by WEBHOOK_NETWORKS")
-        inside = any(address.version == network.version and address in network for network in allowed)
-        if parts.scheme == "http" and not inside:
+        if not addresses.permitted(address, parts.scheme, allowed):
             raise _refused("must begin with https:// outside of the operator's networks")
-    return Target(parts, host, port, addresses[0])
+    return Target(parts, host, port, told[0])
 
 
 def post(

@@ -20,15 +20,14 @@ from urllib.parse import SplitResult, urlsplit
 import httpcore
 import httpx
 
+from core import addresses
+from core.addresses import Address, Network
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], list[str]]
 
 LONGEST_URL = 300
 _PIECE = 512 << 10
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +39,11 @@ class Policy:
     @classmethod
     def of(cls, networks: Iterable[str]) -> Policy:
         """Read networks as they stand in a setting; `ValueError` for one that is none."""
-        return cls(tuple(ipaddress.ip_network(each.strip(), strict=True) for each in networks if each.strip()))
-
-    def listed(self, address: Address) -> bool:
-        """Return whether the address is in one of the networks that were allowed by name."""
-        return any(address in network for network in self.networks if network.version == address.version)
+        return cls(addresses.networks(networks, strict=True))
 
     def permits(self, address: Address, scheme: str) -> bool:
         """Return whether a connection may be made to that address in that scheme."""
-        real = _unwrapped(address)
-        if self.listed(real):
-            return True
-        return scheme == "https" and real.is_global and not real.is_multicast and not real.is_reserved
+        return addresses.permitted(address, scheme, self.networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +102,10 @@ def locate(url: str, policy: Policy, resolver: Resolve = resolve) -> Place:
     parts = split_url(url)
     host = str(parts.hostname)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    addresses = [ipaddress.ip_address(each.partition("%")[0]) for each in resolver(host, port)]
-    if not addresses:
+    told = [ipaddress.ip_address(each.partition("%")[0]) for each in resolver(host, port)]
+    if not told:
         raise Unavailable(f"The name {host} has no address.")
-    for address in addresses:
+    for address in told:
         if policy.permits(address, parts.scheme):
             continue
         if parts.scheme == "http" and policy.permits(address, "https"):
@@ -123,7 +115,7 @@ def locate(url: str, policy: Policy, resolver: Resolve = resolve) -> Place:
             f"{host} points to {address}, which is no public address. Networks inside are only for stores that the "
             "setting FEDERATION_NETWORKS lists."
         )
-    return Place(parts.scheme, host, port, str(addresses[0]), normal_url(url))
+    return Place(parts.scheme, host, port, str(told[0]), normal_url(url))
 
 
 @dataclass(slots=True)
@@ -291,16 +283,6 @@ def talking_to(name: str) -> Iterator[None]:
         raise Rejected(f"{name} sent a body that cannot be decoded.", peer=name) from nonsense
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as lost:
         raise Unavailable(f"{name} cannot be reached: {_short(lost)}", peer=name) from lost
-
-
-def _unwrapped(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to, where it is only another way to write one."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo[1] if address.teredo else None
-    return address.ipv4_mapped or address.sixtofour or teredo or address
 
 
 def _short(error: Exception) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from core.addresses import is_public
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
 
 PATH = "/.well-known/breakwater-publisher.txt"
@@ -97,9 +98,7 @@ def public_address(domain: str, addresses: Iterable[str]) -> str:
     if not found:
         raise Rejected(f"{domain} has no address")
     for each in found:
-        address = ipaddress.ip_address(each)
-        mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-        if not address.is_global or address.is_multicast or (mapped is not None and not mapped.is_global):
+        if not is_public(ipaddress.ip_address(each)):
             raise Invalid(f"{domain} leads to an address that is not of the open internet", field="domain")
     return found[0]
 

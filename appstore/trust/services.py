@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from appstore.packages import cms
 from appstore.packages.models import Package
-from appstore.trust import judging, paths, trustlists
+from appstore.trust import cataloguing, judging, paths, trustlists
 from appstore.trust.judging import Judgement
 from appstore.trust.models import Anchor, Crl, Distrust, PublisherClaim, TrustPolicy
 from appstore.trust.names import key_of
@@ -169,7 +169,7 @@ def expire(anchor: Anchor, *, actor: Actor, at: datetime | None) -> Anchor:
         raise Conflict("This anchor is revoked; add the certificate again to trust it again.")
     anchor.expires_at = at
     anchor.save(update_fields=["expires_at"])
-    _touch(anchor.organisation)
+    _touch(anchor.organisation, again=at)
     audit.record(actor, "trust.expire", anchor, at=at.isoformat() if at else "")
     return anchor
 
@@ -367,8 +367,9 @@ def _issuer_of(told: paths.RevocationList, between: list[bytes], trust: judging.
     raise Invalid("This list is not signed by an authority that is trusted here; add the authority first", field="crl")
 
 
-def _touch(organisation: Organisation) -> TrustPolicy:
-    """Give the trust list another number, so that what was judged by the old one is judged again."""
+def _touch(organisation: Organisation, *, again: datetime | None = None) -> TrustPolicy:
+    """Give the trust list another number, so that what was judged by the old one is judged again; once more at `again`."""
+    cataloguing.changed(organisation, again=again)
     policy = TrustPolicy.objects.select_for_update().filter(pk=organisation.pk).first()
     if policy is None:
         try:

@@ -19,13 +19,13 @@ import httpcore
 import httpx
 from django.conf import settings
 
+from core import addresses
+from core.addresses import Address
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
 
 #: Seconds for one request as a whole, and bytes of its answer.
 PATIENCE = 10.0
 MOST = 512 * 1024
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_url(url: str, field: str = "issuer") -> None:
@@ -51,14 +51,7 @@ def check_url(url: str, field: str = "issuer") -> None:
 
 def permitted(address: Address, scheme: str) -> bool:
     """Return whether we connect to that address in that scheme."""
-    real: Any = address
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        real = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else inner or address
-    networks = [ipaddress.ip_network(each, strict=False) for each in settings.SIGN_IN_NETWORKS]
-    if any(real.version == network.version and real in network for network in networks):
-        return True
-    return scheme == "https" and real.is_global and not real.is_multicast and not real.is_reserved
+    return addresses.permitted(address, scheme, addresses.networks(settings.SIGN_IN_NETWORKS))
 
 
 class Fetcher:
@@ -139,14 +132,14 @@ class _Backend(httpcore.NetworkBackend):
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise httpcore.ConnectError("the name cannot be resolved") from None
-        addresses = [str(each[4][0]).partition("%")[0] for each in found]
+        told = [str(each[4][0]).partition("%")[0] for each in found]
         # One forbidden answer forbids all: a name that points outside and inside is an attack or a mistake.
-        for each in addresses:
+        for each in told:
             if not permitted(ipaddress.ip_address(each), self._scheme):
                 raise Rejected(
                     "An address of the identity provider is not public; networks inside are allowed by SIGN_IN_NETWORKS."
                 )
-        made = self._inner.connect_tcp(addresses[0], port, self._left(), local_address, socket_options)
+        made = self._inner.connect_tcp(told[0], port, self._left(), local_address, socket_options)
         return _Stream(made, self._left)
 
     def _left(self) -> float:

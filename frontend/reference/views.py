@@ -7,12 +7,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from core.errors import Missing
-from frontend.page import page, words_of
+from frontend.page import open_page, words_of
 from frontend.reference import reading
 
 
 @require_GET
-@page
+@open_page
 def reference_page(request: HttpRequest) -> HttpResponse:
     """List every operation by group; `q` keeps those that hold the words."""
     words = words_of(request).lower().split()
@@ -30,7 +30,7 @@ def reference_page(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@page
+@open_page
 def group_page(request: HttpRequest, group: str) -> HttpResponse:
     """Show the operations of one group."""
     found = reading.groups().get(group)

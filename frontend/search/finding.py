@@ -99,7 +99,7 @@ def _pages(words: str, actor: Actor, may: frozenset[str]) -> Iterator[Hit]:
         said = f"{label} {name}".casefold()
         if all(word in said for word in asked):
             try:
-                url = reverse(name if name == "api-docs" else f"frontend:{name}")
+                url = reverse(f"frontend:{name}")
             except NoReverseMatch:
                 continue
             yield Hit(url, str(label), mark=mark)

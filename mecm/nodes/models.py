@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Count, Q, Sum, Value
+from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -52,13 +52,16 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
     def with_load(self) -> NodeQuerySet:
         """Nodes with `deployed` and with what their deployments ask for in all (`cpu_taken` and so on)."""
-        held = ~Q(deployments__state="removed")
+        # By subqueries, which are answered for the rows of one page; a join would add up all nodes to show fifty.
+        deployment: Any = self.model._meta.get_field("deployments").related_model
+        held = deployment.objects.filter(node=OuterRef("pk")).exclude(state="removed").order_by().values("node")
 
         def taken(column: str) -> Coalesce:
-            return Coalesce(Sum(f"deployments__{column}", filter=held), Value(0), output_field=models.BigIntegerField())
+            total = held.annotate(total=Sum(column)).values("total")
+            return Coalesce(Subquery(total), Value(0), output_field=models.BigIntegerField())
 
         return self.annotate(
-            deployed=Count("deployments", filter=held),
+            deployed=Coalesce(Subquery(held.annotate(total=Count("pk")).values("total")), Value(0)),
             cpu_taken=taken("cpu_millis"),
             memory_taken=taken("memory_bytes"),
             storage_taken=taken("storage_bytes"),

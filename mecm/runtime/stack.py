@@ -54,6 +54,7 @@ class Stack:
         self.clear_leftovers()
         ports.require_free(self._ports())
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("pack_assets", verbosity=0)
         engine = self._engine()
         accounts = seed.demo_accounts(self.accounts_file) if settings.UP.demo else []
         self.node = seed.local_node(engine)

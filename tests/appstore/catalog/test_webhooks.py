@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from appstore.catalog import webhooks, wire
 from appstore.catalog.models import Delivery, Notice, Webhook
+from core import addresses
 from core.accounts.access import Actor
 from core.errors import BreakwaterError, Denied, Invalid, Missing, Rejected, TimedOut, Unavailable
 from core.operations import services as operations
@@ -163,13 +164,13 @@ def test_a_ping_is_tried_once_and_logged(hook: Any, receiver: Receiver, api: Any
 def test_an_answer_that_never_comes_is_left(receiver: Receiver) -> None:
     receiver.hold = 0.8
     with pytest.raises(TimedOut):
-        wire.post(wire.resolve(receiver.url, wire.networks(LOOPBACK)), b"{}", {}, patience=0.3)
+        wire.post(wire.resolve(receiver.url, addresses.networks(LOOPBACK)), b"{}", {}, patience=0.3)
 
 
 def test_of_an_answer_without_end_only_the_beginning_is_read(receiver: Receiver) -> None:
     receiver.answer = b"x" * 100_000
     with pytest.raises(Rejected, match="no HTTP"):
-        wire.post(wire.resolve(receiver.url, wire.networks(LOOPBACK)), b"{}", {})
+        wire.post(wire.resolve(receiver.url, addresses.networks(LOOPBACK)), b"{}", {})
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_what_the_operator_allows_is_allowed_and_plain_http_only_there() -> None
     def lookup(*_: Any, **__: Any) -> Any:
         return [(0, 0, 0, "", ("10.1.2.3", 80))]
 
-    allowed = wire.networks(["10.0.0.0/8"])
+    allowed = addresses.networks(["10.0.0.0/8"])
     assert str(wire.resolve("http://inside.example/", allowed, lookup=lookup).address) == "10.1.2.3"
     with pytest.raises(Invalid, match="https"):
         wire.resolve("http://inside.example/", allowed, lookup=lambda *_, **__: [(0, 0, 0, "", ("93.184.215.14", 80))])
@@ -222,7 +223,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_there(receiver: Receive
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     port = receiver.server.getsockname()[1]
-    target = wire.resolve(f"http://changes-its-mind.example:{port}/", wire.networks(LOOPBACK), lookup=lookup)
+    target = wire.resolve(f"http://changes-its-mind.example:{port}/", addresses.networks(LOOPBACK), lookup=lookup)
     assert wire.post(target, b"{}", {}) == 204
     assert asked == ["changes-its-mind.example"]
     assert f"Host: changes-its-mind.example:{port}".encode() in receiver.seen[0]
