@@ -16,8 +16,8 @@ register = template.Library()
 
 @register.filter
 def shell_word(text: Any) -> str:
-    """Write a text as one word of a shell command."""
-    return shlex.quote(str(text))
+    """Write the name of a file as one word of a shell command; a package that has none is `package.csar`."""
+    return shlex.quote(str(text or "package.csar"))
 
 
 #: outcome, verdict or standing -> (look, icon, word)

@@ -24,6 +24,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from frontend import reasons
+
 register = template.Library()
 
 #: state -> (look, icon, word)
@@ -245,6 +247,12 @@ def get(mapping: Any, key: str) -> Any:
 def work(kind: str) -> str:
     """Write a kind of operation for people; one we have no words for stays as it is."""
     return str(WORK.get(kind, kind))
+
+
+@register.filter
+def reason_words(reason: Any) -> str:
+    """Write a reason of placement in the language of the page."""
+    return reasons.words(reason)
 
 
 @register.filter

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from engines.contract import Compute
@@ -63,10 +63,12 @@ class Reason:
 
     code: str
     message: str
+    #: What the message is about, for those who say it in another language: `node`, `need`, `free` and the like.
+    facts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, str]:
         """Return the reason as JSON values."""
-        return asdict(self)
+        return {"code": self.code, "message": self.message}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +89,44 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
     present = list(present)
     reasons: list[Reason] = []
     if any((each.namespace, each.name) == (requirement.namespace, requirement.name) for each in present):
-        reasons.append(Reason("name-taken", f"there is a release named {requirement.name} on {node.name} already"))
+        reasons.append(
+            Reason(
+                "name-taken",
+                f"there is a release named {requirement.name} on {node.name} already",
+                {"node": node.name, "name": requirement.name},
+            )
+        )
     if requirement.app_class.lower() not in ("", "container"):
         reasons.append(
-            Reason("app-class", f"is an application of class {requirement.app_class}; {node.name} runs containers")
+            Reason(
+                "app-class",
+                f"is an application of class {requirement.app_class}; {node.name} runs containers",
+                {"node": node.name, "class": requirement.app_class},
+            )
         )
     wanted = {architecture(each) for each in requirement.architectures} - {""}
     if wanted and node.architecture and architecture(node.architecture) not in wanted:
         reasons.append(
             Reason(
-                "architecture", f"needs {' or '.join(sorted(wanted))}, {node.name} is {architecture(node.architecture)}"
+                "architecture",
+                f"needs {' or '.join(sorted(wanted))}, {node.name} is {architecture(node.architecture)}",
+                {"need": " / ".join(sorted(wanted)), "node": node.name, "has": architecture(node.architecture)},
             )
         )
     if not node.reachable:
-        reasons.append(Reason("unreachable", f"{node.name} has no kubeconfig, so its cluster cannot be reached"))
+        reasons.append(
+            Reason(
+                "unreachable", f"{node.name} has no kubeconfig, so its cluster cannot be reached", {"node": node.name}
+            )
+        )
     if requirement.uses_mep and not node.has_mep:
-        reasons.append(Reason("no-mep", f"names services or rules, and no MEP was set for {node.name}"))
+        reasons.append(
+            Reason(
+                "no-mep",
+                f"names services or rules, and no MEP was set for {node.name}",
+                {"node": node.name, "needs": "mep"},
+            )
+        )
     reasons += [Reason("cannot-run", message) for message in requirement.refused]
     reasons += _short(requirement.compute, node.capacity, present)
     return Placement(tuple(reasons), tuple(_remarks(requirement, node)))
@@ -140,7 +164,11 @@ def _short(needed: Compute, capacity: Compute, present: list[Allocation]) -> lis
         ("storage", needed.storage_bytes, left.storage_bytes, capacity.storage_bytes, _size, "storage"),
     ]
     return [
-        Reason(code, f"does not fit: needs {say(need)} {noun}, {say(remaining)} free")
+        Reason(
+            code,
+            f"does not fit: needs {say(need)} {noun}, {say(remaining)} free",
+            {"need": say(need), "free": say(remaining)},
+        )
         for code, need, remaining, has, say, noun in rows
         if has and need > remaining
     ]
@@ -154,9 +182,17 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
             "shut-out", f"the identity of {node.name} was revoked; it must join again before it starts anything"
         )
     elif node.state in ("new", "enrolled"):
-        yield Reason("not-online", f"{node.name} has never connected; it will start the application when it does")
+        yield Reason(
+            "not-online",
+            f"{node.name} has never connected; it will start the application when it does",
+            {"node": node.name, "state": "new"},
+        )
     elif node.state != "online":
-        yield Reason("not-online", f"{node.name} is {node.state}; it will start the application when it is back")
+        yield Reason(
+            "not-online",
+            f"{node.name} is {node.state}; it will start the application when it is back",
+            {"node": node.name, "state": node.state},
+        )
     unknown = [
         noun
         for noun, need, has in (
@@ -169,13 +205,21 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
     if unknown:
         yield Reason("capacity-unknown", f"{node.name} has not said how much {' and '.join(unknown)} it has")
     if not node.has_mep:
-        yield Reason("no-mep", f"no MEP was set for {node.name}, so the application gets no identity there")
+        yield Reason(
+            "no-mep", f"no MEP was set for {node.name}, so the application gets no identity there", {"node": node.name}
+        )
         return
     if requirement.services and node.services is None:
-        yield Reason("services-unknown", f"the MEP of {node.name} has not told which services it has")
+        yield Reason(
+            "services-unknown", f"the MEP of {node.name} has not told which services it has", {"node": node.name}
+        )
     absent = requirement.services - node.services if node.services is not None else ()
     for service in sorted(absent):
-        yield Reason("service-absent", f"needs the service {service}, which no application on {node.name} offers now")
+        yield Reason(
+            "service-absent",
+            f"needs the service {service}, which no application on {node.name} offers now",
+            {"node": node.name, "service": service},
+        )
 
 
 def _cores(millis: int) -> str:

@@ -16,7 +16,7 @@ from tests.frontend.conftest import Objects
 PUBLIC = {"sign-in", "sign-out"}
 #: Where visitors get in, too, and see what is public; tests/frontend/test_visitors.py.
 VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language", "reference", "reference-group"}
-VISITED = {"catalogue", "catalogue-app", "app-by-name", "search", "choose-language", "compare"}
+VISITED |= {"compare"}
 PUBLIC = {"sign-in", "sign-out", "passkey-question", "sign-in-with", "invitation"}
 ACTIONS = {
     "sign-out",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from frontend.store.where import CODES
 from mecm.deployments import services, where
 
 pytestmark = pytest.mark.django_db
@@ -118,3 +120,31 @@ def test_a_thousand_nodes_cost_as_many_queries_as_five(
     )
     with django_assert_num_queries(len(few)):
         assert len(where.could_run(package, actor=actor, organisation=organisation).places) == 1005
+
+
+def test_a_reason_says_the_same_in_english_and_speaks_other_languages() -> None:
+    from django.utils import translation
+
+    from engines.contract import Compute
+    from frontend import reasons
+    from mecm.deployments.placement import Allocation, NodeFacts, Requirement, place
+
+    much = Compute(8000, 2**40, 2**50)
+    needed = Requirement("n", "t", much, frozenset({"arm64"}), "vm", frozenset({"rnis"}), uses_mep=True)
+    node = NodeFacts("q", "kubernetes", Compute(100, 2**20, 2**20), "new", "amd64", False, frozenset())
+    worlds = [node]
+    worlds += [
+        replace(node, state="offline", services=None),
+        replace(node, has_mep=False),
+        replace(node, shut_out=True),
+    ]
+    told = [
+        each
+        for world in worlds
+        for verdict in [place(needed, world, [Allocation("n", "t")])]
+        for each in (*verdict.reasons, *verdict.remarks)
+    ]
+    with translation.override("en"):
+        assert [reasons.words(each) for each in told] == [each.message for each in told]
+    assert {each.code for each in told} >= {*reasons.SENTENCES, "not-online", "no-mep"}
+    assert set(CODES) >= {each.code for each in told}
