@@ -107,8 +107,9 @@ class Desk:
         if self.line is not None:
             return {**_FORMS[self.kind].told(self.line.rule), "state": self.line.wished_state}
         # Where the application is, its other rules know.
-        near = next((TrafficForm.told(each.rule) for each in self.others if each.kind == TRAFFIC), {})
-        return {name: near[name] for name in ("interface", "to") if near.get(name)}
+        shown = (TrafficForm.told(each.rule) for each in self.others if each.kind == TRAFFIC)
+        near = next((each for each in shown if each.get("to")), {})
+        return {name: near[name] for name in ("interface", "to") if name in near}
 
     def _packet(self) -> dict[str, Any]:
         return {"src": "10.45.0.7", "dst": "203.0.113.10", "protocol": "UDP", "src_port": 40000, "dst_port": 443}

@@ -75,6 +75,8 @@ def _lay(
             check(key, columns["body"])
         before = found.columns.get(key, {})
         found.columns[key] = {**before, **columns, "origin": RuleOrigin.CENTRE}
+    else:
+        found.columns[key] = {**found.columns[key], "origin": RuleOrigin.CENTRE}
     if state is not None:
         found.states[key] = state
 

@@ -250,6 +250,8 @@ def _replace(app: App, kind: type[AnyRule], present: Mapping[str, AnyRule], laid
 
 def _not_held(rule: TrafficRule | DnsRule, members: Mapping[str, Any], state: RuleState | None) -> None:
     """Raise `Denied` when the app would change what the centre has set on its rule."""
+    if rule.origin != RuleOrigin.CENTRE:
+        return
     kind = overrides.TRAFFIC if isinstance(rule, TrafficRule) else overrides.DNS
     entry = overrides.heeded(rule.app_id, kind).get(rule.rule_id, {})
     if entry.get("rule") is not None and any(getattr(rule, name) != value for name, value in members.items()):

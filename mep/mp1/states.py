@@ -41,7 +41,7 @@ class ServiceState(_Named):
 
 
 class RuleOrigin(_Named):
-    """Who made a rule: the descriptor of the app, the operator on this node, or the centre (`mep.mp1.overrides`)."""
+    """Whose word a rule is: that of the app's descriptor, of the operator on this node, or of the centre."""
 
     DESCRIPTOR = "descriptor"
     OPERATOR = "operator"
