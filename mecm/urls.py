@@ -16,6 +16,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("core.operations.urls")),
     path("", include("core.audit.urls")),
     path("", include("appstore.packages.urls")),
+    path("", include("developer.sandbox.urls")),
     path("", include("appstore.trust.urls")),
     path("", include("appstore.contents.urls")),
     path("", include("appstore.certification.urls")),
@@ -34,6 +35,8 @@ api: list[URLPattern | URLResolver] = [
     path("docs", RedirectView.as_view(pattern_name="frontend:reference"), name="api-docs"),
     path("", include("developer.sandbox.urls")),
     path("", include("mecm.steering.urls")),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("<path:unknown>", not_found),
 ]
 

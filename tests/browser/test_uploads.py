@@ -118,6 +118,17 @@ def test_findings_answer_to_words(open_page: Any) -> None:
     assert kept.value.suggested_filename.startswith("findings-")
 
 
+@pytest.mark.parametrize("address", ["upload", "rejected", "/develop"])
+def test_nothing_stands_in_the_way_of_a_screen_reader(address: str, open_page: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(address)
+    if address == "upload":
+        page.locator("input[type=file]").set_input_files({"name": "a.csar", "mimeType": "x/y", "buffer": b"x"})
+        expect(page.get_by_text("a.csar · 1 B")).to_be_visible()
+    assert [each for each in Axe().run(page).response["violations"] if each["impact"] != "minor"] == []
+
+
 TOKEN = """
 from core.accounts import services
 from core.accounts.access import Actor

@@ -79,6 +79,7 @@ def test_it_ends_by_itself_and_leaves_nothing_but_what_was_seen(start: Any, look
     TestDeployment.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     test = look(test)
     assert test.state == "removing"
+    assert Trial.objects.get().closing
     for _ in range(4):
         trials.close(test.trial)
         agent.look()
