@@ -22,7 +22,7 @@ import psycopg2
 
 from tests import databases
 from tests.flows.edgelab import MANAGE, ROOT, Process, free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 PASSWORD = "a walk along the quay"
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -86,7 +86,7 @@ class Store:
             Process(web, self.environment, self.folder / "web.log"),
             Process(worker, self.environment, self.folder / "worker.log"),
         ]
-        until(self._answers, 60, what=f"{self.name} to answer")
+        until(self._answers, 120, what=f"{self.name} to answer")
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End both processes; the database stays."""
@@ -110,7 +110,7 @@ class Store:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=120 * PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]

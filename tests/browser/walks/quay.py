@@ -45,10 +45,12 @@ for package in made:
 """
 _WORDS = """
 import json
-from appstore.packages.models import Package
-for row in Package.objects.all():
+from appstore.contents.models import Contents
+for found in Contents.objects.select_related("package"):
+    row = found.package
     services = [each["serName"] for each in row.descriptor.get("appServiceProduced", [])]
-    print(json.dumps([row.name, row.provider, row.description, *services]))
+    said = [found.facts.get("category", ""), *found.facts.get("licences", [])]
+    print(json.dumps([row.name, row.provider, row.description, *services, *said]))
 """
 _JOIN = """
 from core.accounts.access import SYSTEM

@@ -26,11 +26,12 @@ SAID = """
   return said;
 }
 """
-#: Names and signs that are the same in every language.
+#: Names and signs that are the same in every language; levels of certification are named as certificates name them.
 NAMES = frozenset(
     {
         "API", "Apache", "B", "Breakwater", "CPU", "CSAR", "Ctrl", "DNS", "ETSI", "Enter", "Esc", "GiB", "Helm", "ID", "K",
-        "KiB", "Kubernetes", "MEC", "MEP", "MiB", "README", "SBOM", "SHA", "TiB", "UTC", "amd", "arm",
+        "KiB", "Kubernetes", "MEC", "MEP", "MiB", "README", "SBOM", "SHA", "TiB", "UTC", "amd", "arm", "basic", "standard",
+        "telco",
     }
 )  # fmt: skip
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]+")

@@ -14,8 +14,9 @@ from playwright.sync_api import expect
 from tests.browser.walks import goods
 from tests.browser.walks.walker import Walker
 from tests.flows.storelab import Store
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 * PATIENCE)]
 
 ABOUT = "Tells pilots where the current is strong."
 

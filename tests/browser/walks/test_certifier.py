@@ -17,8 +17,9 @@ from tests.browser.walks import goods
 from tests.browser.walks.quay import Quay
 from tests.browser.walks.walker import Walker
 from tests.flows.edgelab import MANAGE, ROOT
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 * PATIENCE)]
 PROVIDER = "Buoy Works"
 #: What is judged by people: the check, what they write, what they choose.
 DECISIONS = [
@@ -76,7 +77,7 @@ def test_a_certifier_reviews_and_certifies(quay: Quay, walker: Callable[..., Wal
             certifier.tick(re.compile(rf"^{suite} "))
         certifier.press("Start")
         certifier.heads("buoy-mail")
-        certifier.sees(re.compile("checks? waits? for a person"), timeout=90_000)
+        certifier.sees(re.compile("checks? waits? for a person"), timeout=90_000 * PATIENCE)
     for title, written, chosen in DECISIONS:
         with certifier.step(f"decides: {title}"):
             certifier.follow(title)

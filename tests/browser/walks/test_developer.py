@@ -10,8 +10,9 @@ import pytest
 from tests.browser.walks import goods
 from tests.browser.walks.quay import Quay
 from tests.browser.walks.walker import Walker
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 * PATIENCE)]
 ABOUT = "Counts ships that pass the pier, and tells how many wait."
 
 

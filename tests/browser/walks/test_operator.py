@@ -13,12 +13,13 @@ import pytest
 from tests.browser.walks import goods
 from tests.browser.walks.quay import Quay
 from tests.browser.walks.walker import Walker
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300 * PATIENCE)]
 
 PROVIDER, ABOUT = "Lock Systems", "Watches the gates of a lock."
 NODES = {f"lock-{number}": {"region": "canal", "number": str(number)} for number in range(1, 7)}
-WAIT = 90_000
+WAIT = 90_000 * PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +133,7 @@ def test_an_operator_finds_deploys_in_waves_and_rolls_back(canal: Quay, walker: 
         operator.follow("Rollouts")
         operator.sees("The watch for the canal")
         operator.follow("Deployments")
-        operator.sees("lock-1")
-        operator.follow("watch")
+        operator.follow("watch", within=operator.page.get_by_role("row").filter(has_text="lock-1"))
         operator.sees("Generations")
         operator.sees(re.compile("lock-watch 2.0.0"))
         operator.follow("Audit log")
