@@ -229,7 +229,9 @@ class Hub:
         """Look at what is due, in the one thread of this; nothing here touches what the event loop owns."""
         self.counts["rounds"] += 1
         try:
-            if not forced and not self._written():
+            # Asked each time: what was written until now is in the looks that follow.
+            written = self._written()
+            if not forced and not written:
                 due = [each for each in due if not each.known]
             groups: dict[str, list[_Followed]] = defaultdict(list)
             for each in due:
