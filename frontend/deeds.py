@@ -14,6 +14,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from core.errors import BreakwaterError, Denied, Missing, Unauthenticated
@@ -24,9 +25,9 @@ from frontend.forms import PortalForm
 class Question:
     """What a person is asked before a deed: its consequence in words, and the button that says yes."""
 
-    title: str
-    button: str
-    text: str = ""
+    title: str | Promise
+    button: str | Promise
+    text: str | Promise = ""
     danger: bool = False
 
 

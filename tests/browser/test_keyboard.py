@@ -81,6 +81,7 @@ def test_escape_says_no_and_the_focus_comes_back(open_page: Any) -> None:
 
 
 def test_what_is_wrong_has_the_focus_and_leads_to_the_field(open_page: Any) -> None:
+    open_page.watch.expected.append("400 on")
     page = open_page("/nodes/new")
     page.get_by_label("Name").fill("Not A Name!")
     page.get_by_label("Latitude").fill("53.5")
