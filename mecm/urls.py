@@ -33,10 +33,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("mecm.rollouts.urls")),
     path("schema", SpectacularAPIView.as_view(generator_class=Kept), name="schema"),
     path("docs", RedirectView.as_view(pattern_name="frontend:reference"), name="api-docs"),
-    path("", include("developer.sandbox.urls")),
     path("", include("mecm.steering.urls")),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("<path:unknown>", not_found),
 ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from appstore.packages.models import Package
 from appstore.releases.models import ReleasePolicy
@@ -14,7 +14,7 @@ from core.recalls import ACTIONS, SEVERITIES
 from frontend.deeds import WordForm
 from frontend.forms import PortalForm, RowField
 
-RECALL = gettext_lazy(
+RECALL = _(
     "Every tenant and partner who runs it is told, and with “stop” their nodes end it as soon as they hear of it; nodes that "
     "are cut off do so when they are back. It can be lifted, and then they start it again."
 )
@@ -30,17 +30,17 @@ class DeedForm(WordForm):
     """Why, and what to take instead."""
 
     successor = RowField(
-        label=gettext_lazy("What to take instead"),
+        label=_("What to take instead"),
         queryset=Package.objects.none(),
         required=False,
-        empty_label="nothing in particular",
-        error_messages={"invalid_choice": "There is no such successor, or you may not see it."},
+        empty_label=_("nothing in particular"),
+        error_messages={"invalid_choice": _("There is no such successor, or you may not see it.")},
     )
 
     def __init__(self, *args: Any, package: Package, must: bool = True, advice: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["reason"].required = must
-        self.fields["reason"].label = "Reason, shown to those who run it"
+        self.fields["reason"].label = _("Reason, shown to those who run it")
         if advice:
             self.fields["successor"].queryset = successors_of(package)  # type: ignore[attr-defined]
         else:
@@ -50,14 +50,13 @@ class DeedForm(WordForm):
 class RecallForm(DeedForm):
     """Everything that those are told who run what is recalled."""
 
-    advice = forms.CharField(label=gettext_lazy("Advice: what they should do"), max_length=500, required=False)
-    severity = forms.ChoiceField(
-        label=gettext_lazy("Severity"), choices=[(each, each) for each in SEVERITIES], required=False
-    )
+    advice = forms.CharField(label=_("Advice: what they should do"), max_length=500, required=False)
+    severity = forms.ChoiceField(label=_("Severity"), choices=[(each, each) for each in SEVERITIES], required=False)
     action = forms.ChoiceField(
-        label=gettext_lazy("What the nodes do"),
+        label=_("What the nodes do"),
         choices=[
-            (each, {"stop": "stop it at once", "warn": "warn, and let it run"}.get(each, each)) for each in ACTIONS
+            (each, {"stop": _("stop it at once"), "warn": _("warn, and let it run")}.get(each, each))
+            for each in ACTIONS
         ],
         required=False,
     )
@@ -75,41 +74,34 @@ class RecallForm(DeedForm):
 class VisibilityForm(WordForm):
     """Who sees a release."""
 
-    visibility = forms.ChoiceField(
-        label=gettext_lazy("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect
-    )
+    visibility = forms.ChoiceField(label=_("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect)
     field_order = ("visibility", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["reason"].label = "Reason, if there is one"
+        self.fields["reason"].label = _("Reason, if there is one")
 
 
 class PublishForm(PortalForm):
     """Who sees a package that becomes a release; the usual ones where nothing is said."""
 
     visibility = forms.ChoiceField(
-        label=gettext_lazy("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect, required=False
+        label=_("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect, required=False
     )
 
 
 class NotesForm(PortalForm):
     """Notes of the publisher."""
 
-    notes = forms.CharField(
-        label=gettext_lazy("Notes"), max_length=8000, required=False, widget=forms.Textarea(attrs={"rows": 5})
-    )
+    notes = forms.CharField(label=_("Notes"), max_length=8000, required=False, widget=forms.Textarea(attrs={"rows": 5}))
 
 
 class PolicyForm(PortalForm):
     """The rules of the store about releases."""
 
     review = forms.ChoiceField(
-        label=gettext_lazy("Somebody else looks at a package before it is published"),
-        choices=ReleasePolicy.Review.choices,
+        label=_("Somebody else looks at a package before it is published"), choices=ReleasePolicy.Review.choices
     )
     freeze_days = forms.IntegerField(
-        label=gettext_lazy("Days after publication in which notes and pictures may be changed"),
-        min_value=0,
-        max_value=3650,
+        label=_("Days after publication in which notes and pictures may be changed"), min_value=0, max_value=3650
     )

@@ -69,8 +69,12 @@ FORMS: dict[str, Case] = {
     "abort-rollout": Case("rollout", having="rollback"),
     "acknowledge-alarms": Case("alarm", good={"note": "On it"}),
     "add-anchor": Case("trust", good=lambda world: {"certificate": worlds.anchor()}, bad={"certificate": PEM}),
-    "add-application": Case(good=worlds.totp_code, ends=200, bad={"code": ["000000", "x"]}, stands=worlds.without_application),
-    "add-crl": Case("trust", live="a list of an authority that is trusted: tests/frontend/test_trust.py", bad={"crl": PEM}),
+    "add-application": Case(
+        good=worlds.totp_code, ends=200, bad={"code": ["000000", "x"]}, stands=worlds.without_application
+    ),
+    "add-crl": Case(
+        "trust", live="a list of an authority that is trusted: tests/frontend/test_trust.py", bad={"crl": PEM}
+    ),
     "add-distrust": Case("trust", good={"fingerprint": "cd" * 32, **REASON}, bad={"fingerprint": ["xy", "ab" * 31]}),
     "add-passkey": Case(live="an authenticator answers: tests/browser/test_sign_in.py", bad={}, must=("name",)),
     "annotate": Case("package-life", good={"notes": "Mind the gap"}),
@@ -93,24 +97,44 @@ FORMS: dict[str, Case] = {
     "change-password": Case(
         good={"old": "correct horse battery", "new": "a tide table of old", "again": "a tide table of old"},
         bad={"old": ["wrong"], "again": ["different"]},
-        whole=(({"new": "short", "again": "short"}, ("new",)), ({"new": "1234567890", "again": "1234567890"}, ("new",))),
+        whole=(
+            ({"new": "short", "again": "short"}, ("new",)),
+            ({"new": "1234567890", "again": "1234567890"}, ("new",)),
+        ),
         secret=("old", "new", "again"),
     ),
-    "change-provider": Case(good={key: value for key, value in PROVIDER.items() if key not in ("slug", "issuer")}, bad=PROVIDER_BAD, secret=("secret",), live="the provider must answer"),
+    "change-provider": Case(
+        good={key: value for key, value in PROVIDER.items() if key not in ("slug", "issuer")},
+        bad=PROVIDER_BAD,
+        secret=("secret",),
+        live="the provider must answer",
+    ),
     "change-site": Case(good=SITE, bad=SITE_BAD),
-    "claim-publisher": Case("trust-publishers", good={"provider": "Quay Apps", "method": "key"}, bad={"provider": ["\u202e" * 200]}),
+    "claim-publisher": Case(
+        "trust-publishers", good={"provider": "Quay Apps", "method": "key"}, bad={"provider": ["\u202e" * 200]}
+    ),
     "confirm-partner": Case(
         live="the partner is told: tests/appstore/federation",
-        good=worlds.their_fingerprint, stands=worlds.introduced, bad={"fingerprint": ["xy", "00" * 32], "compared": [None]}
+        good=worlds.their_fingerprint,
+        stands=worlds.introduced,
+        bad={"fingerprint": ["xy", "00" * 32], "compared": [None]},
     ),
     "connect-site": Case("site", good={"target": "Mast South"}, stands=worlds.second_mast, bad={"target": ["nowhere"]}),
     "decide-check": Case(
-        good={"q-contact": "24 h", "verdict": "passed"}, bad={"verdict": [None]}, stands=worlds.decider, must=("q-contact",)
+        good={"q-contact": "24 h", "verdict": "passed"},
+        bad={"verdict": [None]},
+        stands=worlds.decider,
+        must=("q-contact",),
     ),
     "decide-device": Case(stands=worlds.device, ends=200),
     "decline-agreement": Case(good=REASON, stands=worlds.proposed),
     "decline-review": Case(good=REASON, stands=worlds.reviewer),
-    "deploy": Case(quiet=True, good=lambda world: {"node": str(world["nodes"].pk), "name": "second"}, bad={"name": ["Not A Name!"], **VALUES_BAD}, apart=("node",)),
+    "deploy": Case(
+        quiet=True,
+        good=lambda world: {"node": str(world["nodes"].pk), "name": "second"},
+        bad={"name": ["Not A Name!"], **VALUES_BAD},
+        apart=("node",),
+    ),
     "deprecate": Case("package-life", good=REASON),
     "distrust-lab": Case("certification-labs", good=REASON),
     "end-agreement": Case("agreement-version", good=REASON),
@@ -118,49 +142,79 @@ FORMS: dict[str, Case] = {
     "end-partner": Case("partner", good=REASON),
     "enrol-at-sign-in": Case(good=worlds.totp_code, ends=200, bad={"code": ["000000", "x"]}, stands=worlds.must_enrol),
     "follow-store": Case(
-        "meet-partner", good={"url": "https://192.0.2.9", "name": "Old store"}, live="the store must answer",
+        "meet-partner",
+        good={"url": "https://192.0.2.9", "name": "Old store"},
+        live="the store must answer",
         bad={"url": ["no address", "ftp://x"]},
     ),
     "hide-review": Case(good=REASON, stands=worlds.reviewed, having="reason"),
-    "identity-providers": Case(good=PROVIDER, bad={**PROVIDER_BAD, "issuer": ["no address"], "slug": ["Not A Slug!"]},
-        secret=("secret",), live="the provider must answer"),
+    "identity-providers": Case(
+        good=PROVIDER,
+        bad={**PROVIDER_BAD, "issuer": ["no address"], "slug": ["Not A Slug!"]},
+        secret=("secret",),
+        live="the provider must answer",
+    ),
     "import-kubeconfig": Case(
-        stands=worlds.direct_node, secret=("text",), live="a cluster must answer: tests/frontend/test_nodes.py",
+        stands=worlds.direct_node,
+        secret=("text",),
+        live="a cluster must answer: tests/frontend/test_nodes.py",
         bad={"text": ["a: [", "- list", "apiVersion: v1\nkind: Config\n"]},
     ),
     "import-sites": Case(
-        "sites", good=lambda world: {"file": worlds.upload('{"type": "FeatureCollection", "features": []}')},
-        bad={"file": [None, worlds.Upload("{"), worlds.Upload("[1]"), worlds.Upload(b"\xff\xfe\x00"), worlds.Upload("")]},
+        "sites",
+        good=lambda world: {"file": worlds.upload('{"type": "FeatureCollection", "features": []}')},
+        bad={
+            "file": [None, worlds.Upload("{"), worlds.Upload("[1]"), worlds.Upload(b"\xff\xfe\x00"), worlds.Upload("")]
+        },
     ),
     "invitation": Case(
-        quiet=True, good={"username": "newcomer", "password": "a tide table of old"}, having="username",
-        bad={"username": ["admin", "no good name!"], "password": ["short"]}, secret=("password",), stands=worlds.visitor_invited,
+        quiet=True,
+        good={"username": "newcomer", "password": "a tide table of old"},
+        having="username",
+        bad={"username": ["admin", "no good name!"], "password": ["short"]},
+        secret=("password",),
+        stands=worlds.visitor_invited,
     ),
-    "issue-certificate": Case("trust-authority", good={"organisation": "acme"}, bad={"organisation": ["nobody"], "csr": PEM}),
+    "issue-certificate": Case(
+        "trust-authority", good={"organisation": "acme"}, bad={"organisation": ["nobody"], "csr": PEM}
+    ),
     "lift-recall": Case("recall", good=REASON),
     "make-rollout": Case(
-        quiet=True, good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None},
+        quiet=True,
+        good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None},
         bad={
-            "name": ["Not A Name!"], "labels": ["no equals sign"], "nodes": ["nowhere"], "area": ["x", "1, 2", "999, 0, 0, 0"],
-            "waves": ["x", "200%", "-1"], **VALUES_BAD,
+            "name": ["Not A Name!"],
+            "labels": ["no equals sign"],
+            "nodes": ["nowhere"],
+            "area": ["x", "1, 2", "999, 0, 0, 0"],
+            "waves": ["x", "200%", "-1"],
+            **VALUES_BAD,
         },
     ),
     "meet-partner": Case(
-        good={"url": "https://192.0.2.9"}, live="a store must answer: tests/appstore/federation", bad={"url": ["no address", "ftp://x"]}
+        good={"url": "https://192.0.2.9"},
+        live="a store must answer: tests/appstore/federation",
+        bad={"url": ["no address", "ftp://x"]},
     ),
     "members": Case(good={"email": "mate@example.net", "role": "viewer"}, ends=200),
     "new-node": Case(
-        quiet=True, good={"name": "quay-9", "engine": "memory", "link": "agent"}, bad={**NODE_BAD, "name": ["Not A Name!", "berth-7"]}
+        quiet=True,
+        good={"name": "quay-9", "engine": "memory", "link": "agent"},
+        bad={**NODE_BAD, "name": ["Not A Name!", "berth-7"]},
     ),
     "new-site": Case(quiet=True, good=SITE, bad={**SITE_BAD, "name": ["Quay 7"]}),
     "partner-agreement": Case(
-        good={"out-agreed": "on", "in-agreed": "on"}, stands=worlds.editing,
-        bad={"expires": ["2001-01-01"]}, live="the partner is told: tests/appstore/federation",
+        good={"out-agreed": "on", "in-agreed": "on"},
+        stands=worlds.editing,
+        bad={"expires": ["2001-01-01"]},
+        live="the partner is told: tests/appstore/federation",
     ),
     "place-node": Case("site", good={"node": "berth-8"}, bad={"node": ["nowhere"]}, stands=worlds.second_node),
     "profile": Case(good={"name": "deploys"}, ends=200),
     "prove-publisher": Case(
-        "trust-publishers", bad={"signature": ["", "no PEM"]}, having="signature",
+        "trust-publishers",
+        bad={"signature": ["", "no PEM"]},
+        having="signature",
         live="a signature of a trusted key: tests/appstore/trust",
     ),
     "publish": Case(good={"visibility": "organisation"}, stands=worlds.checked),
@@ -175,7 +229,9 @@ FORMS: dict[str, Case] = {
     "second-factor": Case(quiet=True, good=worlds.recovery_code, bad={"code": ["000000", "x"]}, stands=worlds.half_way),
     "set-member-roles": Case("member", good={"roles": ["viewer"]}, bad={"roles": [[], ["no-such"]]}, must=("roles",)),
     "set-mep": Case(
-        good={"url": "https://192.0.2.9:8443", "token": "s3cret"}, stands=worlds.direct_node, secret=("token",),
+        good={"url": "https://192.0.2.9:8443", "token": "s3cret"},
+        stands=worlds.direct_node,
+        secret=("token",),
         bad={"url": ["no address", "ftp://x", "file:///etc/passwd"], "ca": PEM},
     ),
     "set-release-policy": Case("reviews", good={"review": "off", "freeze_days": "7"}),
@@ -183,8 +239,11 @@ FORMS: dict[str, Case] = {
     "set-trust-policy": Case("trust"),
     "show-to": Case("package-life", good={"visibility": "organisation"}, having="visibility"),
     "sign-in": Case(
-        quiet=True, good={"username": "admin", "password": "correct horse battery"}, stands=worlds.visitor,
-        whole=(({"password": "wrong, but a sentence"}, ()), ({"username": "nobody"}, ())), secret=("password",),
+        quiet=True,
+        good={"username": "admin", "password": "correct horse battery"},
+        stands=worlds.visitor,
+        whole=(({"password": "wrong, but a sentence"}, ()), ({"username": "nobody"}, ())),
+        secret=("password",),
     ),
     "sign-package": Case(stands=worlds.signable),
     "start-certification": Case(quiet=True, bad={"suites": [[], ["no-such"]]}, must=("suites",)),
@@ -195,31 +254,42 @@ FORMS: dict[str, Case] = {
     "unyank": Case(good=REASON, stands=worlds.yanked),
     "upgrade": Case(quiet=True, good={"values": "replicas: 3", "preview": None}, bad=VALUES_BAD),
     "upload": Case(
-        quiet=True, good=lambda world: {"file": worlds.package_file()}, bad={"file": [None, worlds.Upload("")]},
+        quiet=True,
+        good=lambda world: {"file": worlds.package_file()},
+        bad={"file": [None, worlds.Upload("")]},
     ),
-    "webhook": Case(good={"name": "chat", "url": "https://hooks.example/in", "events": ["release"]}, bad=WEBHOOK_BAD, must=("events",)),
+    "webhook": Case(
+        good={"name": "chat", "url": "https://hooks.example/in", "events": ["release"]},
+        bad=WEBHOOK_BAD,
+        must=("events",),
+    ),
     "webhooks": Case(
-        good={"name": "night", "url": "https://hooks.example/in", "events": ["release"]}, bad=WEBHOOK_BAD, must=("events",), ends=200
+        good={"name": "night", "url": "https://hooks.example/in", "events": ["release"]},
+        bad=WEBHOOK_BAD,
+        must=("events",),
+        ends=200,
     ),
     "write-review": Case(good={"rating": "4", "title": "Fine"}, stands=worlds.customer, bad={"rating": [None]}),
     "yank": Case("package-life", good=REASON),
-}  # fmt: skip
+}
 
 #: Selects that lead somewhere else at once. Nothing is typed; what is no choice is a page that says so, or changes nothing.
 SWITCHES = {"choose-language", "choose-organisation"}
 #: Buttons that do something that is easily done again, or changes nothing but a list of one's own: they need not ask.
 AT_ONCE = {
-    "acknowledge-alarms", "approve-review", "cancel-operation", "check", "choose-language", "connect-identity", "deliver-to-partner",
-    "disconnect-site", "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
-    "inspect-package", "join-node", "ping-webhook", "probe-node", "prove-publisher", "read-notices", "refresh-crl",
-    "renew-invitation", "renew-recovery-codes", "replan-rollout", "report-review", "resend-webhook", "resume-partner",
-    "retry-operation", "set-sandbox", "show-to", "sign-out", "sync-partner", "take-node-away", "unfollow", "withdraw-invitation",
-    "create-authority", "disconnect-identity", "invitation", "rollback", "answer-recommendation", "passkey-answer",
+    "acknowledge-alarms", "answer-recommendation", "approve-review", "cancel-operation", "check", "choose-language",
+    "connect-identity", "create-authority", "deliver-to-partner", "disconnect-identity", "disconnect-site",
+    "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
+    "inspect-package", "invitation", "join-node", "passkey-answer", "ping-webhook", "probe-node", "prove-publisher",
+    "read-notices", "refresh-crl", "renew-invitation", "renew-recovery-codes", "replan-rollout", "report-review",
+    "resend-webhook", "resume-partner", "retry-operation", "rollback", "set-sandbox", "show-to", "sign-out",
+    "sync-partner", "take-node-away", "unfollow", "withdraw-invitation",
 }  # fmt: skip
 #: Buttons that ask first, in a dialog that says what follows.
 ASK_FIRST = {
-    "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard", "disconnect-provider",
-    "pause-rollout", "remove-application", "remove-deployment", "remove-distrust", "remove-member", "remove-node", "remove-passkey",
-    "remove-site", "remove-webhook", "resume-rollout", "retract-review", "retry-rollout", "revoke-node", "revoke-token",
-    "roll-back-rollout", "start-rollout", "withdraw-publisher", "write-review",
+    "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard",
+    "disconnect-provider", "pause-rollout", "remove-application", "remove-deployment", "remove-distrust",
+    "remove-member", "remove-node", "remove-passkey", "remove-site", "remove-webhook", "resume-rollout",
+    "retract-review", "retry-rollout", "revoke-node", "revoke-token", "roll-back-rollout", "start-rollout",
+    "withdraw-publisher", "write-review",
 }  # fmt: skip

@@ -278,7 +278,8 @@ def recommended(world: World) -> Place:
 
     peer = world["partners"]
     Recommendation.objects.create(
-        peer=peer, incoming=True, key=uuid4(), ref="6" * 32, name="tide", provider="Harbour", version="1.0", sha256="7" * 64, size=1,
+        peer=peer, incoming=True, key=uuid4(), ref="6" * 32, name="tide", provider="Harbour", version="1.0",
+        sha256="7" * 64, size=1,
     )  # fmt: skip
     return world.at("partner-recommendations", peer.pk)
 
