@@ -350,12 +350,14 @@ def test_more_rows_cost_no_more_queries(
     actor: Any,
     organisation: Any,
     settings: Any,
+    monkeypatch: Any,
     django_assert_max_num_queries: Any,
 ) -> None:
     from mecm.deployments import services
 
-    # A walk that takes longer than this would find the one write that says when a session was last seen.
+    # A long walk would meet the one write that says when a session was last seen, and a count of alarms that grew old.
     settings.SESSION_SEEN_EVERY = 3600
+    monkeypatch.setattr("frontend.fleet.context.FRESH", 3600)
     objects.everything()
     for number in range(5):
         extra = make_package("hello", f"1.{number}.9")
