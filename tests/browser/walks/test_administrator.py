@@ -127,5 +127,5 @@ def test_administrators_federate_two_stores(stores: tuple[Store, Store], walker:
         south.follow("North Quay")
         south.press("Sync now")
         south.follow("Offers", within=south.page.get_by_role("navigation", name="About this partner"))
-        south.again_until("yanked", "cell")
+        south.again_until("yanked", "cell", press="Sync now")
     expect(south.page.get_by_role("main")).to_contain_text("pilot-aid")

@@ -173,14 +173,16 @@ class Walker:
                 return said
         raise AssertionError(f"below {heading!r} stands nothing to read out")
 
-    def again_until(self, words: Words, role: Role | None = None) -> None:
-        """Load the page again until these words are there, as a person does who waits for somebody else."""
+    def again_until(self, words: Words, role: Role | None = None, *, press: str = "") -> None:
+        """Load the page again, or press that button, until these words are there: so waits a person for somebody else."""
 
         def there() -> bool:
             self._before()
             found = self.page.get_by_role(role, name=words) if role else self.page.get_by_text(words)
             if found.filter(visible=True).count():
                 return True
+            if press:
+                self.press(press)
             self.page.reload()
             return False
 
