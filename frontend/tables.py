@@ -147,3 +147,10 @@ RECALL_PLACES = Table(
         organisation="target.organisation.slug",
     ),
 )  # fmt: skip
+RULES = Table(
+    "rules",
+    columns(
+        "rule_id", "kind", "app", "source", "state", "enforcement", "outcome", "reason", "packets", "octets", "rule",
+        deployment="deployment.pk",
+    ),
+)  # fmt: skip

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
 from core.errors import Missing
-from frontend import tenancy
+from frontend import tables, tenancy
 from frontend.page import page, paged, told, words_of
 from frontend.steering import words
 from mecm.deployments.models import Deployment
@@ -68,7 +68,7 @@ def _list(
         shown = [
             each for each in shown if low in f"{each.rule_id} {each.app} {each.rule.get('domainName', '')}".lower()
         ]
-    rows = paged(request, shown, 50)
+    rows = paged(request, shown, 50, table=tables.RULES)
     unsupported = services.unsupported(node)
     kept = request.GET.copy()
     kept.pop("page", None)

@@ -24,6 +24,9 @@ NONE_NEEDED = {
     "package-live": "the part of the page of a package that follows its check",
     "node": "what runs on one node and what its MEP reported, live; deployments and traffic rules have lists",
     "node-live": "the live part of that page",
+    "upgrade": "what one upgrade would change, for whoever decides now",
+    "sandbox-test": "what one test deployment does at the moment; the API tells it",
+    "sandbox-test-live": "the live part of that page",
     "rollback": "what one step back would change, for whoever decides now",
     "compare-revisions": "the difference of two generations",
     "new-rollout": "chooses a release; packages have a list",
@@ -145,7 +148,7 @@ def test_findings_are_for_those_whose_package_it_is(
     found = make_package("odd", findings=[{"level": "warning", "code": "x", "place": "a", "message": "=HYPERLINK()"}])
     url = reverse("frontend:package", args=[found.pk])
     rows = list(csv.reader(io.StringIO(_bytes(pages.get(url, {"format": "csv", "table": "findings"})))))
-    assert rows[1][:4] == ["warning", "x", "a", "'=HYPERLINK()"]
+    assert rows[1][:5] == ["warning", "x", "a", "", "'=HYPERLINK()"]
     theirs = browser_of(stranger).get(url, {"format": "csv", "table": "findings"})
     assert theirs.headers["Content-Type"].startswith("text/html")
     assert "HYPERLINK" not in theirs.content.decode()
