@@ -36,7 +36,7 @@ def test_administrators_federate_two_stores(stores: tuple[Store, Store], walker:
     with north.step("publishes a release of its own"):
         north.follow("Upload")
         north.upload(
-            "Drop a package here", "pilot-aid.csar",
+            "Drop packages here", "pilot-aid.csar",
             goods.csar("pilot-aid", "1.0.0", provider="North Apps", about=ABOUT, category="Navigation"),
         )  # fmt: skip
         north.press("Upload")

@@ -54,7 +54,7 @@ def test_a_certifier_reviews_and_certifies(quay: Quay, walker: Callable[..., Wal
     for name, content in (("buoy-mail", good), ("buoy-spy", nosy)):
         with developer.step(f"uploads {name} and asks for publication"):
             developer.follow("Upload")
-            developer.upload("Drop a package here", f"{name}.csar", content)
+            developer.upload("Drop packages here", f"{name}.csar", content)
             developer.press("Upload")
             developer.heads(name)
             developer.press("Publish")

@@ -22,7 +22,7 @@ def test_a_developer_goes_from_upload_to_published(quay: Quay, walker: Callable[
     with developer.step("finds the way to upload, and sends a file that is no package"):
         developer.follow("Upload")
         developer.heads("Upload a package")
-        developer.upload("Drop a package here", "holiday.zip", b"not even an archive")
+        developer.upload("Drop packages here", "holiday.zip", b"not even an archive")
         developer.sees("holiday.zip ·")
         developer.press("Upload")
         developer.sees("It cannot be published like this")
@@ -33,7 +33,7 @@ def test_a_developer_goes_from_upload_to_published(quay: Quay, walker: Callable[
         developer.heads("My packages")
     with developer.step("sends a package that was changed after its manifest was written, and reads what is wrong"):
         developer.follow("Upload")
-        developer.upload("Drop a package here", "ship-count.csar", goods.damaged(package, "ChangeLog.txt"))
+        developer.upload("Drop packages here", "ship-count.csar", goods.damaged(package, "ChangeLog.txt"))
         developer.press("Upload")
         developer.heads("ship-count")
         developer.marks()
@@ -43,7 +43,7 @@ def test_a_developer_goes_from_upload_to_published(quay: Quay, walker: Callable[
         developer.sees(re.compile("manifest"))
     with developer.step("mends it, sends it again and sees that it can be published"):
         developer.follow("Upload")
-        developer.upload("Drop a package here", "ship-count.csar", package)
+        developer.upload("Drop packages here", "ship-count.csar", package)
         developer.press("Upload")
         developer.heads("ship-count")
         developer.sees("Ready to be published")
