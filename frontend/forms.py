@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import BreakwaterError
@@ -131,7 +132,7 @@ class LabelsField(PlainText):
             if not line.strip():
                 continue
             if not separator or not key.strip():
-                raise forms.ValidationError(f"line {number} is not key=value")
+                raise forms.ValidationError(_("line %d is not key=value") % number)
             pairs[key.strip()] = text.strip()
         return pairs
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 #: Names, units and formats that are written alike in every language.
 ALLOWED = frozenset({
-    "Breakwater", "CPU", "CSV", "DNS", "ID", "JSON", "MEP", "MiB", "OpenAPI", "SHA", "UTC", "YAML", "ms", "sha",
+    "Breakwater", "CPU", "CSV", "DNS", "Esc", "ID", "JSON", "MEP", "MiB", "OpenAPI", "SHA", "TTL", "UTC", "YAML", "ms",
+    "sha",
     # An example in the notation itself.
-    "replicas: 2", ",idle",
+    "replicas: 2", ",idle", "node.register, node.",
     # The value of a signature in the index that a template falls back to; it is compared, not shown.
     "unsigned",
 })  # fmt: skip
 #: Folders of pages whose texts are not all marked yet.
-UNFINISHED = frozenset({"operator", "account", "parts"})
+UNFINISHED: frozenset[str] = frozenset()
 #: Templates that hold attributes of an element and no text.
 FRAGMENTS = frozenset({"values/described.html"})
 #: Attributes that people read or hear.

@@ -9,6 +9,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -21,15 +22,26 @@ from frontend import tenancy
 from frontend.forms import PortalForm
 from frontend.page import page, told
 
-LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "one year"), ("", "no end")]
+LIFETIMES = [
+    ("30", gettext_lazy("30 days")),
+    ("90", gettext_lazy("90 days")),
+    ("365", gettext_lazy("one year")),
+    ("", gettext_lazy("no end")),
+]
 
 
 class TokenForm(PortalForm):
     """What a new token may do, and for how long."""
 
-    name = forms.CharField(max_length=80, help_text=gettext_lazy("What it is for, such as “CI of the video app”."))
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=80,
+        help_text=gettext_lazy("What it is for, such as “CI of the video app”."),
+    )
     organisation = forms.ChoiceField(
-        required=False, help_text=gettext_lazy("The token sees nothing of your other organisations.")
+        label=gettext_lazy("Organisation"),
+        required=False,
+        help_text=gettext_lazy("The token sees nothing of your other organisations."),
     )
     days = forms.ChoiceField(label=gettext_lazy("Valid for"), choices=LIFETIMES, required=False, initial="90")
     scopes = forms.MultipleChoiceField(
@@ -44,7 +56,7 @@ class TokenForm(PortalForm):
         super().__init__(*args, **kwargs)
         self.organisations = {row.slug: row for row in organisations}
         self.fields["organisation"].choices = [  # type: ignore[attr-defined]
-            ("", "all of mine"),
+            ("", _("all of mine")),
             *((row.slug, row.name) for row in organisations),
         ]
 
@@ -72,7 +84,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         status = 400
         if form.is_valid():
             try:
-                _, secret = accounts.issue_token(actor.user, actor=actor, **form.wanted())  # type: ignore[arg-type]
+                _token, secret = accounts.issue_token(actor.user, actor=actor, **form.wanted())  # type: ignore[arg-type]
             except BreakwaterError as error:
                 form.blame(error)
             else:
@@ -94,7 +106,7 @@ def revoke_token(request: HttpRequest, pk: Any) -> HttpResponse:
     actor = tenancy.actor_of(request)
     token = ApiToken.objects.filter(pk=pk, user=actor.user).select_related("organisation").first()
     if token is None:
-        raise Missing("There is no such token, or it is not yours.")
-    with told(request, f"The token {token.name} opens nothing any more."):
+        raise Missing(_("There is no such token, or it is not yours."))
+    with told(request, _("The token %s opens nothing any more.") % token.name):
         accounts.revoke_token(token, actor=actor)
     return redirect("frontend:profile")

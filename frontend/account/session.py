@@ -10,7 +10,8 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -36,12 +37,12 @@ class SignInForm(PortalForm):
     """A user name and a password."""
 
     username = forms.CharField(
-        label=_("User name"),
+        label=gettext_lazy("User name"),
         max_length=150,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True, "autocapitalize": "none"}),
     )
     password = forms.CharField(
-        label=_("Password"),
+        label=gettext_lazy("Password"),
         max_length=400,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
@@ -94,7 +95,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
         # A link and no redirect: our policy lets forms lead to ourselves only.
         request.session[_OUT_OF] = elsewhere
         request.session.set_expiry(300)
-    messages.success(request, "You are signed out.")
+    messages.success(request, _("You are signed out."))
     return redirect("frontend:sign-in")
 
 
@@ -120,6 +121,6 @@ def choose_organisation(request: HttpRequest) -> HttpResponse:
     wanted = request.POST.get("organisation", "")
     chosen = next((row for row in tenancy.organisations_of(request) if wanted in (row.slug, str(row.pk))), None)
     if chosen is None:
-        raise Missing("There is no such organisation, or you are no member of it.")
+        raise Missing(_("There is no such organisation, or you are no member of it."))
     request.session[tenancy.SESSION_KEY] = str(chosen.pk)
     return redirect(safe_next(request))

@@ -32,17 +32,23 @@ from mecm.nodes.models import Node
 
 #: Nodes that are judged for one page; more are chosen by search.
 MOST_NODES = 60
+_CHOOSE_A_NODE = gettext_lazy("Choose a node.")
 
 
 class DeployForm(PortalForm):
     """Where, and under which name; the values have a form of their own."""
 
     name = forms.CharField(
+        label=gettext_lazy("Name"),
         max_length=53,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
         help_text=gettext_lazy("Small letters, digits and hyphens; unique on the node in your organisation."),
     )
-    node = forms.UUIDField(required=True, error_messages={"required": "Choose a node.", "invalid": "Choose a node."})
+    node = forms.UUIDField(
+        label=gettext_lazy("Node"),
+        required=True,
+        error_messages={"required": _CHOOSE_A_NODE, "invalid": _CHOOSE_A_NODE},
+    )
 
 
 class UpgradeForm(PortalForm):
@@ -285,7 +291,7 @@ def free_name(package: Package, organisation: Organisation) -> str:
     for number in range(2, 1000):
         if f"{stem}-{number}" not in taken:
             return f"{stem}-{number}"
-    raise Conflict("There are too many deployments of this application; give it a name of your own.")
+    raise Conflict(_("There are too many deployments of this application; give it a name of your own."))
 
 
 def _number(text: str | None) -> int | None:

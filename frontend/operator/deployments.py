@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.contents import comparing
@@ -45,7 +46,7 @@ def deployments_page(request: HttpRequest) -> HttpResponse:
     """List the deployments that the person may see, newest first; removed ones when asked for."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("deployments.read"):
-        raise Denied("Your roles do not show you deployments.")
+        raise Denied(_("Your roles do not show you deployments."))
     words, state = words_of(request), request.GET.get("state", "")
     rows = DEPLOYMENTS.visible_to(actor)  # type: ignore[attr-defined]
     rows = rows.filter(state=state) if state in Deployment.State.values else rows.exclude(state="removed")
@@ -91,7 +92,7 @@ def rollback(request: HttpRequest, pk: Any, generation: int) -> HttpResponse:
     deployment = access.get(DEPLOYMENTS, actor, "deployments.write", pk)
     target = deployment.revisions.select_related("package").filter(generation=generation).first()
     if target is None:
-        raise Missing(f"{deployment.name} has no generation {generation}.")
+        raise Missing(_("%(name)s has no generation %(number)d.") % {"name": deployment.name, "number": generation})
     if request.method == "POST":
         # What was shown is what is confirmed: when somebody was faster, it is said and nothing is done.
         with told(request):

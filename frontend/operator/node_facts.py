@@ -52,8 +52,8 @@ def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
         "node": node,
         "use": [
             Use("CPU", "cpu", taken["cpu"] or 0, node.cpu_millis),
-            Use("Memory", "size", taken["memory"] or 0, node.memory_bytes),
-            Use("Storage", "size", taken["storage"] or 0, node.storage_bytes),
+            Use(_("Memory"), "size", taken["memory"] or 0, node.memory_bytes),
+            Use(_("Storage"), "size", taken["storage"] or 0, node.storage_bytes),
         ],
         "deployments": list(deployments.select_related("package")[:MOST]),
         "sync": sync,

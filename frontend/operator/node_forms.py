@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from frontend.forms import LabelsField, PortalForm, SecretTextarea
 from mecm.nodes.models import Node
 
 ENGINES = [
-    ("docker", "docker: one machine with a container engine"),
-    ("kubernetes", "kubernetes: a cluster, by Helm"),
-    ("memory", "memory: simulated, runs nothing"),
+    ("docker", gettext_lazy("docker: one machine with a container engine")),
+    ("kubernetes", gettext_lazy("kubernetes: a cluster, by Helm")),
+    ("memory", gettext_lazy("memory: simulated, runs nothing")),
 ]
 LINKS = [
-    (Node.Link.AGENT.value, "agent: the node dials us, from behind any firewall"),
-    (Node.Link.DIRECT.value, "direct: we reach its cluster with a kubeconfig"),
+    (Node.Link.AGENT.value, gettext_lazy("agent: the node dials us, from behind any firewall")),
+    (Node.Link.DIRECT.value, gettext_lazy("direct: we reach its cluster with a kubeconfig")),
 ]
 
 
@@ -25,17 +26,28 @@ class PlaceForm(PortalForm):
     """What an operator says of a node and may change later."""
 
     name = forms.CharField(
+        label=gettext_lazy("Name"),
         max_length=63,
         help_text=gettext_lazy("Small letters, digits and hyphens, such as harbour-1."),
         widget=forms.TextInput(),
     )
     latitude = forms.FloatField(
-        required=False, min_value=-90, max_value=90, help_text=gettext_lazy("Degrees north, such as 60.17.")
+        label=gettext_lazy("Latitude"),
+        required=False,
+        min_value=-90,
+        max_value=90,
+        help_text=gettext_lazy("Degrees north, such as 60.17."),
     )
     longitude = forms.FloatField(
-        required=False, min_value=-180, max_value=180, help_text=gettext_lazy("Degrees east, such as 24.94.")
+        label=gettext_lazy("Longitude"),
+        required=False,
+        min_value=-180,
+        max_value=180,
+        help_text=gettext_lazy("Degrees east, such as 24.94."),
     )
-    labels = LabelsField(help_text=gettext_lazy("One key=value a line, such as site=harbour."))
+    labels = LabelsField(
+        label=gettext_lazy("Labels"), help_text=gettext_lazy("One key=value a line, such as site=harbour.")
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,10 +63,14 @@ class NodeForm(PlaceForm):
     """A new node."""
 
     engine = forms.ChoiceField(
-        choices=ENGINES, help_text=gettext_lazy("What runs the containers there; it cannot be changed later.")
+        label=gettext_lazy("Engine"),
+        choices=ENGINES,
+        help_text=gettext_lazy("What runs the containers there; it cannot be changed later."),
     )
     link = forms.ChoiceField(
-        choices=LINKS, help_text=gettext_lazy("How the wish reaches the node; it cannot be changed later.")
+        label=gettext_lazy("Link"),
+        choices=LINKS,
+        help_text=gettext_lazy("How the wish reaches the node; it cannot be changed later."),
     )
     field_order = ("name", "engine", "link", "latitude", "longitude", "labels")
 
@@ -91,15 +107,15 @@ class KubeconfigForm(PortalForm):
         text = facts.get("text") or ""
         if not text.strip() and upload is not None:
             if upload.size > 1024 * 1024:
-                self.add_error("file", "This file is too large for a kubeconfig.")
+                self.add_error("file", _("This file is too large for a kubeconfig."))
                 return facts
             try:
                 text = upload.read().decode()
             except UnicodeDecodeError:
-                self.add_error("file", "This file is no text, so it is no kubeconfig.")
+                self.add_error("file", _("This file is no text, so it is no kubeconfig."))
                 return facts
         if not text.strip() and not self.errors:
-            self.add_error("text", "Paste a kubeconfig or choose its file.")
+            self.add_error("text", _("Paste a kubeconfig or choose its file."))
         facts["text"] = text
         return facts
 
@@ -111,6 +127,7 @@ class MepForm(PortalForm):
         label=gettext_lazy("Address"), max_length=300, widget=forms.URLInput(attrs={"placeholder": "https://…:8443"})
     )
     token = forms.CharField(
+        label=gettext_lazy("Token"),
         max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=gettext_lazy("Of its management API (Mm5)."),

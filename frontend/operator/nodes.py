@@ -34,7 +34,7 @@ def nodes_page(request: HttpRequest) -> HttpResponse:
     """List the nodes that the person may see, by name."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("nodes.read"):
-        raise Denied("Your roles do not show you nodes.")
+        raise Denied(_("Your roles do not show you nodes."))
     words = words_of(request)
     rows = NODES.visible_to(actor).with_load().defer("kubeconfig", "mep_token", "mep_ca", "facts")  # type: ignore[attr-defined]
     if words:
@@ -133,7 +133,7 @@ def import_kubeconfig(request: HttpRequest, pk: Any) -> HttpResponse:
         except BreakwaterError as error:
             form.blame(error)
         else:
-            messages.success(request, "The kubeconfig is sealed; the connection is being tested.")
+            messages.success(request, _("The kubeconfig is sealed; the connection is being tested."))
             return redirect("frontend:node", node.pk)
     return _node(request, node, status=400, kubeconfig_form=form)
 
@@ -164,7 +164,7 @@ def probe_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Ask for a test of the connection to a direct node."""
     actor = tenancy.actor_of(request)
     node = access.get(NODES, actor, "nodes.write", pk)
-    with told(request, "The connection is being tested."):
+    with told(request, _("The connection is being tested.")):
         services.probe(node, actor=actor)
     return redirect("frontend:node", node.pk)
 
@@ -175,7 +175,7 @@ def revoke_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Take the identity of a node's machine away."""
     actor = tenancy.actor_of(request)
     node = access.get(NODES, actor, "nodes.write", pk)
-    with told(request, f"The machine of {node.name} is shut out; a new join string lets one in again."):
+    with told(request, _("The machine of %s is shut out; a new join string lets one in again.") % node.name):
         edge.revoke(node, actor=actor)
     return redirect("frontend:node", pk)
 
@@ -188,8 +188,8 @@ def set_sandbox(request: HttpRequest, pk: Any) -> HttpResponse:
     node = access.get(NODES, actor, "nodes.write", pk)
     form = SandboxForm(request.POST)
     on = form.is_valid() and form.cleaned_data["on"]
-    said = "may be used for trials now" if on else "is used for trials no more"
-    with told(request, f"The node {node.name} {said}."):
+    said = _("The node %s may be used for trials now.") if on else _("The node %s is used for trials no more.")
+    with told(request, said % node.name):
         trials.mark_sandbox(node, on=on, actor=actor)
     return redirect("frontend:node", node.pk)
 
@@ -200,7 +200,7 @@ def remove_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a node that holds nothing."""
     actor = tenancy.actor_of(request)
     node = access.get(NODES, actor, "nodes.write", pk)
-    with told(request, f"The node {node.name} is gone."):
+    with told(request, _("The node %s is gone.") % node.name):
         services.remove(node, actor=actor)
         return redirect("frontend:nodes")
     return redirect("frontend:node", pk)

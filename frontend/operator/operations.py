@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.packages.models import Package
@@ -35,7 +36,7 @@ def operations_page(request: HttpRequest) -> HttpResponse:
     """List long work, newest first."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("operations.read"):
-        raise Denied("Your roles do not show you operations.")
+        raise Denied(_("Your roles do not show you operations."))
     state = request.GET.get("state", "")
     rows = access.scoped(Operation.objects.all(), actor, "operations.read")
     if state in Operation.State.values:
@@ -57,7 +58,7 @@ def cancel(request: HttpRequest, pk: Any) -> HttpResponse:
     """Stop work that has not ended."""
     actor = tenancy.actor_of(request)
     operation = access.get(Operation.objects.all(), actor, "operations.write", pk)
-    with told(request, f"{operation.kind} is being cancelled."):
+    with told(request, _("%s is being cancelled.") % operation.kind):
         services.cancel(operation, actor=actor)
     return redirect("frontend:operations")
 
@@ -68,7 +69,7 @@ def retry(request: HttpRequest, pk: Any) -> HttpResponse:
     """Ask for failed work again."""
     actor = tenancy.actor_of(request)
     operation = access.get(Operation.objects.all(), actor, "operations.write", pk)
-    with told(request, f"{operation.kind} is asked for again."):
+    with told(request, _("%s is asked for again.") % operation.kind):
         services.retry(operation, actor=actor)
     return redirect("frontend:operations")
 
@@ -94,7 +95,7 @@ def _names(targets: list[str]) -> dict[str, str]:
 
 
 def _page_of(target: str) -> str:
-    kind, _, key = target.partition(":")
+    kind, _colon, key = target.partition(":")
     try:
         return reverse(PAGES[kind], args=[key])
     except (KeyError, NoReverseMatch):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import yaml
+from django.utils.translation import gettext as _
 
 from core import yamls
 from core.errors import Invalid
@@ -19,14 +20,16 @@ def parse(text: str) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise Invalid("The values must be pairs such as “replicas: 2”, not a list or a single value.", field="values")
+        raise Invalid(
+            _("The values must be pairs such as “replicas: 2”, not a list or a single value."), field="values"
+        )
     return found
 
 
 def parse_any(text: str) -> Any:
     """Return whatever the text writes, also a list or a single value; nothing is None. `Invalid` as in `parse`."""
     if len(text) > LONGEST:
-        raise Invalid(f"The values are longer than {LONGEST // 1024} KiB.", field="values")
+        raise Invalid(_("The values are longer than %d KiB.") % (LONGEST // 1024), field="values")
     found = _json(text)
     if found is not None:
         return found
@@ -35,10 +38,12 @@ def parse_any(text: str) -> Any:
         found = yaml.load(text, Loader=yamls.Loader)  # noqa: S506  (one of the two safe ones)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
-        line = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise Invalid(f"{line}{problem.problem or 'this is no YAML'}.", field="values") from None
+        place = (
+            _("Line %(line)d, column %(column)d: ") % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""
+        )
+        raise Invalid(f"{place}{problem.problem or _('this is no YAML')}.", field="values") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise Invalid("This is neither YAML nor JSON.", field="values") from None
+        raise Invalid(_("This is neither YAML nor JSON."), field="values") from None
     _plain(found)
     return found
 
@@ -80,10 +85,16 @@ def _plain(found: Any) -> None:
             for key, inner in value.items():
                 if not isinstance(key, str):
                     raise Invalid(
-                        f"The key {key!r} under {path or 'the top'} must be text; put it in quotes.", field="values"
+                        _("The key %(key)s under %(path)s must be text; put it in quotes.")
+                        % {"key": repr(key), "path": path or _("the top")},
+                        field="values",
                     )
                 waiting.append((f"{path}.{key}".strip("."), inner))
         elif isinstance(value, list):
             waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
         elif not isinstance(value, str | int | float | bool | None):
-            raise Invalid(f"{path or 'It'} is read as a {type(value).__name__}; put it in quotes.", field="values")
+            raise Invalid(
+                _("%(path)s is read as a %(type)s; put it in quotes.")
+                % {"path": path or _("It"), "type": type(value).__name__},
+                field="values",
+            )

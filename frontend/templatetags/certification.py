@@ -8,6 +8,8 @@ from typing import Any
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from frontend.templatetags.portal import icon
 
@@ -22,28 +24,28 @@ def shell_word(text: Any) -> str:
 
 #: outcome, verdict or standing -> (look, icon, word)
 OUTCOMES = {
-    "passed": ("ok", "circle-check", "passed"),
-    "warned": ("warn", "alert-triangle", "passed with warnings"),
-    "failed": ("bad", "circle-x", "failed"),
-    "skipped": ("quiet", "circle-minus", "does not apply"),
-    "crashed": ("bad", "bug", "the check broke"),
-    "timed-out": ("bad", "alarm", "took too long"),
-    "out-of-memory": ("bad", "cpu", "took too much memory"),
-    "stopped": ("quiet", "player-stop", "stopped"),
-    "waiting": ("warn", "user-check", "waits for a person"),
-    "": ("quiet", "circle-dashed", "not begun"),
-    "pending": ("quiet", "clock", "waits for a worker"),
-    "running": ("busy", "loader", "running"),
-    "finished": ("ok", "circle-check", "finished"),
-    "cancelled": ("quiet", "ban", "stopped"),
-    "valid": ("ok", "certificate", "valid"),
-    "revoked": ("bad", "ban", "revoked"),
-    "expired": ("warn", "calendar", "expired"),
-    "not yet valid": ("warn", "calendar", "not yet valid"),
-    "trusted": ("ok", "shield-check", "trusted"),
-    "ended": ("warn", "calendar", "ended"),
+    "passed": ("ok", "circle-check", gettext_lazy("passed")),
+    "warned": ("warn", "alert-triangle", gettext_lazy("passed with warnings")),
+    "failed": ("bad", "circle-x", gettext_lazy("failed")),
+    "skipped": ("quiet", "circle-minus", gettext_lazy("does not apply")),
+    "crashed": ("bad", "bug", gettext_lazy("the check broke")),
+    "timed-out": ("bad", "alarm", gettext_lazy("took too long")),
+    "out-of-memory": ("bad", "cpu", gettext_lazy("took too much memory")),
+    "stopped": ("quiet", "player-stop", gettext_lazy("stopped")),
+    "waiting": ("warn", "user-check", gettext_lazy("waits for a person")),
+    "": ("quiet", "circle-dashed", gettext_lazy("not begun")),
+    "pending": ("quiet", "clock", gettext_lazy("waits for a worker")),
+    "running": ("busy", "loader", gettext_lazy("running")),
+    "finished": ("ok", "circle-check", gettext_lazy("finished")),
+    "cancelled": ("quiet", "ban", gettext_lazy("stopped")),
+    "valid": ("ok", "certificate", gettext_lazy("valid")),
+    "revoked": ("bad", "ban", gettext_lazy("revoked")),
+    "expired": ("warn", "calendar", gettext_lazy("expired")),
+    "not yet valid": ("warn", "calendar", gettext_lazy("not yet valid")),
+    "trusted": ("ok", "shield-check", gettext_lazy("trusted")),
+    "ended": ("warn", "calendar", gettext_lazy("ended")),
 }
-LEVELS = {"basic": "Basic", "standard": "Standard", "telco": "Telco"}
+LEVELS = {"basic": gettext_lazy("Basic"), "standard": gettext_lazy("Standard"), "telco": gettext_lazy("Telco")}
 
 
 @register.simple_tag
@@ -57,7 +59,7 @@ def outcome(value: Any, word: str = "") -> SafeString:
 def level(value: Any) -> SafeString:
     """Write a certification level as a badge; no level in words."""
     if not value:
-        return format_html('<span class="state state-quiet">{}{}</span>', icon("certificate"), "no level")
+        return format_html('<span class="state state-quiet">{}{}</span>', icon("certificate"), _("no level"))
     word = LEVELS.get(str(value), str(value))
     return format_html('<span class="state state-ok cert-level">{}{}</span>', icon("certificate"), word)
 
@@ -65,4 +67,4 @@ def level(value: Any) -> SafeString:
 @register.filter
 def level_name(value: Any) -> str:
     """Write a level for people."""
-    return LEVELS.get(str(value), str(value))
+    return str(LEVELS.get(str(value), value))

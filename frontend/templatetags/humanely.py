@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from appstore.catalog import badges, notices
 from appstore.catalog.models import Release
@@ -32,7 +33,8 @@ def stars(rating: Any) -> SafeString:
     """Draw a rating as five stars; the number is said to those who do not see them."""
     full = round(float(rating or 0))
     drawn = format_html_join("", "{}", ((icon("star", "star-full" if n < full else "star-empty"),) for n in range(5)))
-    return format_html('<span class="stars" role="img" aria-label="{} of 5 stars">{}</span>', rating, drawn)
+    said = _("%s of 5 stars") % rating
+    return format_html('<span class="stars" role="img" aria-label="{}">{}</span>', said, drawn)
 
 
 @register.filter

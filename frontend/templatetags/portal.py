@@ -122,6 +122,13 @@ WORK = {
     "catalog.deliver": gettext_lazy("Send a webhook"),
     "catalog.rebuild": gettext_lazy("Rebuild the catalogue"),
 }
+#: what made a generation of a deployment -> words
+DEEDS = {
+    "install": gettext_lazy("install"),
+    "upgrade": gettext_lazy("upgrade"),
+    "rollback": gettext_lazy("rollback"),
+    "remove": gettext_lazy("remove"),
+}
 #: The length of a unit in seconds, and how to say a span of it that is past or to come.
 UNITS = (
     (31_536_000, ngettext_lazy("%d year ago", "%d years ago"), ngettext_lazy("in %d year", "in %d years")),
@@ -247,6 +254,12 @@ def get(mapping: Any, key: str) -> Any:
 def work(kind: str) -> str:
     """Write a kind of operation for people; one we have no words for stays as it is."""
     return str(WORK.get(kind, kind))
+
+
+@register.filter
+def deed(action: str) -> str:
+    """Write what made a generation of a deployment for people."""
+    return str(DEEDS.get(action, action))
 
 
 @register.filter
