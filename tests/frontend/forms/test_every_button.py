@@ -87,7 +87,7 @@ def test_every_form_is_known_buttons_ask_first_and_filters_take_whatever_is_type
 
 def is_known(portal: Portal) -> None:
     """Demand that each form is in the register: those of the pages, and those of templates that only others see."""
-    known = set(FORMS) | SWITCHES
+    known = {case.of or name for name, case in FORMS.items()} | SWITCHES
     asking = {each.name for each in portal.found if each.form.method == "post" and each.form.visible}
     assert asking <= known, f"a new form needs its cases in register.py: {sorted(asking - known)}"
     pressed = {each.name for each in portal.found if each.form.method == "post" and not each.form.visible}

@@ -92,7 +92,7 @@ def standing(world: World, name: str) -> Iterator[tuple[Form, Case, Place]]:
         found = [
             form
             for form in forms_on(world, place, usual=case.stands is None)
-            if form.target == name
+            if form.target == (case.of or name)
             and form.method == "post"
             and form.visible
             and (not case.having or case.having in form.visible)
@@ -206,7 +206,7 @@ def is_refused(name: str, case: Case, form: Form, place: Place, data: dict[str, 
     html = answer.content.decode()
     assert "<script>alert" not in html, "what was typed came back as it was"
     page = Page(html, place.url)
-    back = the_form(page, name, wrong)
+    back = the_form(page, case.of or name, wrong)
     for field in wrong:
         is_said_beside(page, back.visible[field][0], field)
     has_summary(page, back, wrong)

@@ -247,6 +247,18 @@ def second_mast(world: World) -> Place:
     return world.at("site", world["sites"].pk)
 
 
+def new_dns_rule(world: World) -> Place:
+    return world.at("new-rule", world["deployments"].pk, "dns")
+
+
+def free_sandbox(world: World) -> Place:
+    from mecm.trials.models import Trial
+
+    world["develop"]
+    Trial.objects.all().delete()
+    return world.at("develop")
+
+
 # Partners
 
 
