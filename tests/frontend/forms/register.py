@@ -315,11 +315,13 @@ SWITCHES = {"choose-language", "choose-organisation"}
 AT_ONCE = {
     "acknowledge-alarms", "answer-recommendation", "approve-review", "cancel-operation", "check", "choose-language",
     "connect-identity", "create-authority", "deliver-to-partner", "disconnect-identity", "disconnect-site",
-    "cancel-upload", "end-sandbox-test", "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
-    "inspect-package", "invitation", "join-node", "passkey-answer", "ping-webhook", "probe-node", "prolong-sandbox-test", "prove-publisher",
+    "cancel-upload", "end-sandbox-test", "prolong-sandbox-test", "reset-rule",
+    "switch-rule",
+    "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
+    "inspect-package", "invitation", "join-node", "passkey-answer", "ping-webhook", "probe-node", "prove-publisher",
     "read-notices", "refresh-crl", "renew-invitation", "renew-recovery-codes", "replan-rollout", "report-review",
     "resend-webhook", "resume-partner", "retry-operation", "rollback", "set-sandbox", "show-to", "sign-out",
-    "switch-rule", "sync-partner", "take-node-away", "unfollow", "withdraw-invitation",
+    "sync-partner", "take-node-away", "unfollow", "withdraw-invitation",
 }  # fmt: skip
 #: Buttons that ask first, in a dialog that says what follows.
 ASK_FIRST = {

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-import pytest
 from django.test import Client
 
 from tests.frontend.forms.bad import ODD
 from tests.frontend.forms.ledger import undone
 from tests.frontend.forms.reading import Control, Form, Page
 from tests.frontend.forms.register import ASK_FIRST, AT_ONCE, FORMS, SWITCHES
-from tests.frontend.forms.test_every_form import all_of, bare, same_browser, world  # noqa: F401
+from tests.frontend.forms.trying import same_browser
 from tests.frontend.forms.worlds import Place, World
 from tests.frontend.test_every_page import LEADS_ON, READABLE, address
 
@@ -58,31 +57,14 @@ class Portal:
             if answer.status_code != 200 or "html" not in answer.headers["Content-Type"]:
                 continue
             page = Page(answer.content.decode(), place.url)
+            if place.browser is self.world.pages:
+                # Those who try the forms need not read it again.
+                self.world.pages_read[place.url] = page.forms
             for form in page.forms:
                 key = (form.method, form.target, tuple(form.visible))
                 if key not in seen:
                     seen.add(key)
                     self.found.append(Found(form.target, form, page, place))
-
-
-@pytest.fixture
-def portal(world: World, bare: None) -> Portal:  # noqa: F811
-    """Every form of every page."""
-    made = Portal(world)
-    made.read()
-    return made
-
-
-def test_every_form_is_known_buttons_ask_first_and_filters_take_whatever_is_typed(portal: Portal) -> None:
-    is_known(portal)
-    posts = [each for each in portal.found if each.form.method == "post"]
-    buttons = {each.name: each for each in posts if not each.form.visible}
-    all_of(buttons, lambda name: asks_first(buttons[name]))
-    all_of(buttons, lambda name: breaks_nothing(buttons[name]))
-    filters = {each.name: each for each in portal.found if each.form.method == "get" and each.form.visible}
-    # A script filters what is on the map.
-    del filters["map"]
-    all_of(filters, lambda name: stands(filters[name]))
 
 
 def is_known(portal: Portal) -> None:
