@@ -118,13 +118,14 @@ def stands(found: Found) -> None:
         told = answer.status_code in (400, 404) and "data-error-summary" in html
         assert answer.status_code == 200 or told, f"{typed} was answered {answer.status_code}"
         assert "<script>alert" not in html, "what was typed came back as it was"
-        if ODD not in typed.values():
+        texts = [name for name in names if found.form.visible[name][0].kind in ("text", "search")]
+        # Boxes on cards only lead to another page, which has none.
+        if ODD not in typed.values() or not texts:
             continue
         back = next(
             each for each in Page(html, found.place.url).forms if each.target == found.name and each.method == "get"
         )
-        for name, controls in found.form.visible.items():
-            if controls[0].kind in ("text", "search"):
-                control: Control | None = back.control(name)
-                assert control, f"{name} is not there any more"
-                assert control.value.strip() == ODD.strip(), f"{name}: {control.value!r} instead of what was typed"
+        for name in texts:
+            control: Control | None = back.control(name)
+            assert control, f"{name} is not there any more"
+            assert control.value.strip() == ODD.strip(), f"{name}: {control.value!r} instead of what was typed"
