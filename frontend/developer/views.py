@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext, gettext_lazy
@@ -63,7 +64,7 @@ class StartForm(PortalForm):
             for each in nodes
         ]
         most = settings.SANDBOX_MINUTES
-        self.fields["minutes"].max_value = most  # type: ignore[attr-defined]
+        self.fields["minutes"].validators.append(MaxValueValidator(most))
         self.fields["minutes"].widget.attrs["max"] = most
         self.fields["minutes"].help_text = gettext("Then it is removed; at most %(most)d.") % {"most": most}
         self.fields["values"].widget.attrs["rows"] = 4

@@ -109,7 +109,9 @@ def preview(request: HttpRequest, pk: Any) -> HttpResponse:
 def _is_sound(form: RolloutForm, values: ValuesForm) -> bool:
     """Whether the form is, and the values as well unless everybody keeps their own."""
     sound = form.is_valid()
-    return sound and (form.cleaned_data["keep"] or values.is_valid())
+    # Both are looked at, so that all that is wrong is said at once.
+    fits = form.cleaned_data.get("keep") or values.is_valid()
+    return sound and fits
 
 
 def _planned(

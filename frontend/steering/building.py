@@ -64,6 +64,10 @@ class Desk:
         told = [str(words) for each in self.form.errors.values() for words in each]
         return {"refused": " ".join(told)}
 
+    def reads_packet(self) -> bool:
+        """Whether there is no packet, or one that can be read; what cannot is marked."""
+        return self.packet is None or self.packet.is_valid()
+
     def save(self) -> None:
         """Wish for what was typed."""
         wanted: dict[str, Any] = {
@@ -150,7 +154,10 @@ def _write(request: HttpRequest, desk: Desk) -> HttpResponse:
             else:
                 messages.success(request, _("The wish is on its way to the node."))
                 return redirect(f"{reverse('frontend:deployment-rules', args=[desk.deployment.pk])}?kind={desk.kind}")
-    elif request.method == "POST" and not desk.form.is_valid():
+    elif request.method == "POST" and not (desk.form.is_valid() and desk.reads_packet()):
         status = 400
+    if request.method == "POST":
+        # Whatever the page comes back for, it marks all that cannot be read.
+        desk.reads_packet()
     context = desk.context(**desk.preview())
     return render(request, "frontend/steering/build.html", context, status=status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -219,18 +220,22 @@ class TrafficForm(RuleForm):
         return _objects(self.cleaned_data["targets"])
 
     def clean(self) -> dict[str, Any]:
-        """A rule about everything has to be meant; targets fit the action."""
+        """A rule about everything has to be meant; targets are addresses and fit the action."""
         data = super().clean() or self.cleaned_data
+        if not data.get("targets") and data.get("interface") in INTERFACES and data["interface"] != "MAC":
+            for name in ("to", "to_second"):
+                if data.get(name, "").strip() and not _is_address(data[name].strip()):
+                    self.add_error(name, _("This is no IP address."))
         if not self.errors and not self._filter() and not data["more"] and not data["everything"]:
             words = _("No filter is given, so every packet would match. Say so, or fill in a filter above.")
             self.add_error("everything", words)
         if data.get("action") in ACTIONS and not data.get("targets") and "targets" in data:
             least, most = ACTIONS[data["action"]]
             given = [name for name in ("to", "to_second") if data.get(name, "").strip()]
-            if len(given) > most:
+            if len(given) > most and given[most] not in self.errors:
                 words = _("%(action)s takes at most %(number)s targets.") % {"action": data["action"], "number": most}
                 self.add_error(given[most], words)
-            elif len(given) < least:
+            elif len(given) < least and "to" not in self.errors:
                 self.add_error("to", _("%(action)s needs a target.") % {"action": data["action"]})
         return data
 
@@ -302,6 +307,14 @@ class TrafficForm(RuleForm):
         for name, aim in zip(("to", "to_second"), aims, strict=False):
             shown |= {"interface": _kind(aim), name: _address(aim)}
         return shown
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _objects(text: str) -> list[Any]:

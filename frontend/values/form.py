@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from appstore.packages.models import Package
 from core.errors import BreakwaterError, Invalid
 from core.vault import Vault
+from frontend.forms import Problem
 from frontend.operator.values_text import difference, parse
 from frontend.templatetags.portal import as_yaml
 from frontend.values import fields, schemas, typed, words
@@ -81,6 +82,8 @@ class Row:
     changed: bool = False
     kept: bool = False
     many_lines: bool = False
+    #: Something is wrong with it, or with what is in it.
+    wrong: bool = False
     options: list[tuple[str, str]] = default_of(default_factory=list)
     rows: list[Row] = default_of(default_factory=list)
     open: bool = True
@@ -186,6 +189,17 @@ class ValuesForm:
         return [*self.rest, *beside]
 
     @property
+    def summary(self) -> list[Problem]:
+        """Everything that is wrong for the list above a form, with the id of the control to go to."""
+        box = (_("Values"), "id_values") if self.view == "yaml" else ("", "")
+        found = [Problem(text, *box) for text in self.rest]
+        if self.problems and self.view == "form":
+            # Numbered as `rows` numbers them.
+            for number, each in enumerate(_in_order(self.known.tree.fields)):
+                found += [Problem(text, each.label, f"v{number}") for text in self.problems.get(each.pointer, [])]
+        return found
+
+    @property
     def drawn(self) -> int:
         """How many fields there are."""
         return sum(1 for _each in self.known.tree.leaves())
@@ -209,12 +223,12 @@ class ValuesForm:
 
         def draw(each: Field, depth: int) -> Row:
             row = Row(each, f"v{next(numbers)}", problems=self.problems.get(each.pointer, []))
+            row.wrong = bool(row.problems)
             if each.kind == "group":
                 row.rows = [draw(child, depth + 1) for child in each.children]
-                row.open = (
-                    not many or depth < _FOLDED_BELOW or any(inner.problems or inner.changed for inner in row.rows)
-                )
+                row.wrong = row.wrong or any(inner.wrong for inner in row.rows)
                 row.changed = any(inner.changed for inner in row.rows)
+                row.open = not many or depth < _FOLDED_BELOW or row.wrong or row.changed
                 return row
             value = at(stood, each.path)
             row.text = self._texts.get(each.pointer, typed.shown(each, value))
@@ -338,6 +352,12 @@ def asked(
     """
     data = request.POST if request.method == "POST" else None
     return ValuesForm(package, data, user=request.user, url=url, present=present, drawn=drawn)
+
+
+def _in_order(level: list[Field]) -> Iterator[Field]:
+    for each in level:
+        yield each
+        yield from _in_order(each.children)
 
 
 def _everything(level: list[Field]) -> Iterator[Field]:

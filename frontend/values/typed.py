@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from core.errors import Invalid
+from frontend.forms import LINES
 from frontend.operator.values_text import parse_any
 from frontend.values.fields import Field, Tree
 from frontend.values.merging import UNSET, at, merged, overriding, placed, same
@@ -52,6 +54,12 @@ def meant(field: Field, text: str) -> Any:
         raise Invalid(_("This is longer than %(most)s KiB.") % {"most": LONGEST // 1024})
     if "\x00" in text:
         raise Invalid(_("This holds a character that cannot be stored (NUL)."))
+    if field.kind != "yaml":
+        # YAML has escapes for them, and says itself what it does not take.
+        try:
+            LINES(text)
+        except ValidationError as error:
+            raise Invalid(str(error.message)) from None
     if not text or (field.kind not in ("text", "list") and not text.strip()):
         return _nothing(field)
     if field.kind == "yaml":

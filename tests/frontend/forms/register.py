@@ -21,6 +21,8 @@ class Case:
 
     #: The page that it stands on; by default the form's own address.
     page: str = ""
+    #: The view that it is sent to, where two forms are sent to the same one.
+    of: str = ""
     #: What a person types over what the page shows, so that it is accepted. A function gets the world.
     good: Typed | Callable[[worlds.World], Typed] = field(default_factory=dict)
     #: More bad values, by field, each sent while the rest is right, since a service may refuse it; None leaves it out.
@@ -63,7 +65,21 @@ PROVIDER = {
     "groups_claim": "groups",
 }  # fmt: skip
 PROVIDER_BAD = {"rules": ["nonsense", "a = nobody : admin"], "scopes": ["profile"]}
-VALUES_BAD = {"values": ["- a list", "[" * 3000]}
+#: Values of a chart, in the fields that its schema makes, and as YAML.
+VALUES_BAD: dict[str, list[Any]] = {"v/replicas": ["many", "1.5"], "v/cpu": ["\x7f"]}
+VALUES_YAML = tuple(
+    ({"values-view": "yaml", "values": text}, ("values",)) for text in ("- a list", "[" * 3000, "replicas: many")
+)
+RULE_BAD: dict[str, list[Any]] = {
+    "src": ["no address"],
+    "src_ports": ["70000", "x"],
+    "dst": ["10.0.0.0/99"],
+    "dst_ports": ["x"],
+    "more": ["{", "[1]", '{"a": 1}', "[" * 3000],
+    "to": ["", "no address"],
+    "to_second": ["192.0.2.10"],
+    "targets": ["{", "[1]"],
+}
 
 FORMS: dict[str, Case] = {
     "abort-rollout": Case("rollout", having="rollback"),
@@ -94,6 +110,7 @@ FORMS: dict[str, Case] = {
         must=("checks",),
     ),
     "change-node": Case(good={"name": "berth-9"}, bad=NODE_BAD),
+    "change-rule": Case(good={"priority": "7", "preview": None}, bad=RULE_BAD, whole=(({"dst": ""}, ("everything",)),)),
     "change-password": Case(
         good={"old": "correct horse battery", "new": "a tide table of old", "again": "a tide table of old"},
         bad={"old": ["wrong"], "again": ["different"]},
@@ -133,9 +150,16 @@ FORMS: dict[str, Case] = {
         quiet=True,
         good=lambda world: {"node": str(world["nodes"].pk), "name": "second"},
         bad={"name": ["Not A Name!"], **VALUES_BAD},
+        whole=VALUES_YAML,
         apart=("node",),
     ),
     "deprecate": Case("package-life", good=REASON),
+    "develop": Case(
+        quiet=True,
+        good={"minutes": "5", "values": "replicas: 2"},
+        bad={"values": ["a: [", "- a list", "[" * 3000]},
+        stands=worlds.free_sandbox,
+    ),
     "distrust-lab": Case("certification-labs", good=REASON),
     "end-agreement": Case("agreement-version", good=REASON),
     "end-anchor": Case("trust", good={"expires": "2099-01-31"}),
@@ -181,7 +205,7 @@ FORMS: dict[str, Case] = {
     "lift-recall": Case("recall", good=REASON),
     "make-rollout": Case(
         quiet=True,
-        good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None},
+        good={"kind": "nodes", "name": "hello", "waves": "1, rest", "preview": None, "keep": None},
         bad={
             "name": ["Not A Name!"],
             "labels": ["no equals sign"],
@@ -190,6 +214,7 @@ FORMS: dict[str, Case] = {
             "waves": ["x", "200%", "-1"],
             **VALUES_BAD,
         },
+        whole=VALUES_YAML,
     ),
     "meet-partner": Case(
         good={"url": "https://192.0.2.9"},
@@ -201,6 +226,17 @@ FORMS: dict[str, Case] = {
         quiet=True,
         good={"name": "quay-9", "engine": "memory", "link": "agent"},
         bad={**NODE_BAD, "name": ["Not A Name!", "berth-7"]},
+    ),
+    "new-dns-rule": Case(
+        of="new-rule",
+        stands=worlds.new_dns_rule,
+        good={"rule_id": "quay", "name": "quay.example", "address": "192.0.2.9", "preview": None},
+        bad={"rule_id": ["a b/c"], "name": ["no name!"], "address": ["192.0.2", "nowhere"]},
+    ),
+    "new-rule": Case(
+        good={"rule_id": "quay", "dst": "192.0.2.0/24", "preview": None},
+        bad={"rule_id": ["tr-1"], **RULE_BAD},
+        whole=(({"dst": ""}, ("everything",)), ({"action": "DROP"}, ("to",))),
     ),
     "new-site": Case(quiet=True, good=SITE, bad={**SITE_BAD, "name": ["Quay 7"]}),
     "partner-agreement": Case(
@@ -252,7 +288,7 @@ FORMS: dict[str, Case] = {
     "undeprecate": Case(good=REASON, stands=worlds.deprecated),
     "unquarantine": Case(good=REASON, stands=worlds.quarantined),
     "unyank": Case(good=REASON, stands=worlds.yanked),
-    "upgrade": Case(quiet=True, good={"values": "replicas: 3", "preview": None}, bad=VALUES_BAD),
+    "upgrade": Case(quiet=True, good={"v/replicas": "3", "preview": None}, bad=VALUES_BAD, whole=VALUES_YAML),
     "upload": Case(
         quiet=True,
         good=lambda world: {"file": worlds.package_file()},
@@ -279,6 +315,8 @@ SWITCHES = {"choose-language", "choose-organisation"}
 AT_ONCE = {
     "acknowledge-alarms", "answer-recommendation", "approve-review", "cancel-operation", "check", "choose-language",
     "connect-identity", "create-authority", "deliver-to-partner", "disconnect-identity", "disconnect-site",
+    "cancel-upload", "end-sandbox-test", "prolong-sandbox-test", "reset-rule",
+    "switch-rule",
     "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
     "inspect-package", "invitation", "join-node", "passkey-answer", "ping-webhook", "probe-node", "prove-publisher",
     "read-notices", "refresh-crl", "renew-invitation", "renew-recovery-codes", "replan-rollout", "report-review",

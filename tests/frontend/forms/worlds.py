@@ -247,6 +247,21 @@ def second_mast(world: World) -> Place:
     return world.at("site", world["sites"].pk)
 
 
+def new_dns_rule(world: World) -> Place:
+    return world.at("new-rule", world["deployments"].pk, "dns")
+
+
+def free_sandbox(world: World) -> Place:
+    from mecm.nodes.models import Node
+    from mecm.trials.models import Trial
+
+    world["develop"]
+    Trial.objects.all().delete()
+    # However long it took to come here: it answers.
+    Node.objects.filter(name="lab-1").update(last_seen_at=timezone.now())
+    return world.at("develop")
+
+
 # Partners
 
 
