@@ -34,7 +34,7 @@ FOCUSED = """() => {
     s.backgroundColor, s.color, s.textDecorationLine].join('|'); };
   return [Number(one.dataset.number), look(one) + '#' + look(one.parentElement) !== one.dataset.look];
 }"""
-NAMED = "(number) => document.querySelector(`[data-number='${number}']`).outerHTML.slice(0, 120)"
+NAMED = "(number) => document.querySelector(`[data-number='${number}']`)?.outerHTML.slice(0, 120)"
 PAGES = ("catalogue", "nodes", "node", "deployments", "/packages", "profile", "upload", "/trust", "/members", "/alarms")
 
 
@@ -56,7 +56,9 @@ def test_everything_is_reached_by_the_tabulator_and_the_focus_is_seen(name: str,
                     unseen.add(found[0])
         if len(reached) == count:
             break
-    missed = [page.evaluate(NAMED, number) for number in sorted(set(range(count)) - reached)]
+    # What a live part has replaced in the meantime is not there any more, and so was not missed.
+    named = [page.evaluate(NAMED, number) for number in sorted(set(range(count)) - reached)]
+    missed = [each for each in named if each]
     assert not missed, missed[:5]
     assert not unseen, [page.evaluate(NAMED, number) for number in sorted(unseen)][:5]
 

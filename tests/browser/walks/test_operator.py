@@ -52,10 +52,11 @@ def test_an_operator_finds_deploys_in_waves_and_rolls_back(canal: Quay, walker: 
         operator.follow("Deploy")
         operator.sees("lock-5")
         operator.fill("Name", "watch")
-        operator.fill("Values", "replicas: 900")
+        operator.fill("replicas", "900")
         operator.sees(re.compile("none of your nodes|fits on none|does not fit"))
     with operator.step("deploys to one node, and sees it become ready without loading the page again"):
-        operator.fill("Values", "trouble: image-missing")
+        operator.fill("replicas", "1")
+        operator.fill("trouble", "image-missing")
         operator.tick(re.compile("lock-5"), "radio")
         operator.press("Deploy")
         operator.heads("watch")
