@@ -51,7 +51,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_form_is_known_refuses_bad_input_beside_the_field_and_buttons_ask_first(
     every: bool, world: World, bare: None
 ) -> None:
-    portal = Portal(world)
+    portal = Portal(world, every=every)
     portal.read()
     is_known(portal)
     posts = [each for each in portal.found if each.form.method == "post"]
