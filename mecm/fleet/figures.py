@@ -270,9 +270,9 @@ def _roll_up_nodes(this_hour: datetime) -> None:
             cursor.execute(
                 f"""
                 INSERT INTO {samples} ({", ".join(columns)})
-                SELECT node_id, %s, %s, AVG(heard) >= 50, CAST(AVG(heard) AS INTEGER), MAX(silence),
-                       MAX(deployments), MAX(not_ready), MAX(failed), MAX(cpu_millis), CAST(AVG(cpu_taken) AS BIGINT),
-                       MAX(memory_bytes), CAST(AVG(memory_taken) AS BIGINT)
+                SELECT node_id, %s, %s, AVG(heard) >= 50, CAST(ROUND(AVG(heard)) AS INTEGER), MAX(silence),
+                       MAX(deployments), MAX(not_ready), MAX(failed), MAX(cpu_millis), CAST(ROUND(AVG(cpu_taken)) AS BIGINT),
+                       MAX(memory_bytes), CAST(ROUND(AVG(memory_taken)) AS BIGINT)
                 FROM {samples} WHERE resolution = %s AND at >= %s AND at < %s GROUP BY node_id
                 ON CONFLICT (node_id, resolution, at) DO UPDATE SET {kept}
                 """,  # noqa: S608 - names of our own tables

@@ -57,7 +57,7 @@ def test_an_hour_holds_the_worst_of_its_moments_and_old_moments_go(organisation:
     figures.roll_up(now)
     figures.roll_up(now)
     rolled = NodeSample.objects.get(resolution="hour", at=before)
-    assert (rolled.online, rolled.heard, rolled.silence, rolled.failed, rolled.cpu_taken) == (True, 66, 400, 2, 200)
+    assert (rolled.online, rolled.heard, rolled.silence, rolled.failed, rolled.cpu_taken) == (True, 67, 400, 2, 200)
     assert NodeSample.objects.count() == 5
     assert NodeSample.objects.filter(resolution="hour", at=hour).exists()
 
