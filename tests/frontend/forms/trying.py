@@ -23,7 +23,7 @@ from tests.frontend.test_every_page import address
 #: Refusals: the input, the state of the thing, the key to the door.
 REFUSED = (400, 401, 409, 422)
 #: What a refused post may write: that somebody tried, and when a session was last seen.
-NOTED = {"audit_entry", "sign_in_session", "accounts_signinattempt"}
+NOTED = {"audit_entry", "sign_in_session", "accounts_loginattempt"}
 
 
 def forms_on(world: World, place: Place, *, usual: bool) -> list[Form]:
