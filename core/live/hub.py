@@ -86,6 +86,7 @@ class _Followed:
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
         self.mark: Hashable = self  # equal to no mark
+        self.version: Any = None  # of the database at the last look; None is like no other
         self.due = 0.0
         self.text = ""
         self.known = self.over = False
@@ -109,7 +110,6 @@ class Hub:
         self._passes: dict[Pass, set[_Listener]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
-        self._version: Any = None
         self._seen_at = self._guarded_at = 0.0
         #: How often what was done; for benchmarks and tests.
         self.counts: Counter[str] = Counter()
@@ -229,21 +229,21 @@ class Hub:
         """Look at what is due, in the one thread of this; nothing here touches what the event loop owns."""
         self.counts["rounds"] += 1
         try:
-            # Asked each time: what was written until now is in the looks that follow.
-            written = self._written()
-            if not forced and not written:
-                due = [each for each in due if not each.known]
+            # Asked before the looks: what was written until now is in them. Each topic remembers for itself, since not every
+            # round looks at every topic.
+            version = self._version()
+            if not forced and version is not None:
+                due = [each for each in due if not each.known or each.version != version]
             groups: dict[str, list[_Followed]] = defaultdict(list)
             for each in due:
                 groups[each.topic.kind].append(each)
-            seen = [found for kind, group in groups.items() for found in self._of_kind(kind, group)]
+            seen = [found for kind, group in groups.items() for found in self._of_kind(kind, group, version)]
             return seen, guard.void(passes) if passes else set()
         except DatabaseError:
-            self._version = None
             connections.close_all()
             raise
 
-    def _of_kind(self, kind: str, group: list[_Followed]) -> Iterator[tuple[_Followed, str, bool]]:
+    def _of_kind(self, kind: str, group: list[_Followed], version: Any) -> Iterator[tuple[_Followed, str, bool]]:
         watch = _watches.get(kind)
         marks: Mapping[Any, Hashable] = {}
         if watch is not None:
@@ -259,6 +259,7 @@ class Hub:
         for each in group:
             mark = marks.get(each.topic.key)
             if mark is not None and each.known and mark == each.mark:
+                each.version = version
                 continue
             self.counts["looks"] += 1
             try:
@@ -268,25 +269,23 @@ class Hub:
             except Exception:
                 logger.exception("a live stream cannot look at %s %s", kind, each.topic.key)
                 continue
-            each.mark = mark
+            each.mark, each.version = mark, version
             if data is None:
                 yield each, "", True
             else:
                 yield each, json.dumps(data, default=str, separators=(",", ":")), data.get("finished") is True
 
-    def _written(self) -> bool:
-        """Return whether anybody wrote since the last look. SQLite knows; of others it is always supposed.
+    def _version(self) -> Any:
+        """Return a value that differs once anybody wrote; SQLite has one, of others None says that it is always supposed.
 
         PostgreSQL would tell by LISTEN/NOTIFY, but every NOTIFY takes one lock of the whole database at commit: reports
         of a thousand nodes would queue there, to spare a few indexed queries of the pages that are open.
         """
         if connection.vendor != "sqlite":
-            return True
+            return None
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA data_version")
-            version = cursor.fetchone()[0]
-        changed, self._version = bool(version != self._version), version
-        return changed
+            return cursor.fetchone()[0]
 
 
 def _told(mark: Hashable) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ committed = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that need no database: as if somebody wrote all the time."""
-    monkeypatch.setattr(Hub, "_written", lambda self: True)
+    monkeypatch.setattr(Hub, "_version", lambda self: None)
 
 
 def quick(kind: str, look: Callable[[], dict[str, Any] | None] | None) -> Topic:
@@ -64,6 +64,26 @@ def test_pages_share_one_look_and_one_thread() -> None:
     asyncio.run(listen())
     assert seen[0] < 20
     assert len(threads) == 1
+
+
+@committed
+def test_what_was_not_due_when_somebody_wrote_is_looked_at_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "AT_LEAST_EVERY", 1e9)
+
+    def look() -> dict[str, Any]:
+        return {"state": "b" if User.objects.filter(username="anybody").exists() else "a"}
+
+    async def listen() -> None:
+        hub = Hub(pace=0.02)
+        eager = hub.follow(Topic("thing", 1, look, every=0.0), None)
+        calm = hub.follow(Topic("thing", 2, look, every=0.5), None)
+        assert [await message(eager), await message(calm)] == [{"state": "a"}] * 2
+        await asyncio.to_thread(User.objects.create_user, username="anybody")
+        assert [await message(eager), await message(calm)] == [{"state": "b"}] * 2
+        await eager.aclose()
+        await calm.aclose()
+
+    asyncio.run(listen())
 
 
 @pytest.mark.usefixtures("no_database")
