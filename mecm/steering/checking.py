@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,10 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
         raise Invalid("A rule must be an object")
     plain = {name: value for name, value in raw.items() if name not in _ASIDE}
     if kind == TRAFFIC:
-        return traffic_members(traffic_rule(plain))
+        members = traffic_members(traffic_rule(plain))
+        for at, target in enumerate(members.get("dstInterface") or ()):
+            _address(target.get("dstIpAddress"), f"dstInterface[{at}].dstIpAddress")
+        return members
     rule = dns_rule(plain)
     members = {
         "domainName": rule.domain_name,
@@ -31,6 +35,17 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
         "scope": rule.scope,
     }
     return dict(without_nulls(members))
+
+
+def _address(text: Any, place: str) -> None:
+    # The MEP takes whatever a package in the field says and tells what its user plane made of it; an operator is told at once.
+    if text is None:
+        return
+    try:
+        ipaddress.ip_address(str(text))
+    except ValueError:
+        detail = "is no IP address"
+        raise Invalid(f"{place}: {str(text)[:80]!r} {detail}", errors=[{"field": place, "detail": detail}]) from None
 
 
 def rule_id(text: str) -> str:
