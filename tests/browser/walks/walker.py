@@ -182,8 +182,13 @@ class Walker:
             if found.filter(visible=True).count():
                 return True
             if press:
-                self.press(press)
-            self.page.reload()
+                # What the button sends must have been answered: to load the page before that would call it back.
+                here = self.page.url
+                with self.page.expect_navigation(wait_until="load"):
+                    self.press(press)
+                self.page.goto(here)
+            else:
+                self.page.reload()
             return False
 
         until(there, 60, 0.5, what=f"{words!r} on {self.page.url}")
@@ -291,6 +296,6 @@ def _standing() -> Iterator[None]:
     try:
         yield
     except Error as trouble:
-        if "context was destroyed" in str(trouble) or "navigat" in str(trouble):
+        if any(words in str(trouble) for words in ("context was destroyed", "navigat", "Not attached")):
             raise _Gone from trouble
         raise
