@@ -35,6 +35,11 @@ OPEN_PAGES = {
     "sign-in": "/sign-in",
     "invitation": "invitation",
 }
+#: Maps say when they are drawn; on a busy machine that takes longer than any pause that one would choose.
+DRAWN = """
+() => [...document.querySelectorAll('.leaflet-container')].every(map => map.dataset.base)
+  && [...document.querySelectorAll('#street-app')].every(map => map.dataset.drawn)
+"""
 PER_SHEET = 12
 SHEET_STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 1rem; background: #8a93a3 }
@@ -113,6 +118,7 @@ def pictures(site: portal.Site, pages: dict[str, str], options: argparse.Namespa
                     watch.follow(page)
                     page.goto(site.url + address, wait_until="load", timeout=60_000)
                     page.wait_for_timeout(options.settle)
+                    page.wait_for_function(DRAWN, timeout=60_000)
                     wrong = list(watch.complaints)
                     over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
                     if over > 0:
