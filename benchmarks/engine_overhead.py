@@ -113,20 +113,23 @@ def running(options: argparse.Namespace, scratch: Path) -> None:
 def measure_docker(options: argparse.Namespace, scratch: Path, socket: str) -> None:
     import docker
 
-    from engines.docker import DockerEngine, pause
+    from engines.docker import DockerEngine
     from tests.contracts.image import IMAGE, write_archive
 
     node = f"bench{secrets.token_hex(3)}"
     engine = DockerEngine(EngineSettings(name=node, socket=socket, state_dir=scratch / "docker"))
-    engine.load_image(options.image or write_archive(scratch / "image.tar"))
-    engine.daemon.have_pause()
+    holder_image = engine.keeper.images.pause()
     client = docker.APIClient(base_url=f"unix://{socket}", version="auto")
+    with (options.image or write_archive(scratch / "image.tar")).open("rb") as archive:
+        list(client.load_image(archive))
     made: list[str] = []
     network = client.create_network(f"{node}-bare", driver="bridge", internal=True)["Id"]
 
     def bare(number: int) -> None:
         """Start the same two containers as the engine does, and wait for the page."""
-        holder = client.create_container(pause.IMAGE, host_config=client.create_host_config(network_mode=network))["Id"]
+        holder = client.create_container(holder_image, host_config=client.create_host_config(network_mode=network))[
+            "Id"
+        ]
         made.append(holder)
         client.start(holder)
         address = next(iter(client.inspect_container(holder)["NetworkSettings"]["Networks"].values()))["IPAddress"]

@@ -162,14 +162,13 @@ class Applier:
 
     def __init__(self, engine: Engine, mep: MepPort, fetch: Fetch) -> None:
         self.engine, self.mep, self.fetch = engine, mep, fetch
-        self._loaded: set[str] = set()
         self._loading: dict[str, threading.Lock] = {}
 
     def apply(self, spec: Mapping[str, Any] | AppSpec, generation: int) -> Revision:
         """Install or upgrade the app so that it is as `spec` says; twice with one generation is one revision."""
         app = _read(spec)
         chart = self.fetch(app.chart)
-        self._load_images(app)
+        images = self._load_images(app)
         access = self.mep.provision(app)
         release = Release(
             name=app.name,
@@ -178,6 +177,7 @@ class Applier:
             values=values_for(app, access, peek(chart)),
             generation=generation,
             labels={"app-instance-id": app.app_instance_id},
+            images=images,
         )
         return self.engine.apply(release)
 
@@ -205,21 +205,24 @@ class Applier:
         self.mep.discard(app.app_instance_id)
         return True
 
-    def _load_images(self, app: AppSpec) -> None:
+    def _load_images(self, app: AppSpec) -> dict[str, str]:
+        """Return the IDs of the app's images by name, once the runtime has them all."""
+        found: dict[str, str] = {}
         if not app.images or type(self.engine).load_image is Engine.load_image:
-            return  # this runtime pulls from a registry; a missing image shows in its status
+            return found  # this runtime pulls from a registry; a missing image shows in its status
         for image in app.images:
-            # One lock for each image: who waits for a large one holds up nobody who does not need it.
+            # One lock for each image: who waits for a large one holds up nobody who does not need it. Asking again
+            # costs the engine little when it has the image.
             with self._loading.setdefault(image.sha256, threading.Lock()):
-                if image.sha256 not in self._loaded:
-                    self.engine.load_image(self.fetch(image))
-                    self._loaded.add(image.sha256)
+                loaded = self.engine.load_image(self.fetch(image))
+            twice = [name for name, identity in loaded.items() if found.setdefault(name, identity) != identity]
+            if twice:
+                raise Invalid(f"The package holds two different images called {twice[0]}", field="images")
+        return found
 
-    def load_images_again(self, spec: Mapping[str, Any] | AppSpec) -> None:
-        """Bring back images that the runtime has lost."""
-        app = _read(spec)
-        self._loaded.difference_update(image.sha256 for image in app.images)
-        self._load_images(app)
+    def load_images_again(self, spec: Mapping[str, Any] | AppSpec, generation: int) -> None:
+        """Bring back images that the runtime has lost; a release from before images had IDs learns of them, too."""
+        self.apply(spec, generation)
 
 
 def values_for(app: AppSpec, access: MepAccess, chart: Peek) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class Release:
 
     `chart` is a `.tgz` or a chart folder on local disk. `generation` is the caller's number of the
     wish; it is kept with the revision so that applying the same wish twice makes one revision.
-    `values` may hold secrets: an engine never logs them.
+    `values` may hold secrets: an engine never logs them. `images` are those that came with the package: what a chart
+    may call them, and the IDs that `load_image` gave. A name means the release's own image before any that the node has.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Release:
     values: Mapping[str, Any] = field(default_factory=dict)
     generation: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +275,12 @@ class Engine(ABC):
     def events(self, name: str, namespace: str, *, limit: int = 100) -> list[Event]:
         """Return what happened to the release, newest first."""
 
-    def load_image(self, archive: Path) -> list[str]:
-        """Load a docker-archive into the runtime and return its image names; `Invalid` where images come from a registry only."""
+    def load_image(self, archive: Path) -> dict[str, str]:
+        """Load a docker-archive and return the IDs of its images by their full names, for `Release.images`.
+
+        No name in the runtime is given or moved: only releases that get these IDs run the images. `Invalid` when the
+        archive is not what it says, and where images come from a registry only. What no release claims goes again.
+        """
         raise Invalid(f"The {self.name} engine takes images from a registry, not from a package")
 
     def halt(self) -> None:  # noqa: B027 - many runtimes need nothing here

@@ -6,8 +6,6 @@ of `image-missing`, `probe-failing`, `oom`, `crash` or `slow`.
 
 from __future__ import annotations
 
-import json
-import tarfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from core.errors import Invalid, Missing
+from core.errors import Missing
 from engines.contract import (
     Capacity,
     Endpoint,
@@ -32,6 +30,7 @@ from engines.contract import (
 )
 from engines.helm import Rendered, helm
 from engines.helm.port import check_names
+from engines.images.archive import opened
 from engines.planning import compute_of, host_findings, images_of, mapping
 from engines.pods import rollout
 from engines.pods.findings import kind_findings
@@ -92,15 +91,21 @@ class MemoryEngine(Engine):
         return Capacity(cpu_millis=8000, memory_bytes=16 << 30, storage_bytes=100 << 30)
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
-        return self._plan(self.helm.render(chart, values, name=name, namespace=namespace), namespace)
+        return self._plan(self.helm.render(chart, values, name=name, namespace=namespace), namespace, {})
 
-    def _plan(self, rendered: Rendered, namespace: str) -> Plan:
+    def _plan(self, rendered: Rendered, namespace: str, images: Mapping[str, str]) -> Plan:
         manifests = rendered.manifests
-        _, findings = translate(manifests, namespace)
+        _, findings = translate(manifests, namespace, images)
         findings = [*kind_findings(manifests, namespace), *host_findings(manifests), *findings]
         return Plan(manifests, tuple(findings), compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:
+        try:
+            return self._apply(release)
+        finally:
+            self.store.claim_images(release.images.values())
+
+    def _apply(self, release: Release) -> Revision:
         check_names(release.name, release.namespace)
         digest = wish_digest(release)
         with self._lock:
@@ -108,7 +113,7 @@ class MemoryEngine(Engine):
             if current is not None and current.digest == digest and current.revision.generation == release.generation:
                 return current.revision
             rendered = self.helm.render(release.chart, release.values, name=release.name, namespace=release.namespace)
-            refuse(self._plan(rendered, release.namespace))
+            refuse(self._plan(rendered, release.namespace, release.images))
             check_owners(self.store, release, rendered)
             kept = self.store.add(
                 release.namespace,
@@ -121,6 +126,7 @@ class MemoryEngine(Engine):
                 manifests=rendered.manifests,
                 status="pending-upgrade" if current else "pending-install",
                 description="Upgrade" if current else "Install",
+                images=release.images,
             )
             return kept.revision
 
@@ -135,17 +141,21 @@ class MemoryEngine(Engine):
             for key in [key for key in self._wanted if key[:2] == (namespace, name)]:
                 del self._wanted[key]
 
-    def load_image(self, archive: Path) -> list[str]:
-        """Return the image names in the archive; the layers are not looked at, for nothing will run them."""
-        try:
-            with tarfile.open(archive) as tar:
-                manifest = tar.extractfile("manifest.json")
-                entries = json.loads(manifest.read(1 << 20)) if manifest else []
-            return [str(tag) for entry in entries for tag in entry.get("RepoTags") or []]
-        except FileNotFoundError:
-            raise Invalid("The image archive is not there") from None
-        except (tarfile.TarError, KeyError, ValueError, AttributeError, EOFError, OSError):
-            raise Invalid("The file is no docker-archive") from None
+    def load_image(self, archive: Path) -> dict[str, str]:
+        """Return the IDs of the images in the archive by name; it is judged as for a real runtime, and run by none."""
+        with opened(archive) as carried:
+            carried.check_layers()
+            for image in carried.images:
+                self.store.note_load(f"sha256:{image.digest}")
+            return {name: f"sha256:{image.digest}" for image in carried.images for name in image.known_as()}
+
+    def images(self) -> set[str]:
+        """Return the IDs of the images that a runtime would hold now."""
+        return self.store.images_in_use()
+
+    def image(self, name: str, namespace: str, workload: str) -> str:
+        """Return the ID that the first container of a workload would run; empty when no package brought it."""
+        return str(self._container(name, namespace, workload).image_id)
 
     # Looking
 
@@ -304,7 +314,7 @@ class MemoryEngine(Engine):
     def _wants(self, kept: Kept) -> Wanted:
         key = (*kept.key, kept.revision.number)
         if key not in self._wanted:
-            self._wanted[key] = translate(kept.manifests, kept.namespace)[0]
+            self._wanted[key] = translate(kept.manifests, kept.namespace, kept.images)[0]
         return self._wanted[key]
 
     def _event(self, kept: Kept, kind: str, reason: str, pod: _Pod, message: str) -> None:

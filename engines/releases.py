@@ -14,12 +14,14 @@ from engines.store import Kept, Store
 
 
 def wish_digest(release: Release) -> str:
-    """Return what tells one wish from another: the chart's bytes and the values."""
+    """Return what tells one wish from another: the chart's bytes, the values and the package's images."""
     try:
         values = json.dumps(release.values, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise Invalid("The values must be an object of plain JSON", field="values") from None
-    return hashlib.sha256(f"{chartfile.check(release.chart)}\n{values}".encode()).hexdigest()
+    # Nothing is added where there are no images, so that wishes from before images had IDs are known again.
+    images = f"\n{json.dumps(dict(release.images), sort_keys=True)}" if release.images else ""
+    return hashlib.sha256(f"{chartfile.check(release.chart)}\n{values}{images}".encode()).hexdigest()
 
 
 def refuse(plan: Plan) -> None:
@@ -68,6 +70,7 @@ def roll_back(store: Store, namespace: str, name: str, revision: int | None, gen
         manifests=target.manifests,
         status="pending-rollback",
         description=f"Rollback to {target.revision.number}",
+        images=target.images,
     )
 
 

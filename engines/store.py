@@ -9,7 +9,8 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from core.vault import Vault, load_or_make_key
 from engines.contract import Event, Manifest, Revision
 
 HISTORY, EVENTS = 10, 200
+#: Seconds that an image which was loaded is kept for the release that it was loaded for.
+UNCLAIMED = 3600.0
 
 _SCHEMA = """
 create table if not exists release (
@@ -45,6 +48,10 @@ create table if not exists fate (
 create table if not exists finished (
     namespace text not null, name text not null, pod text not null, digest text not null,
     primary key (namespace, name, pod, digest));
+create table if not exists image_load (id text not null, at real not null);
+create table if not exists image_pin (
+    namespace text not null, name text not null, image text not null, id text not null,
+    primary key (namespace, name, image));
 """
 
 
@@ -60,6 +67,7 @@ class Kept:
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     was_ready: bool = False
     leaving: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -156,6 +164,7 @@ class Store:
             values=wish["values"],
             was_ready=bool(row[11]),
             leaving=bool(row[12]),
+            images=wish.get("images") or {},
         )
 
     def add(
@@ -171,12 +180,15 @@ class Store:
         manifests: Sequence[Manifest],
         status: str,
         description: str,
+        images: Mapping[str, str] | None = None,
     ) -> Kept:
         """Make a new revision the present one, forget the oldest, and return it."""
-        sealed = self._vault.seal(
-            json.dumps({"values": dict(values), "manifests": [dict(each.body) for each in manifests]}).encode(),
-            f"release:{namespace}/{name}",
-        )
+        wish = {
+            "values": dict(values),
+            "manifests": [dict(each.body) for each in manifests],
+            "images": dict(images or {}),
+        }
+        sealed = self._vault.seal(json.dumps(wish).encode(), f"release:{namespace}/{name}")
         with self._write() as db:
             (last,) = db.execute(
                 "select coalesce(max(number), 0) from revision where namespace = ? and name = ?", (namespace, name)
@@ -213,7 +225,8 @@ class Store:
                 "(select max(number) from revision where namespace = ?1 and name = ?2 and was_ready), 0)",
                 (namespace, name, last + 1 - HISTORY),
             )
-            db.execute("delete from fate where namespace = ? and name = ?", (namespace, name))
+            for table in ("fate", "image_pin"):
+                db.execute(f"delete from {table} where namespace = ? and name = ?", (namespace, name))  # noqa: S608
         kept = self.current(namespace, name)
         assert kept is not None
         return kept
@@ -236,7 +249,7 @@ class Store:
     def forget(self, namespace: str, name: str) -> None:
         """Drop everything about the release."""
         with self._write() as db:
-            for table in ("release", "revision", "event", "port", "fate", "finished"):
+            for table in ("release", "revision", "event", "port", "fate", "finished", "image_pin"):
                 db.execute(f"delete from {table} where namespace = ? and name = ?", (namespace, name))  # noqa: S608
 
     # Events
@@ -305,6 +318,40 @@ class Store:
     def set_finished(self, key: tuple[str, str, str, str]) -> None:
         with self._write() as db:
             db.execute("insert or ignore into finished values (?, ?, ?, ?)", key)
+
+    # Images
+
+    def note_load(self, image: str) -> None:
+        """Write down that an image is being loaded, so that it is kept until a release has it."""
+        with self._write() as db:
+            db.execute("insert into image_load values (?, ?)", (image, time.time()))
+
+    def claim_images(self, images: Iterable[str]) -> None:
+        """Take back one load of each of these images: a release has them, or was refused."""
+        with self._write() as db:
+            for image in set(images):
+                db.execute(
+                    "delete from image_load where rowid = (select min(rowid) from image_load where id = ?)", (image,)
+                )
+
+    def pin_image(self, namespace: str, name: str, image: str, identity: str) -> None:
+        """Keep what a name of the node's own meant when this release first used it; a new revision may ask again."""
+        with self._write() as db:
+            db.execute("insert or ignore into image_pin values (?, ?, ?, ?)", (namespace, name, image, identity))
+
+    def pinned_image(self, namespace: str, name: str, image: str) -> str:
+        """Return what the name means to this release; empty when it has not used it."""
+        found = self._read(
+            "select id from image_pin where namespace = ? and name = ? and image = ?", namespace, name, image
+        )
+        return str(found[0][0]) if found else ""
+
+    def images_in_use(self) -> set[str]:
+        """Return the IDs that any kept revision may run again, and those that were loaded a moment ago."""
+        with self._write() as db:
+            db.execute("delete from image_load where at < ?", (time.time() - UNCLAIMED,))
+        used = {str(row[0]) for row in self._read("select id from image_load union select id from image_pin")}
+        return used.union(*(kept.images.values() for kept in self._revisions("")))
 
 
 def _now() -> str:

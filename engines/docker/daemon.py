@@ -7,8 +7,7 @@ import io
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import docker
@@ -17,7 +16,6 @@ import requests
 import urllib3.exceptions
 
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
-from engines.docker import pause
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
@@ -66,6 +64,10 @@ class Daemon:
             about = self.api.version()
         return f"{'Podman' if self.podman else 'Docker Engine'} {about.get('Version', '?')}"
 
+    def machine(self) -> str:
+        """Return the architecture that the daemon runs on."""
+        return self.architecture if self.api and self.architecture else "amd64"
+
     def info(self) -> dict[str, Any]:
         with talking():
             return dict(self.api.info())
@@ -78,11 +80,14 @@ class Daemon:
             wanted = [f"{key}={value}" for key, value in labels.items()]
             return list(self.api.containers(all=True, filters={"label": wanted}))
 
-    def create(self, *, name: str, image: str, host: Mapping[str, Any], **more: Any) -> str:
-        """Make a container and return its id; the one of this name that is there already is as good."""
+    def create(self, *, name: str, image: str, host: Mapping[str, Any], called: str = "", **more: Any) -> str:
+        """Make a container and return its id; the one of this name that is there already is as good.
+
+        `image` is an ID, and `called` what people call it.
+        """
         api = self.api
         try:
-            with talking(image=image):
+            with talking(image=called or image):
                 made = api.create_container(image=image, name=name, host_config=api.create_host_config(**host), **more)
             return str(made["Id"])
         except Conflict:
@@ -199,38 +204,34 @@ class Daemon:
 
     # Images
 
-    def load(self, archive: Path) -> list[str]:
-        """Load a docker-archive from disk, streaming, and return the names in it."""
-        try:
-            with archive.open("rb") as stream:
-                return self._load(stream)
-        except FileNotFoundError:
-            raise Invalid("The image archive is not there") from None
-
-    def _load(self, stream: Any) -> list[str]:
-        names = []
+    def load(self, chunks: Iterable[bytes]) -> None:
+        """Load a docker-archive, streaming; `Invalid` when the daemon does not take it."""
         # Unpacking may be silent for a long time, so this client waits longer than others.
         with talking(), contextlib.closing(docker.APIClient(base_url=self.url, version="auto", timeout=900)) as patient:
-            for message in patient.load_image(stream):
+            for message in patient.load_image(iter(chunks)):
                 if "error" in message:
                     raise Invalid(f"The runtime cannot load the image: {str(message['error'])[:300]}")
-                line = str(message.get("stream", ""))
-                if line.startswith("Loaded image") and ": " in line:
-                    names.append(line.split(": ", 1)[1].strip())
-        return names
 
-    def have_pause(self) -> None:
-        """Load the pause image when it is not there."""
-        with talking():
-            try:
-                self.api.inspect_image(pause.IMAGE)
-            except docker.errors.ImageNotFound:
-                self._load(io.BytesIO(pause.archive(self.architecture or "amd64")))
+    def image(self, name: str) -> dict[str, Any]:
+        """Return what the daemon knows of an image; `Missing` when it has none of this name or ID."""
+        with talking(image=name):
+            return dict(self.api.inspect_image(name))
 
-    def image_user(self, image: str) -> str:
-        """Return the user that an image runs as."""
+    def tag(self, image: str, repository: str, tag: str) -> None:
         with talking(image=image):
-            return str((self.api.inspect_image(image).get("Config") or {}).get("User") or "")
+            self.api.tag(image, repository, tag)
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the names of images in a repository."""
+        with talking():
+            found = self.api.images(name=repository)
+        names = [str(name) for each in found for name in each.get("RepoTags") or []]
+        return sorted({name for name in names if name.startswith(f"{repository}:")})
+
+    def untag(self, name: str) -> None:
+        """Take a name away, and the image with it when that was its last; `Conflict` when a container needs it."""
+        with talking(), contextlib.suppress(docker.errors.ImageNotFound):
+            self.api.remove_image(name)
 
 
 @contextlib.contextmanager

@@ -99,11 +99,11 @@ class DockerEngine(Engine):
     # Changing
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
-        return self._plan(self.helm.render(chart, values, name=name, namespace=namespace), namespace)
+        return self._plan(self.helm.render(chart, values, name=name, namespace=namespace), namespace, {})
 
-    def _plan(self, rendered: Rendered, namespace: str) -> Plan:
+    def _plan(self, rendered: Rendered, namespace: str, images: Mapping[str, str]) -> Plan:
         manifests = rendered.manifests
-        wanted, findings = translate(manifests, namespace)
+        wanted, findings = translate(manifests, namespace, images)
         findings = [*kind_findings(manifests, namespace), *host_findings(manifests), *findings]
         if not netns.possible():
             findings += [
@@ -119,6 +119,13 @@ class DockerEngine(Engine):
         return Plan(manifests, tuple(findings), compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:
+        try:
+            return self._apply(release)
+        finally:
+            self.store.claim_images(release.images.values())
+            self.rounds.untidy = True
+
+    def _apply(self, release: Release) -> Revision:
         check_names(release.name, release.namespace)
         digest = wish_digest(release)
         with self._changing:
@@ -129,7 +136,7 @@ class DockerEngine(Engine):
                 self._nudge()
                 return current.revision
             rendered = self.helm.render(release.chart, release.values, name=release.name, namespace=release.namespace)
-            refuse(self._plan(rendered, release.namespace))
+            refuse(self._plan(rendered, release.namespace, release.images))
             check_owners(self.store, release, rendered)
             kept = self.store.add(
                 release.namespace,
@@ -142,6 +149,7 @@ class DockerEngine(Engine):
                 manifests=rendered.manifests,
                 status="pending-upgrade" if current else "pending-install",
                 description="Upgrade" if current else "Install",
+                images=release.images,
             )
             self.rounds.rewrite_files(kept)
         self._nudge()
@@ -169,8 +177,8 @@ class DockerEngine(Engine):
         with contextlib.suppress(BreakwaterError):
             self.supervise()
 
-    def load_image(self, archive: Path) -> list[str]:
-        return self.daemon.load(archive)
+    def load_image(self, archive: Path) -> dict[str, str]:
+        return self.keeper.images.load(archive)
 
     # Looking
 

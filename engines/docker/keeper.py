@@ -12,9 +12,10 @@ from typing import Any
 
 from core.errors import BreakwaterError, Missing
 from engines.contract import EngineSettings, Reason
-from engines.docker import decide, pause
+from engines.docker import decide
 from engines.docker.daemon import Daemon, ImageMissing
 from engines.docker.files import Files
+from engines.docker.images import Images
 from engines.docker.networks import Networks
 from engines.docker.seen import HOLDER, PREFIX, ContainerKey, Exit, Fate, Pod, PodKey, Seen
 from engines.pods.wanted import Container, PodTemplate, Volume, Workload
@@ -45,6 +46,7 @@ class Keeper:
     def __init__(self, settings: EngineSettings, daemon: Daemon, store: Store, files: Files, memory: Memory) -> None:
         self.settings, self.daemon, self.store, self.files, self.memory = settings, daemon, store, files, memory
         self.networks = Networks(settings, daemon)
+        self.images = Images(settings.name, daemon, store)
 
     # Names and labels
 
@@ -109,7 +111,7 @@ class Keeper:
         template = workload.template
         self.files.write(pod.key, template)
         if pod.holder is None:
-            self.daemon.have_pause()
+            image = self.images.pause()
             network, gateway = self.networks.get(pod.namespace)
             mounts = self._volumes(workload, pod)
             aliases = list(template.aliases)
@@ -119,7 +121,7 @@ class Keeper:
             hosts.update(dict(template.hosts))
             made = self.daemon.create(
                 name=self._name(pod.namespace, pod.release, pod.name, HOLDER),
-                image=pause.IMAGE,
+                image=image,
                 stop_signal="SIGKILL",  # it has nothing to tidy up, and a daemon that stops waits for it otherwise
                 hostname=pod.name[:63],
                 labels=self._pod_labels(pod, HOLDER),
@@ -192,8 +194,9 @@ class Keeper:
 
     def _create(self, workload: Workload, pod: Pod, container: Container) -> None:
         assert pod.holder is not None
+        image = self.images.find(pod.namespace, pod.release, container)
         if container.must_not_be_root:
-            user = (container.user or self.daemon.image_user(container.image)).partition(":")[0]
+            user = (container.user or self.images.user(image)).partition(":")[0]
             if user in {"", "0", "root"}:
                 self._trouble(
                     pod, container.name, Reason.CONFIG_ERROR, "must not run as root, but its image does", "Failed"
@@ -202,7 +205,8 @@ class Keeper:
         surroundings = self._environment(container, pod, workload.template)
         made = self.daemon.create(
             name=self._name(pod.namespace, pod.release, pod.name, container.name),
-            image=container.image,
+            image=image,
+            called=container.image,
             entrypoint=[expand(each, surroundings) for each in container.entrypoint] or None,
             command=[expand(each, surroundings) for each in container.arguments] or None,
             environment=surroundings,
@@ -214,7 +218,7 @@ class Keeper:
             labels=self._pod_labels(pod, container.name),
             host=self._host(workload, pod, container),
         )
-        pod.members[container.name] = Seen(made, container.name, "created", container.image)
+        pod.members[container.name] = Seen(made, container.name, "created", image)
         self._start(pod, container, again=False)
 
     def _host(self, workload: Workload, pod: Pod, container: Container) -> dict[str, Any]:

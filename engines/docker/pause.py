@@ -5,6 +5,7 @@ No registry and no compiler take part: the program is an ELF file put together f
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -52,8 +53,21 @@ def program(architecture: str) -> bytes:
     return identity + header + segment + code
 
 
-def archive(architecture: str) -> bytes:
+def digest(architecture: str) -> str:
+    """Return the SHA-256 of the image's configuration, which names all of its content."""
+    return hashlib.sha256(_content(architecture)[0]).hexdigest()
+
+
+def archive(architecture: str, name: str = IMAGE) -> bytes:
     """Return the image as a docker-archive, the same bytes every time."""
+    config, layer = _content(architecture)
+    own = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": own, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+    return _tar({own: (config, 0o644), "layer.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)})
+
+
+@functools.cache
+def _content(architecture: str) -> tuple[bytes, bytes]:
     layer = _tar({PROGRAM: (program(architecture), 0o755)})
     config = json.dumps(
         {
@@ -65,9 +79,7 @@ def archive(architecture: str) -> bytes:
             "created": "1970-01-01T00:00:00Z",
         }
     ).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]).encode()
-    return _tar({name: (config, 0o644), "layer.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)})
+    return config, layer
 
 
 def _tar(members: dict[str, tuple[bytes, int]]) -> bytes:

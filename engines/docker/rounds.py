@@ -52,6 +52,8 @@ class Rounds:
         self._wanted: dict[tuple[str, str, int], Wanted] = {}
         self._owners: dict[tuple[str, str, str, str], Workload] = {}
         self._stopped = False
+        #: Whether images may be there that nothing needs any more.
+        self.untidy = True
 
     # What is wanted
 
@@ -59,7 +61,7 @@ class Rounds:
         """Return what a revision wants to run."""
         key = (*kept.key, kept.revision.number)
         if key not in self._wanted:
-            made, _ = translate(kept.manifests, kept.namespace)
+            made, _ = translate(kept.manifests, kept.namespace, kept.images)
             self._wanted[key] = made
             for workload in made.workloads:
                 self._owners[(*kept.key, workload.key, workload.template.digest)] = workload
@@ -111,6 +113,15 @@ class Rounds:
                 self._submit(pod.key, self.keeper.take, pod, 0)
         self.prober.keep_only({each.id for pod in pods.values() for each in pod.members.values()})
         self.doors.sync(outside, inside)
+        if self.untidy:
+            self.untidy = False
+            self.workers.submit(self._sweep_images)
+
+    def _sweep_images(self) -> None:
+        try:
+            self.keeper.images.sweep()
+        except BreakwaterError as problem:
+            log.warning("images that nobody needs are left for later: %s", problem.detail)
 
     def _reap(self) -> None:
         for key, job in list(self._jobs.items()):
@@ -288,6 +299,7 @@ class Rounds:
         ):
             self.keeper.networks.remove(release.namespace)
         self.store.forget(*release.key)
+        self.untidy = True
         self._drop(release.key)
 
     def _drop(self, key: tuple[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from core.errors import Invalid
 from core.findings import Finding, Level
 from engines.contract import Manifest
+from engines.images.names import carried
 from engines.planning import count, items, mapping, quantity
 from engines.pods.sources import Sources
 from engines.pods.wanted import (
@@ -28,14 +29,19 @@ RUNS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
 LARGEST_COUNT = 200
 
 
-def translate(manifests: Sequence[Manifest], namespace: str) -> tuple[Wanted, list[Finding]]:
-    """Return what the objects ask for in `namespace`, and the findings that stand against running it."""
-    return _Translation(manifests, namespace).done()
+def translate(
+    manifests: Sequence[Manifest], namespace: str, images: Mapping[str, str] | None = None
+) -> tuple[Wanted, list[Finding]]:
+    """Return what the objects ask for in `namespace`, and the findings that stand against running it.
+
+    `images` are those that the package carries: IDs by full names.
+    """
+    return _Translation(manifests, namespace, images or {}).done()
 
 
 class _Translation:
-    def __init__(self, manifests: Sequence[Manifest], namespace: str) -> None:
-        self.manifests, self.namespace = manifests, namespace
+    def __init__(self, manifests: Sequence[Manifest], namespace: str, images: Mapping[str, str]) -> None:
+        self.manifests, self.namespace, self.images = manifests, namespace, images
         self.findings: list[Finding] = []
         self.sources = Sources(manifests, self.findings)
         self.place = ""
@@ -144,13 +150,19 @@ class _Translation:
         aliases = tuple(sorted({alias for service in behind for alias in service.aliases}))
         if not items(spec.get("containers")):
             self._error("no-containers", "has a pod without containers", "name at least one container")
-        seen = json.dumps([body.get("metadata"), spec, aliases], sort_keys=True, default=str)
         security = mapping(spec.get("securityContext"))
+        containers = tuple(self._container(each, spec, security) for each in items(spec.get("containers")))
+        init = tuple(self._container(each, spec, security) for each in items(spec.get("initContainers")))
+        # The same name may mean another image in the next package. Without images of the package's own the digest is what
+        # it was before those had IDs, so that pods from then are not replaced.
+        own = [each.image_id for each in (*containers, *init)]
+        told = [body.get("metadata"), spec, aliases, *([own] if any(own) else [])]
+        seen = json.dumps(told, sort_keys=True, default=str)
         template = PodTemplate(
             digest=hashlib.sha256(seen.encode()).hexdigest()[:10],
             labels=labels,
-            containers=tuple(self._container(each, spec, security) for each in items(spec.get("containers"))),
-            init=tuple(self._container(each, spec, security) for each in items(spec.get("initContainers"))),
+            containers=containers,
+            init=init,
             volumes=self._volumes(spec, claims),
             grace=count(spec.get("terminationGracePeriodSeconds"), 30),
             # A Job's pod that may never restart is replaced by the next try in Kubernetes; here it is started again.
@@ -217,6 +229,7 @@ class _Translation:
         return Container(
             name=name,
             image=str(image or ""),
+            image_id=self._carried(inside, str(image or "")),
             entrypoint=_texts(body.get("command")),
             arguments=_texts(body.get("args")),
             variables=self.sources.variables(inside, body),
@@ -246,6 +259,13 @@ class _Translation:
             liveness=self._probe(inside, body, "livenessProbe", ports),
             readiness=self._probe(inside, body, "readinessProbe", ports),
         )
+
+    def _carried(self, inside: str, image: str) -> str:
+        try:
+            return carried(self.images, image)
+        except Invalid as problem:
+            self._error("image-digest", problem.detail, "name the digest of the image in the package", place=inside)
+            return ""
 
     def _probe(self, inside: str, body: Mapping[str, Any], key: str, ports: Mapping[str, int]) -> Probe | None:
         probe = mapping(body.get(key))

@@ -48,6 +48,8 @@ class Container:
 
     name: str
     image: str
+    #: The image that the package carries under this name; empty when the node must have it.
+    image_id: str = ""
     entrypoint: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()

@@ -189,7 +189,7 @@ class Apps:
             return
         self._images_at[wish.key] = now + IMAGES_AGAIN
         try:
-            self.applier.load_images_again(spec)
+            self.applier.load_images_again(spec, wish.generation)
         except BreakwaterError as problem:
             logger.warning("%s: its images cannot be loaded: %s", spec.name, problem.detail)
 

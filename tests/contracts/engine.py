@@ -35,6 +35,9 @@ class Harness(ABC):
     #: How long the runtime may take to do one thing, in seconds.
     patience: float = 30.0
 
+    #: Whether images may travel in packages; else they come from a registry.
+    carries_images: bool = True
+
     engine: Engine
     settings: EngineSettings
     namespace: str
@@ -65,6 +68,14 @@ class Harness(ABC):
     @abstractmethod
     def pods(self, name: str) -> list[str]:
         """Return the pods of the release that the runtime has, as the runtime says."""
+
+    def image_of(self, name: str) -> str:
+        """Return the ID of the image that the newest container of the release runs; empty when there is none."""
+        return ""
+
+    def images(self) -> set[str]:
+        """Return the IDs of the packages' images that the node holds."""
+        return set()
 
     @abstractmethod
     def left(self, name: str) -> list[str]:

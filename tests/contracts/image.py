@@ -45,8 +45,8 @@ def busybox() -> Path:
     return Path(found)
 
 
-def write_archive(path: Path, image: str = IMAGE) -> Path:
-    """Write the image as a docker-archive to `path`, the same bytes every time."""
+def write_archive(path: Path, image: str = IMAGE, mark: str = "") -> Path:
+    """Write the image as a docker-archive to `path`, the same bytes every time; with `mark` it is another image."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for folder, mode in (("bin", 0o755), ("tmp", 0o1777), ("etc", 0o755)):
@@ -56,6 +56,8 @@ def write_archive(path: Path, image: str = IMAGE) -> Path:
         body = busybox().read_bytes()
         _add(tar, "bin/busybox", body, 0o755)
         _add(tar, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", 0o644)
+        if mark:
+            _add(tar, "etc/mark", mark.encode())
         for applet in APPLETS:
             info = tarfile.TarInfo(f"bin/{applet}")
             info.type, info.linkname = tarfile.SYMTYPE, "busybox"

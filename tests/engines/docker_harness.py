@@ -61,6 +61,21 @@ class DockerHarness(Harness):
         found = self.containers(namespace=self.namespace, release=name)
         return sorted({str(each["Labels"]["io.breakwater.pod"]) for each in found})  # type: ignore[index]
 
+    def give(self, archive: Path) -> None:
+        """Load an image as the node's owner does, with the names in the archive."""
+        with archive.open("rb") as stream:
+            list(self.client.load_image(stream))
+
+    def image_of(self, name: str) -> str:
+        found = [each for each in self.containers(release=name) if each["Labels"]["io.breakwater.container"] != "POD"]  # type: ignore[index]
+        newest = max(found, key=lambda each: int(str(each["Created"])), default=None)
+        return str(newest["ImageID"]) if newest else ""
+
+    def images(self) -> set[str]:
+        held = self.client.images(name=self.engine.keeper.images.repository)
+        pause = self.engine.keeper.images.pause()
+        return {str(each["Id"]) for each in held} - {pause}
+
     def left(self, name: str) -> list[str]:
         filters = {"label": [f"io.breakwater.node={self.node}"]}
         mine = f"{self.namespace}.{name}"
@@ -77,7 +92,11 @@ class DockerHarness(Harness):
     def close(self) -> None:
         """Leave nothing in the runtime, whatever the test did."""
         self.engine.halt()
+        self.engine.close()
         for volume in self.client.volumes(filters={"label": [f"io.breakwater.node={self.node}"]})["Volumes"] or []:
             self.client.remove_volume(volume["Name"], force=True)
-        self.engine.close()
+        held = self.engine.keeper.images.repository
+        for tag in [tag for image in self.client.images(name=held) for tag in image["RepoTags"]]:
+            if tag.startswith(f"{held}:"):
+                self.client.remove_image(tag)
         self.client.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.carried import CarriedImages
 from tests.contracts.engine import EngineContract
 from tests.contracts.image import write_archive
 from tests.engines.docker_harness import DockerHarness
@@ -22,10 +23,10 @@ def contract_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def harness(docker_socket: str, contract_image: Path, tmp_path: Path) -> Iterator[DockerHarness]:
     made = DockerHarness(docker_socket, tmp_path / "state")
-    made.engine.load_image(contract_image)
+    made.give(contract_image)
     yield made
     made.close()
 
 
-class TestDockerEngine(EngineContract):
+class TestDockerEngine(EngineContract, CarriedImages):
     """Runs the suite."""

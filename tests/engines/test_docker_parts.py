@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 @pytest.fixture
 def harness(docker_socket: str, tmp_path: Path) -> Iterator[DockerHarness]:
     made = DockerHarness(docker_socket, tmp_path / "state")
-    made.engine.load_image(write_archive(tmp_path / "contract.tar"))
+    made.give(write_archive(tmp_path / "contract.tar"))
     yield made
     made.close()
 
@@ -128,6 +128,7 @@ def test_a_command_that_is_not_in_the_image_is_a_config_error(harness: DockerHar
     harness.engine.apply(broken)
     ready(harness)
     # The image exists but has nothing to run: an archive with another name and no shell.
+    harness.client.tag(harness.engine.keeper.images.pause(), "localhost/breakwater/pause", "1")
     harness.engine.apply(release(harness, "web", generation=2, image="localhost/breakwater/pause:1"))
 
     def wrong() -> bool:
@@ -147,7 +148,7 @@ def test_a_missing_image_is_picked_up_once_it_is_loaded(harness: DockerHarness, 
         return harness.engine.status("one", harness.namespace).reason is Reason.IMAGE_MISSING
 
     until(missing, 30.0, every=0.1)
-    assert harness.engine.load_image(write_archive(tmp_path / "late.tar", late)) == [late]
+    harness.give(write_archive(tmp_path / "late.tar", late))
     ready(harness)
     harness.engine.remove("one", harness.namespace)
     harness.client.remove_image(late, force=True)
@@ -221,7 +222,7 @@ def test_a_restarted_runtime_is_filled_again(tmp_path: Path) -> None:
     try:
         daemon.start()
         harness = DockerHarness(daemon.path, tmp_path / "state")
-        harness.engine.load_image(write_archive(tmp_path / "contract.tar"))
+        harness.give(write_archive(tmp_path / "contract.tar"))
         harness.engine.apply(release(harness, "web", image=IMAGE, message="back again"))
         ready(harness)
         daemon.stop()

@@ -13,6 +13,7 @@ from engines.contract import EngineSettings
 from engines.kubernetes import KubernetesEngine
 from engines.kubernetes.api import Api
 from engines.kubernetes.kubeconfig import Access
+from tests.contracts.carried import CarriedImages
 from tests.contracts.engine import EngineContract, Harness
 from tests.live.conftest import TestCluster
 from tests.waiting import until
@@ -38,6 +39,7 @@ class KubernetesHarness(Harness):
 
     engine: KubernetesEngine
     patience = 60.0
+    carries_images = False
 
     def __init__(self, cluster: TestCluster) -> None:
         self.cluster = cluster
@@ -94,5 +96,5 @@ def harness(kubernetes_cluster: TestCluster) -> Iterator[KubernetesHarness]:
     made.close()
 
 
-class TestKubernetesEngine(EngineContract):
+class TestKubernetesEngine(EngineContract, CarriedImages):
     """Runs the suite."""

@@ -100,9 +100,9 @@ class MoodyEngine(Engine):
     def events(self, name: str, namespace: str, *, limit: int = 100) -> list[Event]:
         return []
 
-    def load_image(self, archive: Path) -> list[str]:
+    def load_image(self, archive: Path) -> dict[str, str]:
         self.loaded.append(archive.name)
-        return [archive.name]
+        return {archive.name: f"sha256:{archive.name}"}
 
 
 class PoliteMep:

@@ -137,13 +137,14 @@ def test_a_runtime_that_lost_the_app_gets_it_again(edge: Edge) -> None:
     assert edge.state() == "ready"
 
 
-def test_images_are_loaded_before_the_app_starts_and_once(edge: Edge) -> None:
+def test_the_engine_is_asked_for_the_images_of_each_app_before_it_starts_and_told_which_they_are(edge: Edge) -> None:
     image = edge.keep(b"an image")
     edge.wish(images=[{"name": "x", **image}])
     edge.apps.step("a")
     edge.wish(key="b", images=[{"name": "x", **image}])
     edge.apps.step("b")
-    assert edge.engine.loaded == [image["sha256"]]
+    assert edge.engine.loaded == [image["sha256"]] * 2
+    assert [list(each.images) for each in edge.engine.applied] == [[image["sha256"]]] * 2
 
 
 def test_images_that_the_runtime_lost_are_loaded_again_now_and_then(edge: Edge) -> None:
