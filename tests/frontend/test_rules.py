@@ -200,6 +200,30 @@ def test_a_lost_change_is_shown_and_can_be_forgotten(
     assert "Forget it" in page
 
 
+def test_giving_a_rule_back_asks_with_what_changes_and_notices_who_was_faster(
+    pages: Any, deployment: Any, actor: Any
+) -> None:
+    rule = {**LIVE, "priority": 9, "action": "DROP", "dstInterface": None}
+    services.set_rule(deployment, "traffic", "tr-1", actor=actor, rule=rule, state="INACTIVE")
+    for page in (f"/deployments/{deployment.pk}/rules", f"/deployments/{deployment.pk}/rules/traffic/tr-1"):
+        shown = text(pages.get(page))
+        assert "Let rule tr-1 of hello be as the package says?" in shown
+        assert "Now: Everything to 192.0.2.0/24 is dropped. Then: Everything to 192.0.2.0/24 goes to hello" in shown
+        assert "Its priority changes from 9 to 3." in shown
+        assert "It was switched off here" in shown
+    services.set_rule(deployment, "traffic", "tr-1", actor=actor, rule={**rule, "priority": 8})
+    at = f"/deployments/{deployment.pk}/rules/traffic/tr-1/reset"
+    asked = text(pages.post(at, {"generation": "1", "back": "node"}), 412)
+    assert "from 8 to 3" in asked
+    assert 'name="generation" value="2"' in asked
+    assert RuleWish.objects.exists()
+    answer = pages.post(at, {"generation": "2", "back": "node"})
+    assert answer.url == f"/nodes/{deployment.node_id}/rules?kind=traffic"
+    assert not RuleWish.objects.exists()
+    assert "Nothing of rule" in text(pages.post(at, {"generation": "3"}, follow=True))
+    assert pages.post(at, {"generation": "many"}).status_code == 400
+
+
 def test_a_cluster_without_a_platform_says_so_and_offers_nothing(
     pages: Any, make_node: Any, actor: Any, organisation: Any, make_package: Any
 ) -> None:
