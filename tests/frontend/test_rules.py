@@ -139,6 +139,14 @@ def test_what_a_rule_is_in_the_way_of_is_named_before_it_is_saved(
         ({"rule_id": "a/b"}, "rule_id"),
         ({"interface": "MAC", "to": "aa:bb:cc:dd:ee:ff"}, "to"),
         ({"action": "FORWARD_ENCAPSULATED"}, "action"),
+        ({"protocols": "UPD"}, "protocols"),
+        ({"protocols": "256", "dst_ports": ""}, "protocols"),
+        ({"protocols": "ICMP"}, "protocols"),
+        ({"dst": "2001:db8::/32"}, "dst"),
+        ({"tc": "3"}, "tc"),
+        ({"src": "fd45::/64", "dscp": "3"}, "dscp"),
+        ({"src": "", "tc": "3", "dscp": "3"}, "tc"),
+        ({"more": '[{"protocol": ["TCP"]}, {"protocol": ["TCP"]}]'}, "more"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
