@@ -15,7 +15,7 @@ from core.accounts import access
 from core.errors import BreakwaterError, Denied, Missing, Unauthenticated
 from frontend import tenancy
 from frontend.page import page
-from frontend.steering import sketch
+from frontend.steering import sketch, words
 from frontend.steering.forms import PacketForm
 from frontend.steering.listing import DEPLOYMENTS
 from frontend.steering.rule_forms import DnsForm, RuleForm, TrafficForm
@@ -89,6 +89,7 @@ class Desk:
             "form": self.form,
             "packet": self.packet,
             "line": self.line,
+            "giving_back": words.giving_back(self.line) if self.line and self.line.source == table.CHANGED else None,
             "new": self.new,
             "rule_id": "" if self.new else self.rule_id,
             "unsupported": services.unsupported(self.deployment.node),

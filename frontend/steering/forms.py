@@ -78,6 +78,13 @@ class PacketForm(PortalForm):
         )
 
 
+class GivingBackForm(PortalForm):
+    """What the question about a rule that is given back knows: of which generation it spoke, and where it was asked."""
+
+    generation = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
+    back = forms.CharField(required=False, max_length=10, widget=forms.HiddenInput)
+
+
 def _address(text: str) -> flows.IpAddress:
     try:
         address = ipaddress.ip_address(str(text).strip())

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.accounts import access
-from core.errors import Missing
+from core.errors import Conflict, Missing, Stale
 from frontend import tables, tenancy
+from frontend.deeds import asked_again
 from frontend.page import page, paged, told, words_of
 from frontend.steering import words
+from frontend.steering.forms import GivingBackForm
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
 from mecm.steering import services, table
@@ -100,13 +103,18 @@ def _dressed(line: table.Line, may: set[Any], unsupported: str) -> dict[str, Any
         "sentence": words.sentence(line.kind, line.rule, line.app),
         "edit": switchable,
         "switch_to": ("ACTIVE" if _off(line) else "INACTIVE") if switchable else "",
-        "reset": own and (line.source in (table.CHANGED, table.LOST)),
+        "reset": words.giving_back(line) if own and line.source in (table.CHANGED, table.LOST) else None,
         "remove": own and line.source == table.ADDED,
     }
 
 
 def _off(line: table.Line) -> bool:
     return (line.wished_state or line.state) == "INACTIVE"
+
+
+def _back(request: HttpRequest, found: Deployment, kind: str) -> str:
+    where = "node-rules" if request.POST.get("back") == "node" else "deployment-rules"
+    return f"{reverse(f'frontend:{where}', args=[found.node_id if where == 'node-rules' else found.pk])}?kind={kind}"
 
 
 def _deed(verb: Callable[[HttpRequest, Deployment, str, str], str]) -> Callable[..., Any]:
@@ -118,9 +126,7 @@ def _deed(verb: Callable[[HttpRequest, Deployment, str, str], str]) -> Callable[
             raise Missing(_("There are no rules of this kind."))
         with told(request, _("The wish is on its way to the node.")):
             verb(request, found, kind, rule)
-        where = "node-rules" if request.POST.get("back") == "node" else "deployment-rules"
-        back = reverse(f"frontend:{where}", args=[found.node_id if where == "node-rules" else pk])
-        return redirect(f"{back}?kind={kind}")
+        return redirect(_back(request, found, kind))
 
     act.__doc__ = verb.__doc__
     return act
@@ -134,11 +140,34 @@ def switch(request: HttpRequest, found: Deployment, kind: str, rule: str) -> str
     return rule
 
 
-@_deed
-def reset(request: HttpRequest, found: Deployment, kind: str, rule: str) -> str:
-    """Let a rule be as the package says."""
-    services.reset_rule(found, kind, rule, actor=tenancy.actor_of(request))
-    return rule
+@require_POST
+@page
+def reset(request: HttpRequest, pk: Any, kind: str, rule: str) -> HttpResponseBase:
+    """Let a rule be as the package says; asked again, with what would follow now, when somebody else was faster."""
+    actor = tenancy.actor_of(request)
+    found = access.get(DEPLOYMENTS, actor, services.PERMISSION, pk)
+    if kind not in KINDS:
+        raise Missing(_("There are no rules of this kind."))
+    line = table.one(table.told_by(found.node_id), found, kind, rule)
+    if line is None:
+        raise Missing(_("There is no such rule, or it was not made from here."))
+    back, form, question = _back(request, found, kind), GivingBackForm(request.POST), words.giving_back(line)
+    if not form.is_valid():
+        return asked_again(request, form, question, back=back)
+    try:
+        services.reset_rule(found, kind, rule, actor=actor, expected=form.cleaned_data["generation"])
+    except Stale as error:
+        # The question was about what is no more: the next yes is to what is shown now.
+        held = line.wish.rule_set.generation if line.wish else None
+        form = GivingBackForm({"back": request.POST.get("back", ""), "generation": held})
+        form.is_valid()
+        form.blame(error)
+        return asked_again(request, form, question, back=back, status=error.status)
+    except Conflict as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, _("The wish is on its way to the node."))
+    return redirect(back)
 
 
 @_deed

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from frontend.deeds import Question
 from mecm.steering.judging import targets
 from mecm.steering.models import DNS
-from mecm.steering.table import dicts
+from mecm.steering.table import LOST, Line, dicts
 from upf_adapter.contract import TrafficRule
 
 #: Members of a TrafficFilter that have no words of their own.
@@ -22,6 +23,45 @@ _BY_NAME = (
 def sentence(kind: str, rule: Mapping[str, Any], app: str) -> str:
     """Return what a rule does: "UDP to port 5060 goes to video at 10.60.0.2"."""
     return _dns(rule) if kind == DNS else f"{matching(rule)} {_end(rule, app)}"
+
+
+def giving_back(line: Line) -> Question:
+    """Return what a person is asked before a changed rule is as the package says again: what it does now, and then."""
+    title = _("Let rule %(rule)s of %(app)s be as the package says?") % {"rule": line.rule_id, "app": line.app}
+    if line.source == LOST:
+        text = _(
+            "The present release has no such rule. What was changed is forgotten for good, so it is not heeded either "
+            "when a release has that rule again."
+        )
+        title = _("Forget what was changed in rule %(rule)s of %(app)s?") % {"rule": line.rule_id, "app": line.app}
+        return Question(title, _("Forget it"), text)
+    when = _("This begins as soon as the node has heard of it; flows under way may break.")
+    return Question(title, _("As the package says"), " ".join([*_becomes(line), when]))
+
+
+def _becomes(line: Line) -> list[str]:
+    """Return in words what changes in a rule that is given back."""
+    own, said = line.own or {}, []
+    now, then = sentence(line.kind, line.rule, line.app), sentence(line.kind, own, line.app)
+    if now != then:
+        said.append(_("Now: %(now)s. Then: %(then)s.") % {"now": now, "then": then})
+    for member, words in (
+        ("priority", _("Its priority changes from %(now)s to %(then)s.")),
+        ("filterType", _("What it looks at changes from %(now)s to %(then)s.")),
+        ("ttl", _("The time to live of its answer changes from %(now)s to %(then)s seconds.")),
+        ("scope", _("Who gets its answer changes from %(now)s to %(then)s.")),
+    ):
+        one, other = line.rule.get(member), own.get(member)
+        if one != other:
+            unsaid = _("what the node says")
+            said.append(words % {"now": unsaid if one is None else one, "then": unsaid if other is None else other})
+    if line.wished_state == "INACTIVE":
+        said.append(_("It was switched off here; then it is active while the application is ready."))
+    elif line.wished_state == "ACTIVE":
+        said.append(
+            _("It is active here whatever the application does; then it is only while the application is ready.")
+        )
+    return said or [_("What was set here is forgotten.")]
 
 
 def matching(rule: Mapping[str, Any]) -> str:

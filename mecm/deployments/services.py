@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from mecm.deployments import values as given
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
 from mecm.nodes.models import DNS_LABEL, Node
+from mecm.steering import upgrading
 
 if TYPE_CHECKING:
     from mecm.deployments.placement import Placement, Requirement
@@ -313,10 +314,26 @@ def preview(
             continue
         cases.append(plan.Case(node, needed, deployment.pk if deployment else None))
         found.append(None)
-    judged = iter(plan.judge(cases))
+    replaced = {each.pk for _, each, _ in places if each and each.package_id != package.pk}
+    judged = iter(_with_rules(package, replaced, cases, plan.judge(cases)))
     return [
         known if known is not None else _previewed(*place, next(judged))
         for known, place in zip(found, places, strict=True)
+    ]
+
+
+def _with_rules(
+    package: Package, replaced: set[UUID], cases: list[plan.Case], verdicts: list[Placement]
+) -> list[Placement]:
+    """Add what the release means for rules that operators changed; one query, and none where no release is replaced."""
+    told = upgrading.consequences(package, replaced) if replaced else {}
+
+    def added(case: plan.Case) -> tuple[placement.Reason, ...]:
+        known = told.get(case.besides, ()) if case.besides else ()
+        return tuple(placement.Reason(each.code, each.message) for each in known)
+
+    return [
+        replace(verdict, remarks=verdict.remarks + added(case)) for case, verdict in zip(cases, verdicts, strict=True)
     ]
 
 

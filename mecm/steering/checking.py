@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from core.errors import Invalid
+from core.errors import BreakwaterError, Invalid
 from core.mecrules import RuleState, dns_rule, traffic_members, traffic_rule, without_nulls
 from mecm.steering.models import ID_OF, TRAFFIC
-from upf_adapter import limits
+from upf_adapter import flows, limits
 from upf_adapter.contract import Capabilities, TrafficRule
 
 #: Members that are not part of a rule's content: who it is, and what became of it.
@@ -23,6 +23,11 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
     plain = {name: value for name, value in raw.items() if name not in _ASIDE}
     if kind == TRAFFIC:
         members = traffic_members(traffic_rule(plain))
+        filters = members["trafficFilter"]
+        for at, each in enumerate(filters):
+            _filter(each, f"trafficFilter[{at}]")
+            first = filters.index(each)
+            _holds(first == at, f"trafficFilter[{at}]", f"is the same as trafficFilter[{first}]")
         for at, target in enumerate(members.get("dstInterface") or ()):
             _address(target.get("dstIpAddress"), f"dstInterface[{at}].dstIpAddress")
         return members
@@ -35,6 +40,36 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
         "scope": rule.scope,
     }
     return dict(without_nulls(members))
+
+
+def _filter(raw: Mapping[str, Any], place: str) -> None:
+    """Raise `Invalid` at the member that cannot be read, or that leaves no packet that could match."""
+    for text in raw.get("protocol") or ():
+        known = str(text).strip().upper() in flows.ANY_PROTOCOL
+        try:
+            known = known or flows.protocol(str(text).strip()) >= 0
+        except BreakwaterError:
+            known = False
+        names = ", ".join(sorted(flows.PROTOCOLS))
+        _holds(known, f"{place}.protocol", f"{str(text)[:40]!r} is no protocol; use a number of IANA, ANY, or {names}")
+    match = flows.read(raw, place)
+    versions = [{span.family for span in spans} for spans in (match.src, match.dst) if spans]
+    by_address = set.intersection({4, 6}, *versions)
+    _holds(bool(by_address), f"{place}.dstAddress", "is of another address family than srcAddress")
+    _holds(match.dscp is None or 4 in by_address, f"{place}.dSCP", "is about IPv4 only, and the addresses are IPv6")
+    _holds(
+        match.traffic_class is None or 6 in by_address, f"{place}.tC", "is about IPv6 only, and the addresses are IPv4"
+    )
+    _holds(
+        match.dscp is None or match.traffic_class is None, f"{place}.tC", "is about IPv6 and dSCP about IPv4: name one"
+    )
+    ported = match.src_ports or match.dst_ports
+    _holds(not ported or bool(match.implied_protocols), f"{place}.protocol", "has no ports, but ports are named")
+
+
+def _holds(right: bool, place: str, detail: str) -> None:
+    if not right:
+        raise Invalid(f"{place}: {detail}", errors=[{"field": place, "detail": detail}])
 
 
 def _address(text: Any, place: str) -> None:

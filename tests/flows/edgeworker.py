@@ -107,10 +107,17 @@ def valid_serials() -> list[str]:
     return list(NodeCert.objects.filter(node=node(), revoked_at=None).values_list("serial", flat=True))
 
 
-def deploy(name: str, chart: str, traffic: list[dict[str, Any]], version: str = "1.0.0") -> str:
-    """Deploy a package with these traffic rules, or upgrade what is deployed under the name to it."""
+def deploy(
+    name: str,
+    chart: str,
+    traffic: list[dict[str, Any]],
+    version: str = "1.0.0",
+    dns: list[dict[str, Any]] | None = None,
+) -> str:
+    """Deploy a package with these rules, or upgrade what is deployed under the name to it."""
     digest, size = blobs.store([bytes.fromhex(chart)])
-    described = {"appName": name, "appProvider": "Acme", "gracefulTerminationTimeout": 1, "appTrafficRule": traffic}
+    described = {"appName": name, "appProvider": "Acme", "gracefulTerminationTimeout": 1}
+    described |= {"appTrafficRule": traffic, "appDNSRule": dns or []}
     package = Package.objects.create(
         organisation=node().organisation,
         sha256=hashlib.sha256(f"{name} {version}".encode()).hexdigest(),
@@ -129,22 +136,33 @@ def deploy(name: str, chart: str, traffic: list[dict[str, Any]], version: str = 
     return str(made.pk)
 
 
-def steer(deployment: str, deed: str, name: str, **wanted: Any) -> int:
-    """Do to the traffic rule `name` what an operator does; return the generation of the wish."""
-    verb = {"set": steering.set_rule, "add": steering.add_rule, "reset": steering.reset_rule}[deed]
-    return verb(Deployment.objects.get(pk=deployment), "traffic", name, actor=SYSTEM, **wanted).generation
+def instance(deployment: str) -> str:
+    """Return what a deployed application is called on its node."""
+    return str(Deployment.objects.get(pk=deployment).app_instance_id)
 
 
-def rules_of(deployment: str) -> dict[str, Any]:
-    """Return what people see of each traffic rule of a deployment."""
+def steer(deployment: str, deed: str, name: str, kind: str = "traffic", **wanted: Any) -> int:
+    """Do to the rule `name` what an operator does; return the generation of the wish."""
+    verb = {
+        "set": steering.set_rule,
+        "add": steering.add_rule,
+        "reset": steering.reset_rule,
+        "remove": steering.remove_rule,
+    }[deed]
+    return verb(Deployment.objects.get(pk=deployment), kind, name, actor=SYSTEM, **wanted).generation
+
+
+def rules_of(deployment: str, kind: str = "traffic") -> dict[str, Any]:
+    """Return what people see of each rule of a deployment."""
     found = Deployment.objects.select_related("node", "package").get(pk=deployment)
     names = ("source", "outcome", "state", "enforcement", "reason")
-    lines = table.lines(table.told_by(found.node_id), [found], "traffic")
+    lines = table.lines(table.told_by(found.node_id), [found], kind)
     return {each.rule_id: {name: str(getattr(each, name)) for name in names} for each in lines}
 
 
 VERBS = (
     deploy,
+    instance,
     steer,
     rules_of,
     issue,

@@ -139,6 +139,14 @@ def test_what_a_rule_is_in_the_way_of_is_named_before_it_is_saved(
         ({"rule_id": "a/b"}, "rule_id"),
         ({"interface": "MAC", "to": "aa:bb:cc:dd:ee:ff"}, "to"),
         ({"action": "FORWARD_ENCAPSULATED"}, "action"),
+        ({"protocols": "UPD"}, "protocols"),
+        ({"protocols": "256", "dst_ports": ""}, "protocols"),
+        ({"protocols": "ICMP"}, "protocols"),
+        ({"dst": "2001:db8::/32"}, "dst"),
+        ({"tc": "3"}, "tc"),
+        ({"src": "fd45::/64", "dscp": "3"}, "dscp"),
+        ({"src": "", "tc": "3", "dscp": "3"}, "tc"),
+        ({"more": '[{"protocol": ["TCP"]}, {"protocol": ["TCP"]}]'}, "more"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
@@ -198,6 +206,30 @@ def test_a_lost_change_is_shown_and_can_be_forgotten(
     page = text(pages.get(f"/deployments/{deployment.pk}/rules?show=trouble"))
     assert "The present release has no such rule" in page
     assert "Forget it" in page
+
+
+def test_giving_a_rule_back_asks_with_what_changes_and_notices_who_was_faster(
+    pages: Any, deployment: Any, actor: Any
+) -> None:
+    rule = {**LIVE, "priority": 9, "action": "DROP", "dstInterface": None}
+    services.set_rule(deployment, "traffic", "tr-1", actor=actor, rule=rule, state="INACTIVE")
+    for page in (f"/deployments/{deployment.pk}/rules", f"/deployments/{deployment.pk}/rules/traffic/tr-1"):
+        shown = text(pages.get(page))
+        assert "Let rule tr-1 of hello be as the package says?" in shown
+        assert "Now: Everything to 192.0.2.0/24 is dropped. Then: Everything to 192.0.2.0/24 goes to hello" in shown
+        assert "Its priority changes from 9 to 3." in shown
+        assert "It was switched off here" in shown
+    services.set_rule(deployment, "traffic", "tr-1", actor=actor, rule={**rule, "priority": 8})
+    at = f"/deployments/{deployment.pk}/rules/traffic/tr-1/reset"
+    asked = text(pages.post(at, {"generation": "1", "back": "node"}), 412)
+    assert "from 8 to 3" in asked
+    assert 'name="generation" value="2"' in asked
+    assert RuleWish.objects.exists()
+    answer = pages.post(at, {"generation": "2", "back": "node"})
+    assert answer.url == f"/nodes/{deployment.node_id}/rules?kind=traffic"
+    assert not RuleWish.objects.exists()
+    assert "Nothing of rule" in text(pages.post(at, {"generation": "3"}, follow=True))
+    assert pages.post(at, {"generation": "many"}).status_code == 400
 
 
 def test_a_cluster_without_a_platform_says_so_and_offers_nothing(

@@ -315,8 +315,7 @@ SWITCHES = {"choose-language", "choose-organisation"}
 AT_ONCE = {
     "acknowledge-alarms", "answer-recommendation", "approve-review", "cancel-operation", "check", "choose-language",
     "connect-identity", "create-authority", "deliver-to-partner", "disconnect-identity", "disconnect-site",
-    "cancel-upload", "end-sandbox-test", "prolong-sandbox-test", "reset-rule",
-    "switch-rule",
+    "cancel-upload", "end-sandbox-test", "prolong-sandbox-test", "switch-rule",
     "end-session", "end-sessions", "favour-app", "follow-app", "grant-release", "hide-review", "import-offer",
     "inspect-package", "invitation", "join-node", "passkey-answer", "ping-webhook", "probe-node", "prove-publisher",
     "read-notices", "refresh-crl", "renew-invitation", "renew-recovery-codes", "replan-rollout", "report-review",
@@ -327,7 +326,7 @@ AT_ONCE = {
 ASK_FIRST = {
     "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard",
     "disconnect-provider", "pause-rollout", "remove-application", "remove-deployment", "remove-distrust",
-    "remove-member", "remove-node", "remove-passkey", "remove-site", "remove-webhook", "resume-rollout",
+    "remove-member", "remove-node", "remove-passkey", "remove-site", "remove-webhook", "reset-rule", "resume-rollout",
     "retract-review", "retry-rollout", "revoke-node", "revoke-token", "roll-back-rollout", "start-rollout",
     "withdraw-publisher", "write-review",
 }  # fmt: skip
