@@ -106,13 +106,10 @@ def test_a_hook_does_not_hide_before_a_separator_that_only_helm_sees(adapter: He
     assert [each.place for each in render(adapter, chart(tmp_path / "c", template)).hooks] == ["ConfigMap/sly"]
 
 
-def test_binary_yaml_cannot_spell_what_we_would_not_read(adapter: Helm, tmp_path: Path) -> None:
-    for number, annotation in enumerate(("!!binary aGVsbS5zaC9ob29r: pre-install", "note: !!binary aGVsbS5zaC9ob29r")):
-        with pytest.raises(Invalid):
-            rendered = render(adapter, chart(tmp_path / str(number), config_map("sly", annotation)))
-            # Helm writes out what it read when it keeps the object: then there is nothing hidden in it.
-            if number and rendered.manifests:
-                raise Invalid("told plainly")
+@pytest.mark.parametrize("annotation", ["!!binary aGVsbS5zaC9ob29r: pre-install", "note: !!binary aGVsbS5zaC9ob29r"])
+def test_binary_yaml_cannot_spell_what_we_would_not_read(adapter: Helm, tmp_path: Path, annotation: str) -> None:
+    with pytest.raises(Invalid, match="binary"):
+        render(adapter, chart(tmp_path / "c", config_map("sly", annotation)))
 
 
 def test_a_hook_of_an_update_is_found_as_well(adapter: Helm, tmp_path: Path) -> None:
