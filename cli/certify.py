@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -155,6 +156,24 @@ def set_profile(
     profile = structure(file_text(session, file, "profile"), "profile")
     params = {"organisation": session.mine(organisation)}
     return Answer(session.put("/certification/profile", json=profile, params=params))
+
+
+@command(app, "revocations")
+def revocations(
+    session: Session,
+    to: Annotated[
+        str, typer.Option("--to", metavar="FILE", help="Save the signed list for verification offline.")
+    ] = "",
+) -> Answer:
+    """Show the signed list of the certificates that this store's lab has taken back."""
+    content = session.centre.send("GET", "/certificates/revocations").content
+    envelope = json.loads(content)
+    if to:
+        _save(to, content)
+    listed = json.loads(base64.b64decode(envelope["payload"]))
+    lines = [f"list {listed['serial']} of {listed['lab']}, issued {listed['issued']}, newer by {listed['expires']}"]
+    lines += [f"  {each['revoked']}  {each['certificate']}  {each['reason']}" for each in listed["entries"]]
+    return Answer(envelope, say="\n".join(lines))
 
 
 @command(app, "lab-key")

@@ -29,6 +29,7 @@ from engines.contract import (
     State,
 )
 from engines.helm import Rendered, helm
+from engines.helm.hooks import not_run
 from engines.helm.port import check_names
 from engines.images.archive import opened
 from engines.planning import compute_of, host_findings, images_of, mapping
@@ -97,6 +98,7 @@ class MemoryEngine(Engine):
         manifests = rendered.manifests
         _, findings = translate(manifests, namespace, images)
         findings = [*kind_findings(manifests, namespace), *host_findings(manifests), *findings]
+        findings += not_run(rendered.hooks, rendered.crds)
         return Plan(manifests, tuple(findings), compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:

@@ -1,8 +1,7 @@
-"""Certification over HTTP."""
+"""Certification over HTTP: suites, profiles, runs and the decisions of people."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +13,9 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appstore.certification import deciding, issuing, junit, profiles, sandboxes, services, suites
-from appstore.certification.certificates import moment
-from appstore.certification.models import LEVELS, Certificate, CheckResult, Evidence, Run, Suite, TrustedLab
+from appstore.certification import deciding, junit, profiles, sandboxes, services, suites
+from appstore.certification.api_certificates import attached
+from appstore.certification.models import LEVELS, CheckResult, Evidence, Run, Suite
 from appstore.packages import blobs
 from appstore.packages.models import Package
 from core.accounts import access
@@ -108,12 +107,6 @@ class DecideIn(serializers.Serializer[Any]):
     note = serializers.CharField(max_length=1000, allow_blank=True, default="")
 
 
-class ReasonIn(serializers.Serializer[Any]):
-    """Why."""
-
-    reason = serializers.CharField(max_length=500)
-
-
 class ProfileIn(serializers.Serializer[Any]):
     """What an organisation demands; members that are not given stay as they are."""
 
@@ -125,65 +118,6 @@ class ProfileIn(serializers.Serializer[Any]):
     deploy_level = serializers.ChoiceField(choices=["", *LEVELS], required=False)
     import_level = serializers.ChoiceField(choices=["", *LEVELS], required=False)
     valid_days = serializers.IntegerField(required=False)
-
-
-class LabIn(serializers.Serializer[Any]):
-    """A lab to trust."""
-
-    name = serializers.CharField(max_length=120)
-    owner = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
-    public_pem = serializers.CharField(max_length=10_000)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
-
-
-class LabOut(serializers.ModelSerializer[TrustedLab]):
-    """A lab whose certificates count here."""
-
-    class Meta:
-        model = TrustedLab
-        fields = [
-            "id",
-            "name",
-            "owner",
-            "key_id",
-            "public_pem",
-            "added_at",
-            "expires_at",
-            "revoked_at",
-            "revoked_reason",
-        ]
-
-
-class CertificateOut(serializers.ModelSerializer[Certificate]):
-    """A certificate: what it says, whether it counts, and the envelope itself."""
-
-    standing = serializers.CharField()
-
-    class Meta:
-        model = Certificate
-        fields = [
-            "id", "sha256", "level", "levels", "lab", "lab_key", "standing", "not_before", "not_after", "revoked_at",
-            "revoked_reason", "digest", "envelope",
-        ]  # fmt: skip
-
-
-class VerifyIn(serializers.Serializer[Any]):
-    """A certificate to be judged; with the SHA-256 of a package it must be about that one."""
-
-    envelope = serializers.DictField()
-    sha256 = serializers.RegexField(r"^[0-9a-fA-F]{64}\Z", required=False, allow_blank=True, default="")
-
-
-class VerifyOut(serializers.Serializer[Any]):
-    """What the certificate is worth here, and why it is worth nothing."""
-
-    valid = serializers.BooleanField()
-    reason = serializers.CharField()
-    level = serializers.CharField()
-    lab = serializers.CharField()
-    sha256 = serializers.CharField()
-    valid_until = serializers.CharField()
-    simulated = serializers.BooleanField()
 
 
 def runs() -> QuerySet[Run]:
@@ -355,105 +289,6 @@ class ProfileView(ApiView):
         return Response(profiles.of(organisation.pk))
 
 
-class LabsView(ApiView):
-    """The labs whose certificates count in this store."""
-
-    permission_required = {"GET": "packages.read", "POST": "certification.manage"}
-
-    @extend_schema(responses=LabOut(many=True))
-    def get(self, request: Request) -> Response:
-        """List trusted labs."""
-        organisation_for(request, self.permission)
-        return paginated(self, TrustedLab.objects.all(), lambda found: LabOut(found, many=True).data)
-
-    @extend_schema(request=LabIn, responses={201: LabOut})
-    def post(self, request: Request) -> Response:
-        """Trust a lab; for the operator of the store."""
-        said = LabIn(data=request.data)
-        said.is_valid(raise_exception=True)
-        made = issuing.trust_lab(actor=self.actor, **said.validated_data)
-        return Response(LabOut(made).data, status.HTTP_201_CREATED)
-
-
-class DistrustView(ApiView):
-    """Trust a lab no longer."""
-
-    permission_required = "certification.manage"
-
-    @extend_schema(request=ReasonIn, responses=LabOut)
-    def post(self, request: Request, pk: UUID) -> Response:
-        """Take the trust back, with a reason."""
-        lab = access.get(TrustedLab.objects.all(), self.actor, self.permission, pk)
-        return Response(LabOut(issuing.distrust_lab(lab, actor=self.actor, reason=_reason(request))).data)
-
-
-class RevokeView(ApiView):
-    """Take a certificate back."""
-
-    permission_required = "certification.manage"
-
-    @extend_schema(request=ReasonIn, responses=CertificateOut)
-    def post(self, request: Request, pk: UUID) -> Response:
-        """Revoke it, with a reason."""
-        found = access.get(Certificate.objects.all(), self.actor, self.permission, pk)
-        return Response(CertificateOut(issuing.revoke(found, actor=self.actor, reason=_reason(request))).data)
-
-
-class CertificateView(ApiView):
-    """A certificate, for everybody who knows its id: partners and buyers ask without an account."""
-
-    public = True
-
-    @extend_schema(responses=CertificateOut, auth=[])
-    def get(self, request: Request, pk: UUID) -> Response:
-        """Return the certificate, whether it counts, and the signed envelope."""
-        found = Certificate.objects.filter(pk=pk).first()
-        if found is None:
-            raise Missing("There is no such certificate.")
-        return Response(CertificateOut(found).data)
-
-
-class EnvelopeView(ApiView):
-    """The certificate as a file, for `manage.py verify_certificate` and for partners."""
-
-    public = True
-
-    @extend_schema(responses={(200, "application/json"): OpenApiTypes.OBJECT}, auth=[])
-    def get(self, request: Request, pk: UUID) -> HttpResponse:
-        """Download the signed envelope alone."""
-        found = Certificate.objects.filter(pk=pk).first()
-        if found is None:
-            raise Missing("There is no such certificate.")
-        content = json.dumps(found.envelope, indent=1).encode()
-        return attached(content, f"certificate-{str(found.pk)[:8]}.json", "application/json")
-
-
-class VerifyView(ApiView):
-    """The judgement of this store on a certificate."""
-
-    public = True
-
-    @extend_schema(request=VerifyIn, responses=VerifyOut, auth=[])
-    def post(self, request: Request) -> Response:
-        """Judge a certificate by the labs that this store trusts; the answer is 200 also when it does not hold."""
-        said = VerifyIn(data=request.data)
-        said.is_valid(raise_exception=True)
-        return Response(judged(said.validated_data["envelope"], said.validated_data["sha256"]))
-
-
-class LabKeyView(ApiView):
-    """The public key of this store's lab."""
-
-    public = True
-
-    @extend_schema(responses={(200, "application/x-pem-file"): OpenApiTypes.STR}, auth=[])
-    def get(self, request: Request) -> HttpResponse:
-        """Return the key in PEM; compare its SHA-256 by another way before you trust it."""
-        from appstore.keys import services as keys  # the only use of keys here
-
-        return attached(keys.current(keys.LAB).public_pem.encode(), "lab.pem", "application/x-pem-file")
-
-
 def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Follow a run as server-sent events: what changed, until it is over or waits for people."""
     try:
@@ -479,35 +314,3 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         }
 
     return sse(request, Topic("certification", pk, look), actor)
-
-
-def judged(envelope: Any, sha256: str = "") -> dict[str, Any]:
-    """Return the judgement of this store on a certificate as JSON."""
-    try:
-        held = issuing.verify(envelope, sha256)
-    except Invalid as problem:
-        nothing = {"level": "", "lab": "", "sha256": "", "valid_until": "", "simulated": False}
-        return {"valid": False, "reason": problem.detail, **nothing}
-    return {
-        "valid": True,
-        "reason": "",
-        "level": held.level,
-        "lab": held.lab,
-        "sha256": held.sha256,
-        "valid_until": moment(held.valid_until),
-        "simulated": held.simulated,
-    }
-
-
-def attached(content: bytes, filename: str, kind: str) -> HttpResponse:
-    """Answer a small file that is downloaded."""
-    response = HttpResponse(content, content_type=kind)
-    response["Content-Disposition"] = f'attachment; filename="{filename}"'
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-def _reason(request: Request) -> str:
-    said = ReasonIn(data=request.data)
-    said.is_valid(raise_exception=True)
-    return str(said.validated_data["reason"])

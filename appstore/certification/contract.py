@@ -132,6 +132,12 @@ class Tools(Protocol):
     def objects(self) -> Sequence[Mapping[str, Any]]:
         """Return the Kubernetes objects of the rendered chart; raises `Skip` without a chart, `Invalid` when Helm refuses."""
 
+    def hooks(self) -> Sequence[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        """Return Helm's moments and the object of each hook; raises as `objects` does."""
+
+    def crds(self) -> Sequence[Mapping[str, Any]]:
+        """Return the objects of `crds/`, whatever their kind; raises as `objects` does."""
+
     @property
     def sandbox(self) -> Sandbox:
         """Return the node on which a live check may run the application; only for `Need.SANDBOX`."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from appstore.certification import issuing
+from appstore.certification import issuing, revoking
 from appstore.certification.models import LEVELS, Certificate
 from appstore.packages.models import Package
 
@@ -25,6 +25,16 @@ def evidence(packages: list[Package]) -> Mapping[Any, list[Mapping[str, Any]]]:
     for row in rows:
         found[row.sha256].append(row.envelope)
     return {package.pk: found[package.sha256] for package in packages if package.sha256 in found}
+
+
+def revocation_lists() -> list[Mapping[str, Any]]:
+    """Return the lists of revocations that partners are told: ours, and those of labs that are trusted here."""
+    return list(revoking.lists())
+
+
+def take_revocations(envelopes: list[Mapping[str, Any]], source: str) -> int:
+    """Take over the lists of labs that are trusted here, whoever hands them on; return how many were good."""
+    return revoking.take_all(envelopes, source)
 
 
 def accept(package: Package, envelope: Mapping[str, Any], origin: str) -> Mapping[str, Any]:

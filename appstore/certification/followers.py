@@ -16,7 +16,10 @@ class Follower(Protocol):
         """Note what follows."""
 
 
-_BUILT_IN: Final = {"catalog": "appstore.catalog.services:refresh"}
+_BUILT_IN: Final = {
+    "catalog": "appstore.catalog.services:refresh",
+    "federation": "appstore.federation.following:certified",
+}
 #: A topic that is not installed hears nothing.
 registry: Registry[Follower] = Registry(
     "certification-followers",

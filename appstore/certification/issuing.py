@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from appstore.certification import certificates, followers
+from appstore.certification import certificates, followers, revoking
 from appstore.certification.certificates import Lab, Verified
 from appstore.certification.models import LEVELS, Certificate, CheckResult, Run, TrustedLab
 from appstore.keys import services as keys
@@ -97,6 +97,8 @@ def revoke(certificate: Certificate, *, actor: Actor, reason: str) -> Certificat
     certificate.revoked_at, certificate.revoked_reason = timezone.now(), reason.strip()[:500]
     certificate.save(update_fields=["revoked_at", "revoked_reason"])
     audit.record(actor, "certificate.revoke", certificate, reason=certificate.revoked_reason)
+    if certificate.own:
+        revoking.publish()
     followers.tell([certificate.package_id])
     return certificate
 
@@ -123,6 +125,9 @@ def verify(envelope: Any, sha256: str = "", *, at: datetime | None = None) -> Ve
     revoked = Certificate.objects.filter(digest=verified.digest).exclude(revoked_at=None).first()
     if revoked is not None:
         raise Invalid(f"The certificate was revoked: {revoked.revoked_reason}")
+    against = revoking.reason_against(verified)
+    if against:
+        raise Invalid(f"The certificate was revoked by its lab: {against}")
     return verified
 
 

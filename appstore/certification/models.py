@@ -277,6 +277,24 @@ class Certificate(models.Model):
         return "valid" if self.not_before <= now else "not yet valid"
 
 
+class SignedRevocations(models.Model):
+    """The newest list of revocations of one lab, as it was signed; that of our own lab has an empty `lab_key`."""
+
+    lab_key = models.CharField(max_length=64, primary_key=True)
+    serial = models.PositiveBigIntegerField(default=0)
+    envelope = models.JSONField(default=dict)
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"revocations {self.serial} of {self.lab_key[:16] or 'this lab'}"
+
+    @property
+    def stale(self) -> bool:
+        """Whether a newer list should have come by now; what this one says stays in force."""
+        return self.expires_at <= timezone.now()
+
+
 class TrustedLabQuerySet(models.QuerySet["TrustedLab"]):
     """Questions about labs."""
 
@@ -298,6 +316,9 @@ class TrustedLab(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_reason = models.CharField(max_length=500, blank=True)
+
+    #: Set by `revoking.with_lists`.
+    held: SignedRevocations | None = None
 
     objects = TrustedLabQuerySet.as_manager()
 

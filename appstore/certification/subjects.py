@@ -24,6 +24,8 @@ from engines.helm import helm
 
 #: The name and namespace with which charts are rendered to be looked at.
 RELEASE = "certification"
+#: Raised when checks are shown more of a chart than before: a result of an earlier run then holds no longer.
+RENDERING = 2
 
 #: Topics that know more of a package than its row: each returns members of `Subject` (`contents`, `previous`,
 #: `signature`), and `parts` where it has counted them already.
@@ -89,6 +91,7 @@ def prepare(package: Package, values: Mapping[str, Any]) -> Prepared:
         if "advisories" in files and advisories
         else "",
         "values": digest_of(dict(values)) if values else "",
+        "rendering": RENDERING,
     }
     parts = parts_of(package, path, signature)
     return Prepared(Material(files, {"subject": subject, "rendered": rendered}), parts, environment)
@@ -100,7 +103,11 @@ def _rendered(chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         found = helm().render(chart, values, name=RELEASE, namespace=RELEASE)
     except Invalid as problem:
         return {"problem": problem.detail}
-    return {"objects": [dict(manifest.body) for manifest in found.manifests]}
+    return {
+        "objects": [dict(manifest.body) for manifest in found.manifests],
+        "hooks": [{"events": list(hook.events), "body": dict(hook.manifest.body)} for hook in found.hooks],
+        "crds": [dict(manifest.body) for manifest in found.crds],
+    }
 
 
 @lru_cache(maxsize=4)

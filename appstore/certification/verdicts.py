@@ -98,7 +98,7 @@ class Before:
 
 
 #: What of the environment a check that deploys nothing can notice.
-_STATIC_ENVIRONMENT = ("breakwater", "advisories", "values")
+_STATIC_ENVIRONMENT = ("breakwater", "advisories", "values", "rendering")
 
 
 def holds(wanted: Seen, before: Before, parts: Mapping[str, str], environment: Mapping[str, Any]) -> bool:

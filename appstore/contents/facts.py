@@ -12,7 +12,8 @@ class Permission:
     """One thing that the chart asks for beyond what every container may do.
 
     `code` is stable (`privileged`, `host-network`, `host-path`, `capability`, `rbac`, `host-port`, `host-pid`,
-    `host-ipc`, `run-as-root`, `privilege-escalation`, `device`, `cluster-scoped`, `service-account-token` ...),
+    `host-ipc`, `run-as-root`, `privilege-escalation`, `device`, `cluster-scoped`, `service-account-token`, `hook`,
+    `left-behind` ...),
     `severity` is `high`, `medium` or `low`, `words` says it to people without Kubernetes at their fingertips.
     """
 

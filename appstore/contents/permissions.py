@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from appstore.contents import rbac
 from appstore.contents.facts import Permission
 from engines.contract import Manifest
+from engines.helm.hooks import Hook, kept
 from engines.planning import CLUSTER_SCOPED, containers, items, mapping, pod_owners
 
 #: No chart of an application asks for more; what is beyond is counted in a problem by the reader.
@@ -58,6 +62,9 @@ def _all(manifests: Sequence[Manifest], namespace: str) -> Iterator[Permission]:
             words = f"brings a {manifest.kind}, which belongs to the whole cluster"
             yield Permission("cluster-scoped", "high", place, words, manifest.kind)
         yield from rbac.permissions(manifest)
+        if kept(manifest):
+            words = "asks to be left behind when the application is removed (helm.sh/resource-policy: keep)"
+            yield Permission("left-behind", "medium", place, words)
         elsewhere = mapping(manifest.body.get("metadata")).get("namespace")
         if isinstance(elsewhere, str) and elsewhere and elsewhere != namespace:
             words = f"puts an object into the namespace {elsewhere[:63]}, which is not its own"
@@ -214,6 +221,48 @@ def _unconfined(code: str, place: str) -> Permission:
     return Permission(f"{code}-unconfined", "high", place, words)
 
 
+def of_hooks(hooks: Sequence[Hook], namespace: str) -> list[Permission]:
+    """Return what hooks ask for, and that they are there: one that was changed is another permission.
+
+    The place is the object's; the words begin with when it runs.
+    """
+    found: list[Permission] = []
+    for hook in hooks:
+        if hook.only_test:
+            head = "in a test that runs only when somebody asks for it: "
+        else:
+            head = f"in a hook that runs {hook.moments}: "
+            words = f"{head}does work of its own, beside the application"
+            found.append(Permission("hook", "medium", hook.place, words, _substance(hook.manifest)))
+        found += [replace(each, words=head + each.words) for each in permissions_of([hook.manifest], namespace)]
+    return list(dict.fromkeys(found))
+
+
+def _substance(manifest: Manifest) -> str:
+    """Return a digest of what a hook does; names of the release, labels and images, which are told elsewhere, left out."""
+    body = {key: value for key, value in manifest.body.items() if key != "metadata"}
+    if manifest.kind == "Secret":  # a chart may make a key anew each time that it is rendered
+        body = {"names": sorted({str(name) for key in ("data", "stringData") for name in mapping(body.get(key))})}
+    return hashlib.sha256(json.dumps(_plain(body), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if k not in ("metadata", "image")}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def of_crds(objects: Sequence[Manifest], namespace: str) -> list[Permission]:
+    """Return what the objects of `crds/` ask for, which Helm makes before anything else, whatever their kind."""
+    asked = permissions_of(objects, namespace)
+    found = [replace(each, words=f"in crds/, made before everything else: {each.words}") for each in asked]
+    for each in objects:
+        if each.kind != "CustomResourceDefinition":
+            words = f"in crds/, made before everything else and never removed: brings a {each.kind[:60]}, which is no definition"
+            found.append(Permission("crds-misused", "high", f"{each.kind}/{each.name}", words, each.kind[:60]))
+    return found
+
+
 def of_files(crds: Iterable[str], hooks: Mapping[str, str]) -> list[Permission]:
     """Return what files of a chart ask for that rendering does not show: `crds/`, and templates that are hooks.
 
@@ -221,7 +270,7 @@ def of_files(crds: Iterable[str], hooks: Mapping[str, str]) -> list[Permission]:
     """
     kinds = [Permission("cluster-scoped", "high", name, "brings a new kind of object for the whole cluster", "CRD")
              for name in sorted(crds)]  # fmt: skip
-    words = "does work of its own when it is installed, changed or removed (a Helm hook); what that asks for is not listed here"
+    words = "holds a Helm hook that is not made with the chart's own values; what it would ask for is not listed here"
     return kinds + [Permission("hook", "medium", name, words, digest[:16]) for name, digest in sorted(hooks.items())]
 
 

@@ -21,12 +21,11 @@ from appstore.packages import csar
 from appstore.packages.enclosing import open_package
 from core.archives import Archive, Limits, open_archive
 from core.errors import BreakwaterError, Invalid
-from engines.contract import Manifest
-from engines.helm import helm
+from engines.helm import Rendered, helm
 from engines.planning import containers, pod_owners
 
 #: Raised when facts of the same package would come out otherwise; those of an older reader are made anew on request.
-VERSION = 1
+VERSION = 2
 #: The name under which charts are rendered here, the same for each release so that two can be compared.
 RELEASE = "app"
 _MOST_OBJECTS, _MOST_PROBLEMS, _MOST_FILES = 1000, 60, 4096
@@ -89,13 +88,13 @@ def read(source: Source, limits: Limits, tell: Tell = lambda percent, note: None
         with_chart = guarded(facts.problems, lambda: _chart(source.chart, found), None)  # type: ignore[arg-type]
         chart = with_chart or chart
     tell(25, "rendering the chart")
-    manifests = _rendered(source, facts)
+    rendered = _rendered(source, facts)
     tell(40, "reading the package")
     guarded(facts.problems, lambda: _package(source, limits, found, chart, paper), None)
     _from_chart(found, chart)
-    _from_objects(facts, manifests, chart)
+    _from_objects(facts, rendered, chart)
     tell(60, "reading images")
-    readings = _images(source, facts, manifests, tell)
+    readings = _images(source, facts, rendered, tell)
     facts.components = _components(facts, chart, readings)
     facts.parts = _parts(source, found, chart, paper)
     found.files = found.files or chart.files  # a chart that is the package
@@ -126,18 +125,23 @@ def _readme(found: Inside, archive: Archive, text: str, folder: str) -> None:
             charts.add_picture(archive, folder, "readme", place, "", found.pictures, found.facts.problems)
 
 
-def _rendered(source: Source, facts: Facts) -> Sequence[Manifest]:
+def _rendered(source: Source, facts: Facts) -> Rendered:
+    nothing = Rendered((), "", "")
     if source.chart is None:
-        return ()
+        return nothing
     try:
-        return helm().render(source.chart, {}, name=RELEASE, namespace=RELEASE).manifests
+        rendered = helm().render(source.chart, {}, name=RELEASE, namespace=RELEASE)
     except BreakwaterError as problem:
         # Also where waiting might help: a chart that makes Helm fail each time must not keep the rest from being told.
         facts.rendered = False
         facts.problems.append(
             f"The chart cannot be rendered with its own values, so what it asks for is not known: {problem.detail}"
         )
-        return ()
+        return nothing
+    facts.problems += rendered.problems
+    for place in rendered.unknown_hooks[:_MOST_PROBLEMS]:
+        facts.problems.append(f"{place[:200]} is a hook of a moment that Helm does not know, so it is never made")
+    return rendered
 
 
 def _package(source: Source, limits: Limits, found: Inside, chart: ChartInside, paper: dict[str, str]) -> None:
@@ -195,22 +199,26 @@ def _from_chart(found: Inside, chart: ChartInside) -> None:
         facts.problems.append("The values schema of the chart is no object")
 
 
-def _from_objects(facts: Facts, manifests: Sequence[Manifest], chart: ChartInside) -> None:
-    asked = permissions.permissions_of(manifests, RELEASE) + permissions.of_files(chart.crds, chart.hooks)
+def _from_objects(facts: Facts, rendered: Rendered, chart: ChartInside) -> None:
+    manifests = rendered.manifests
+    seen = {hook.source for hook in rendered.hooks}
+    unseen = {path: digest for path, digest in chart.hooks.items() if path not in seen}
+    asked = permissions.permissions_of(manifests, RELEASE) + permissions.of_files(chart.crds, unseen)
+    asked += permissions.of_hooks(rendered.hooks, RELEASE) + permissions.of_crds(rendered.crds, RELEASE)
     order = {severity: number for number, severity in enumerate(permissions.SEVERITIES)}
     asked.sort(key=lambda each: order[each.severity])
     facts.permissions = asked[: permissions.MOST]
     if len(asked) > permissions.MOST:
         facts.problems.append(f"It asks for {len(asked)} things; the {permissions.MOST} gravest are listed")
     facts.ports = permissions.ports_of(manifests)
-    for manifest in manifests[:_MOST_OBJECTS]:
+    for manifest in rendered.everything[:_MOST_OBJECTS]:
         metadata = manifest.body.get("metadata")
         namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else ""
         namespace = namespace if isinstance(namespace, str) and namespace != RELEASE else ""
         facts.objects.append({"kind": manifest.kind[:120], "name": manifest.name, "namespace": namespace[:63]})
 
 
-def _images(source: Source, facts: Facts, manifests: Sequence[Manifest], tell: Tell) -> list[ImageReading]:
+def _images(source: Source, facts: Facts, rendered: Rendered, tell: Tell) -> list[ImageReading]:
     readings: list[ImageReading] = []
     by_name: dict[str, ImageFact] = {}
     for number, image in enumerate(source.images):
@@ -224,7 +232,7 @@ def _images(source: Source, facts: Facts, manifests: Sequence[Manifest], tell: T
                     architecture=reading.architecture, image_id=reading.image_id,
                 )  # fmt: skip
     used: dict[str, list[str]] = {}
-    for owner in pod_owners(manifests):
+    for owner in pod_owners(rendered.everything):
         for container in containers(owner.pod):
             reference = container.get("image")
             if isinstance(reference, str) and reference.strip():

@@ -105,6 +105,9 @@ def _documents(partner: FeedPartner, receipt: Mapping[str, Any]) -> Iterator[tup
     recalled = gives() if gives else None
     if recalled is not None:
         yield "recalls", feed.packed_json(recalled)
+    revoked = ports.first(ports.revocation_lists)
+    if revoked is not None:
+        yield "revocations", feed.packed_json({"lists": revoked()[:100]})
     present = FeedRoot.objects.order_by("-version").values_list("version", flat=True)[0]
     for root in FeedRoot.objects.filter(version__gte=min(int(receipt.get("root", present)), present)):
         yield f"tuf/{root.version}.root.json", root.content.encode()

@@ -195,6 +195,20 @@ class RecallsView(PeerView):
         return _answer(request, feed.packed_json(envelope), _JSON, fixed=False)
 
 
+class RevocationsView(PeerView):
+    """What labs have taken back."""
+
+    @extend_schema(
+        operation_id="federation_revocations", responses={(200, _JSON): OpenApiTypes.OBJECT, 404: _NOT_THERE}
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Return `lists`: the lists of revoked certificates of this store's lab and of those that it trusts (DSSE)."""
+        gives = ports.first(ports.revocation_lists)
+        if gives is None:
+            raise Missing("No certificates are issued here.")
+        return _answer(request, feed.packed_json({"lists": gives()[:100]}), _JSON, fixed=False)
+
+
 class CertificateView(PeerView):
     """Certificates that go with a release."""
 

@@ -59,6 +59,20 @@ class Recalls(Protocol):
         """Verify and apply it; the same list again changes nothing. `Invalid` or `Conflict` say what is wrong."""
 
 
+class RevocationLists(Protocol):
+    """Gives the lists of revoked certificates of labs that this store knows."""
+
+    def __call__(self) -> list[Mapping[str, Any]]:
+        """Return them as DSSE envelopes, each signed by its lab."""
+
+
+class TakeRevocations(Protocol):
+    """Takes over lists of revoked certificates; only who signed them matters, not who hands them on."""
+
+    def __call__(self, envelopes: list[Mapping[str, Any]], source: str) -> int:
+        """Return how many were good. One that is refused keeps what is held, and is no error."""
+
+
 class Catalogue(Protocol):
     """Shows releases of partners beside our own."""
 
@@ -79,6 +93,12 @@ recall_lists: Registry[RecallList] = Registry(
     "federation-recall-lists", {"releases": "appstore.releases.services:recall_list"}
 )
 recalls: Registry[Recalls] = Registry("federation-recalls", {"releases": "appstore.releases.services:apply_foreign"})
+revocation_lists: Registry[RevocationLists] = Registry(
+    "federation-revocation-lists", {"certification": "appstore.certification.federating:revocation_lists"}
+)
+revocations: Registry[TakeRevocations] = Registry(
+    "federation-revocations", {"certification": "appstore.certification.federating:take_revocations"}
+)
 catalogues: Registry[Any] = Registry("federation-catalogues", {"rooms": "appstore.federation.rooms:Catalogue"})
 
 

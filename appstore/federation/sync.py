@@ -42,6 +42,8 @@ LONGEST_PAUSE: Final = 6 * 3600.0
 #: A release that the partner no longer offers, of which we keep the row because we have a copy.
 REMOVED: Final = "removed"
 _BATCH: Final = 500
+#: Lists of revocations that are taken of one partner.
+_MOST_LABS: Final = 100
 _COLUMNS: Final = ("name", "provider", "version", "state", "sha256", "size", "metadata", "problem", "seen_at")
 
 
@@ -113,6 +115,7 @@ def sync(peer: Peer, link: Link, *, now: datetime | None = None, judged_at: date
         news = walk(counted, party_of(peer), held, serial=row.serial, etag=row.etag, now=judged_at or now)
         if counted.requests > 1:  # an idle partner has recalled nothing
             _follow_recalls(peer, counted)
+            _follow_revocations(peer, counted)
         done = _write(peer, row, news, agreed, now)
     except BreakwaterError as problem:
         _failed(peer, row, problem, counted, now)
@@ -136,6 +139,25 @@ def _follow_recalls(peer: Peer, link: Link) -> None:
     except Missing:
         return
     take_over(feed.parsed(data), peer)
+
+
+def _follow_revocations(peer: Peer, link: Link) -> None:
+    """Have the room that knows certificates take over what labs have taken back, as far as the partner hands it on.
+
+    A revocation changes the level of a release and so the timestamp, as a recall does. Partners of an earlier version
+    have no such list.
+    """
+    take_over = ports.first(ports.revocations)
+    if take_over is None:
+        return
+    try:
+        said = feed.parsed(small(link, "revocations", dsse.LONGEST * 2).body)
+    except Missing:
+        return
+    lists = said.get("lists")
+    if not isinstance(lists, list) or len(lists) > _MOST_LABS or not all(isinstance(each, dict) for each in lists):
+        raise Refused("The partner's lists of revocations are not what they may be", reason="wrong-type")
+    take_over(lists, peer.name)
 
 
 def _agreed(peer: Peer) -> terms.Terms:

@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("federation/blobs/<str:sha256>", feed_api.BlobView.as_view(), name="federation-blob"),
     path("federation/recalls", feed_api.RecallsView.as_view(), name="federation-recalls"),
+    path("federation/revocations", feed_api.RevocationsView.as_view(), name="federation-revocations"),
     path(
         "federation/certificates/<uuid:ref>/<str:sha256>",
         feed_api.CertificateView.as_view(),

@@ -41,6 +41,7 @@ from engines.docker.proxy import Proxies
 from engines.docker.rounds import Rounds
 from engines.docker.seen import Fate
 from engines.helm import Rendered, helm
+from engines.helm.hooks import not_run
 from engines.helm.port import check_names
 from engines.planning import compute_of, host_findings, images_of
 from engines.pods.findings import kind_findings
@@ -105,6 +106,7 @@ class DockerEngine(Engine):
         manifests = rendered.manifests
         wanted, findings = translate(manifests, namespace, images)
         findings = [*kind_findings(manifests, namespace), *host_findings(manifests), *findings]
+        findings += not_run(rendered.hooks, rendered.crds)
         if not netns.possible():
             findings += [
                 Finding(

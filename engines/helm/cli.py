@@ -16,6 +16,7 @@ from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
 from engines.helm import chartfile, schemas
 from engines.helm.errors import SchemaBroken, translate
 from engines.helm.helper import ADDRESS_SPACE, CHECK_SECONDS, SECONDS
+from engines.helm.hooks import by_source, documents_of, hooks_in, update_problems, without_hooks
 from engines.helm.manifests import load_all, manifests
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
@@ -49,19 +50,34 @@ class CliHelm(Helm):
         about = load_all(self._run(["show", "chart", str(chart)], timeout=SECONDS), "Chart.yaml")
         facts = about[0] if about and isinstance(about[0], Mapping) else {}
         with _files(values=values) as given:
-            arguments = ["template", name, str(chart), "--namespace", namespace, "--no-hooks", "--skip-tests", *given]
+            arguments = ["template", name, str(chart), "--namespace", namespace, *given]
             try:
                 text = self._run(arguments, timeout=SECONDS)
+                crds = self._run(["show", "crds", str(chart)], timeout=SECONDS)
+                updated, problem = self._for_update(arguments)
             except TimedOut:
                 raise Invalid(f"Helm cannot render the chart: it needs more than {SECONDS} s") from None
             except OutOfMemory:
                 raise Invalid(f"Helm cannot render the chart: it needs more than {ADDRESS_SPACE >> 30} GiB") from None
+        documents = documents_of(by_source(text))
+        found, unknown = hooks_in([*documents, *documents_of(by_source(updated))])
         return Rendered(
-            manifests=manifests(text),
+            manifests=without_hooks(documents),
+            hooks=found,
+            unknown_hooks=unknown,
+            crds=manifests(crds),
+            problems=update_problems(problem),
             chart_name=str(facts.get("name", "")),
             chart_version=str(facts.get("version", "")),
             app_version=str(facts.get("appVersion", "") or ""),
         )
+
+    def _for_update(self, arguments: list[str]) -> tuple[str, str]:
+        """Return what the chart renders to as for an update, or why it does not without a cluster to look at."""
+        try:
+            return self._run([*arguments, "--is-upgrade"], timeout=SECONDS), ""
+        except Invalid as problem:
+            return "", problem.detail
 
     def problems(self, chart: Path, values: Mapping[str, Any]) -> list[schemas.Problem]:
         chartfile.check(chart)

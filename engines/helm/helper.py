@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from engines.helm import hooks
+
 #: What one rendering may take. Go reserves much more address space than it uses, so the limit is roomy.
 SECONDS, ADDRESS_SPACE = 20, 4 << 30
 #: To hold values against a schema may take less: somebody is typing.
@@ -143,11 +145,36 @@ def render(sdk: Any, request: Mapping[str, Any]) -> dict[str, Any]:
                 answer = config.install(
                     chart, request["name"], request["values"], namespace=request["namespace"], dry_run="client"
                 )
+            found, problem = _hooks(sdk, chart, request)
+            crds = [[str(each.get("name")), str(each.get("data"))] for each in chart.crds]
     except sdk.HelmError as problem:
         return {"error": [type(problem).__name__, str(getattr(problem, "detail", problem))[:4000]]}
-    if len(answer.get("manifest", "")) > LARGEST_ANSWER:
+    told = {"hooks": found, "crds": crds, "update_problem": problem}
+    if len(answer.get("manifest", "")) + sum(len(text) for _, text in (*found, *crds)) > LARGEST_ANSWER:
         return {"error": ["HelmRenderError", f"it renders to more than {LARGEST_ANSWER >> 20} MiB"]}
-    return {key: answer.get(key, "") for key in ("manifest", "chart_name", "chart_version", "app_version")}
+    return told | {key: answer.get(key, "") for key in ("manifest", "chart_name", "chart_version", "app_version")}
+
+
+def _hooks(sdk: Any, chart: Any, request: Mapping[str, Any]) -> tuple[list[tuple[str, str]], str]:
+    """Return path and text of the templates that may be hooks, as for an installation and as for an update.
+
+    A chart may refuse to be rendered for an update without a cluster to look at; then the text says why.
+    """
+    found: dict[tuple[str, str], None] = {}
+    where = {"name": request["name"], "namespace": request["namespace"]}
+    for update in (False, True):
+        try:
+            rendered = chart.render(request["values"], **where, is_install=not update, is_upgrade=update)
+        except sdk.HelmError as problem:
+            if not update:
+                raise
+            return list(found), str(getattr(problem, "detail", problem))[:300]
+        for path, text in rendered.items():
+            # Helm shows the notes and keeps partials to itself; every other file is made of objects, whatever its name.
+            if path.endswith("NOTES.txt") or path.rpartition("/")[2].startswith("_") or not hooks.may_hold(text):
+                continue
+            found[hooks.inside(path), text] = None
+    return list(found), ""
 
 
 def main(requests: io.FileIO, answers: IO[bytes]) -> None:

@@ -41,10 +41,11 @@ def load_all(text: str, what: str = "The rendered chart") -> list[Any]:
 
 def manifests(text: str) -> tuple[Manifest, ...]:
     """Return the Kubernetes objects in `text`, lists flattened, in order; `Invalid` names what is none."""
-    return tuple(_objects(load_all(text)))
+    return tuple(objects_of(load_all(text)))
 
 
-def _objects(documents: list[Any]) -> Iterator[Manifest]:
+def objects_of(documents: list[Any]) -> Iterator[Manifest]:
+    """Yield the Kubernetes objects of YAML documents, lists flattened; `Invalid` names what is none."""
     for document in documents:
         if document is None:
             continue
@@ -54,7 +55,7 @@ def _objects(documents: list[Any]) -> Iterator[Manifest]:
         if not isinstance(kind, str) or not isinstance(version, str):
             raise Invalid("The chart renders an object without kind or apiVersion")
         if kind == "List":
-            yield from _objects(list(document.get("items") or []))
+            yield from objects_of(list(document.get("items") or []))
             continue
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -72,6 +73,9 @@ def _bounded(documents: Iterator[Any], what: str) -> Iterator[Any]:
 
 def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str) -> int:
     """Return how many nodes a walk over `node` would meet; each shared node is counted once and remembered."""
+    if isinstance(node, bytes):
+        # Helm takes it for the text that it stands for (`!!binary` as a key can spell any member), YAML for bytes.
+        raise Invalid(f"{what} uses !!binary, which Kubernetes objects have no need of")
     if not isinstance(node, dict | list):
         return 1
     key = id(node)
@@ -81,6 +85,8 @@ def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str
         raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
     if key not in sizes:
         inside = above | {key}
+        if isinstance(node, dict) and any(isinstance(name, bytes) for name in node):
+            raise Invalid(f"{what} uses !!binary, which Kubernetes objects have no need of")
         children = node.values() if isinstance(node, dict) else node
         sizes[key] = 1 + sum(_expanded(child, sizes, inside, what) for child in children)
     return sizes[key]

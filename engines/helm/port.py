@@ -13,6 +13,7 @@ from typing import Any
 
 from core.errors import Invalid
 from engines.contract import Manifest
+from engines.helm.hooks import Hook
 from engines.helm.schemas import Problem
 
 _RELEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -21,12 +22,25 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A chart after rendering: its objects in install order, hooks and tests left out."""
+    """A chart after rendering: its objects in install order, and beside them what Helm makes at other moments."""
 
     manifests: tuple[Manifest, ...]
     chart_name: str
     chart_version: str
     app_version: str = ""
+    #: What Helm runs before or after installation, update, going back and removal, and tests.
+    hooks: tuple[Hook, ...] = ()
+    #: Objects of `crds/`, whatever their kind: Helm makes all of them before anything else, and never removes them.
+    crds: tuple[Manifest, ...] = ()
+    #: Objects that call themselves hooks of a moment that Helm does not know: they are never made.
+    unknown_hooks: tuple[str, ...] = ()
+    #: What could not be found out, in sentences.
+    problems: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Manifest, ...]:
+        """All objects that may come into a cluster with the chart, at whatever moment."""
+        return (*self.crds, *self.manifests, *(hook.manifest for hook in self.hooks))
 
 
 @dataclass(frozen=True, slots=True)

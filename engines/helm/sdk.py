@@ -18,7 +18,8 @@ from typing import Any
 from core.errors import BreakwaterError, Invalid, Missing
 from engines.helm import chartfile, helper, schemas
 from engines.helm.errors import SchemaBroken, translate
-from engines.helm.manifests import manifests
+from engines.helm.hooks import documents_of, hooks_in, update_problems
+from engines.helm.manifests import manifests, objects_of
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered, check_names, moment, plain
 
 _LIBRARY = "helm_python"
@@ -65,8 +66,14 @@ class SdkHelm(Helm):
             raise Invalid(f"Helm cannot render the chart: it needs more than {problem}") from None
         if "error" in answer:
             raise translate(*answer["error"])
+        found, unknown = hooks_in(documents_of([(path, text) for path, text in answer["hooks"]]))
+        crds = documents_of([(path, text) for path, text in answer["crds"]])
         return Rendered(
             manifests=manifests(str(answer["manifest"])),
+            hooks=found,
+            unknown_hooks=unknown,
+            crds=tuple(objects_of([document for _, document in crds])),
+            problems=update_problems(answer["update_problem"]),
             chart_name=str(answer["chart_name"]),
             chart_version=str(answer["chart_version"]),
             app_version=str(answer["app_version"]),

@@ -39,7 +39,6 @@ from engines.kubernetes.kept import PENDING, Kept, Releases
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.look import Look
 from engines.kubernetes.tenancy import Tenancy
-from engines.kubernetes_hooks import hooks
 from engines.planning import compute_of, images_of, items, mapping, quantity
 
 #: How long `remove` waits for pods to end; the cluster ends the rest by itself.
@@ -94,9 +93,9 @@ class KubernetesEngine(Engine):
     # Changing
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
-        manifests = self.helm.render(chart, values, name=name, namespace=namespace).manifests
-        everything = (*manifests, *hooks(chart, values, name=name, namespace=namespace))
-        findings = tuple(chart_findings(everything, namespace))
+        rendered = self.helm.render(chart, values, name=name, namespace=namespace)
+        manifests = rendered.manifests
+        findings = tuple(chart_findings(rendered.everything, namespace))
         return Plan(manifests, findings, compute_of(manifests), images_of(manifests))
 
     def apply(self, release: Release) -> Revision:

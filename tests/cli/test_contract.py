@@ -29,6 +29,7 @@ NONE_NEEDED = {
     "POST /federation/introductions": _NODES,
     "POST /federation/messages": _NODES,
     "GET /federation/recalls": _NODES,
+    "GET /federation/revocations": _NODES,
     "POST /federation/rotations": _NODES,
     "GET /federation/targets/{}/{}": _NODES,
     "GET /federation/tuf/{}": _NODES,

@@ -74,7 +74,90 @@ def test_hooks_and_tests_are_left_out(adapter: Helm, tmp_path: Path) -> None:
             ("try", "{helm.sh/hook: test}"),
         )
     )
-    assert [each.name for each in render(adapter, chart(tmp_path / "hooked", template)).manifests] == ["kept"]
+    rendered = render(adapter, chart(tmp_path / "hooked", template))
+    assert [each.name for each in rendered.manifests] == ["kept"]
+    assert [(each.place, each.moments, each.only_test) for each in rendered.hooks] == [
+        ("ConfigMap/hook", "before installation", False),
+        ("ConfigMap/try", "only when somebody runs its tests", True),
+    ]
+    assert {each.source for each in rendered.hooks} == {"templates/all.yaml"}
+
+
+def config_map(name: str, annotation: str, more: str = "") -> str:
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  annotations: {{{annotation}}}\n{more}"
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        '"helm.sh/hook": "pre-install"',
+        '"helm.sh\\u002fhook": "pre-install"',
+        '"\\x68elm.sh/h\\x6fok": Pre-Install',
+        '? "helm.sh/hook" : " pre-install "',
+    ],
+)
+def test_a_hook_is_one_however_its_annotation_is_spelled(adapter: Helm, tmp_path: Path, annotation: str) -> None:
+    rendered = render(adapter, chart(tmp_path / "c", config_map("sly", annotation)))
+    assert ([each.place for each in rendered.hooks], rendered.manifests) == (["ConfigMap/sly"], ())
+
+
+def test_a_hook_does_not_hide_before_a_separator_that_only_helm_sees(adapter: Helm, tmp_path: Path) -> None:
+    template = config_map("sly", '"helm.sh/hook": pre-install') + "---" + config_map("dull", "", "data: {}")
+    assert [each.place for each in render(adapter, chart(tmp_path / "c", template)).hooks] == ["ConfigMap/sly"]
+
+
+@pytest.mark.parametrize("annotation", ["!!binary aGVsbS5zaC9ob29r: pre-install", "note: !!binary aGVsbS5zaC9ob29r"])
+def test_binary_yaml_cannot_spell_what_we_would_not_read(adapter: Helm, tmp_path: Path, annotation: str) -> None:
+    with pytest.raises(Invalid, match="binary"):
+        render(adapter, chart(tmp_path / "c", config_map("sly", annotation)))
+
+
+def test_a_hook_of_an_update_is_found_as_well(adapter: Helm, tmp_path: Path) -> None:
+    template = "{{ if .Release.IsUpgrade }}" + config_map("later", '"helm.sh/hook": "pre-upgrade,test"') + "{{ end }}"
+    (found,) = render(adapter, chart(tmp_path / "c", template)).hooks
+    assert (found.moments, found.only_test) == ("before an update and only when somebody runs its tests", False)
+
+
+def test_a_chart_that_cannot_be_rendered_for_an_update_says_so(adapter: Helm, tmp_path: Path) -> None:
+    template = config_map("one", "") + '{{ if .Release.IsUpgrade }}{{ fail "give the password" }}{{ end }}'
+    rendered = render(adapter, chart(tmp_path / "c", template))
+    assert len(rendered.manifests) == 1
+    assert "as for an update" in rendered.problems[0]
+
+
+def test_a_list_that_is_a_hook_makes_each_of_its_objects_one(adapter: Helm, tmp_path: Path) -> None:
+    items = (
+        "items: [{apiVersion: v1, kind: Pod, metadata: {name: a}}, {apiVersion: v1, kind: Pod, metadata: {name: b}}]"
+    )
+    template = f'apiVersion: v1\nkind: List\nmetadata: {{annotations: {{"helm.sh/hook": post-delete}}}}\n{items}\n'
+    rendered = render(adapter, chart(tmp_path / "c", template))
+    assert [each.place for each in rendered.hooks] == ["Pod/a", "Pod/b"]
+
+
+def test_a_hook_of_a_moment_that_helm_does_not_know_is_told_and_never_made(adapter: Helm, tmp_path: Path) -> None:
+    rendered = render(adapter, chart(tmp_path / "c", config_map("old", '"helm.sh/hook": "pre-install,crd-install"')))
+    assert (rendered.hooks, rendered.manifests, rendered.unknown_hooks) == ((), (), ("ConfigMap/old",))
+
+
+def test_hooks_of_subcharts_count_when_the_subchart_does(adapter: Helm, tmp_path: Path) -> None:
+    top = chart(tmp_path / "c", "")
+    (top / "Chart.yaml").write_text(
+        "apiVersion: v2\nname: tried\nversion: 2.1.0\n"
+        "dependencies: [{name: tried, version: 2.1.0, alias: sub, condition: sub.enabled}]\n"
+    )
+    chart(top / "charts" / "tried", config_map("deep", '"helm.sh/hook": pre-delete'))
+    assert render(adapter, top, sub={"enabled": False}).hooks == ()
+    (found,) = render(adapter, top, sub={"enabled": True}).hooks
+    assert (found.place, found.events) == ("ConfigMap/deep", ("pre-delete",))
+
+
+def test_whatever_lies_in_crds_is_read_as_objects(adapter: Helm, tmp_path: Path) -> None:
+    made = chart(tmp_path / "c", "")
+    (made / "crds").mkdir()
+    (made / "crds" / "sly.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: sly}\n")
+    rendered = render(adapter, made)
+    assert [(each.kind, each.name) for each in rendered.crds] == [("Pod", "sly")]
+    assert rendered.crds[0] in rendered.everything
 
 
 def test_values_are_checked_against_the_schema(adapter: Helm) -> None:

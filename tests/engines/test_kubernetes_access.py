@@ -22,7 +22,6 @@ from engines.kubernetes.findings import chart_findings
 from engines.kubernetes.kept import label
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.tenancy import tenant
-from engines.kubernetes_hooks import hooks
 
 TOKEN = "very-secret-token"
 
@@ -290,9 +289,3 @@ def test_a_plan_tells_what_is_wrong_with_hooks_and_loads_no_helm_here(tmp_path: 
     assert [(each.place, each.code) for each in plan.findings] == [("Pod/one-hook", "host-hostnetwork")]
     assert plan.manifests == ()
     assert ("helm_python" in sys.modules) == before
-
-
-def test_a_hook_that_would_fill_the_memory_ends_only_the_process_that_renders_it(tmp_path: Path) -> None:
-    greedy = chart_with(HOOK + '{{ repeat 2000000000 "xxxxxxxxxx" }}', tmp_path)
-    with pytest.raises(Invalid, match="render the chart within"):
-        hooks(greedy, {}, name="one", namespace="t")

@@ -9,6 +9,7 @@ from typing import Any
 from appstore.certification.contract import Skip, Subject, Tools
 from core.findings import Finding, Level
 from engines.contract import Manifest
+from engines.helm.hooks import Hook
 from engines.planning import containers, items, mapping, pod_owners
 
 #: An annotation of Chart.yaml by which an author says why the chart needs more than others: `breakwater/reason.<code>`.
@@ -51,35 +52,62 @@ def info(code: str, place: str, message: str, remedy: str = "") -> Finding:
     return Finding(Level.INFO, code, place, message, remedy)
 
 
+def standing(tools: Tools) -> list[Manifest]:
+    """Return the objects of the rendered chart as the engines know them, hooks and `crds/` left out."""
+    return [manifest(body) for body in tools.objects()]
+
+
 def manifests(tools: Tools) -> list[Manifest]:
-    """Return the objects of the rendered chart as the engines know them."""
-    return [
-        Manifest(
-            kind=str(body.get("kind", "")),
-            name=str(mapping(body.get("metadata")).get("name", "")),
-            api_version=str(body.get("apiVersion", "")),
-            body=body,
-        )
-        for body in tools.objects()
-    ]
+    """Return all that comes into a cluster without being asked for again: objects, hooks, and what lies in `crds/`.
+
+    The name of the latter two ends in words that say where they are; the name alone is in the body. Tests, which run
+    only when somebody asks for them, are judged by a check of their own.
+    """
+    found = standing(tools)
+    found += [manifest(body, "in crds/") for body in tools.crds()]
+    for events, body in tools.hooks():
+        hook = Hook(manifest(body), events)
+        if not hook.only_test:
+            found.append(manifest(body, f"hook, {hook.moments}"))
+    return found
 
 
-def pods(tools: Tools) -> Iterator[tuple[str, Mapping[str, Any], Manifest]]:
-    """Yield place and pod spec of each object that owns pods; `Skip` when the chart runs nothing."""
-    found = list(pod_owners(manifests(tools)))
+def tests(tools: Tools) -> list[Hook]:
+    """Return the tests of the chart."""
+    found = [Hook(manifest(body), events) for events, body in tools.hooks()]
+    return [hook for hook in found if hook.only_test]
+
+
+def manifest(body: Mapping[str, Any], where: str = "") -> Manifest:
+    """Return the object with this body; `where` is shown behind its name."""
+    name = str(mapping(body.get("metadata")).get("name", ""))
+    return Manifest(
+        kind=str(body.get("kind", "")),
+        name=f"{name} ({where})" if where else name,
+        api_version=str(body.get("apiVersion", "")),
+        body=body,
+    )
+
+
+def pods(tools: Tools, *, hooks: bool = True) -> Iterator[tuple[str, Mapping[str, Any], Manifest]]:
+    """Yield place and pod spec of each object that owns pods; `Skip` when the chart runs nothing.
+
+    Those of hooks, which end by themselves, are among them unless `hooks` is false.
+    """
+    found = list(pod_owners(manifests(tools) if hooks else standing(tools)))
     if not found:
         raise Skip("The chart runs no container")
     for owner in found:
         yield owner.place, owner.pod, owner.manifest
 
 
-def all_containers(tools: Tools, *, init: bool = True) -> Iterator[Container]:
-    """Yield every container of the chart, those that only prepare too unless `init` is false."""
-    for place, pod, _ in pods(tools):
+def all_containers(tools: Tools, *, lasting: bool = False) -> Iterator[Container]:
+    """Yield every container of the chart; only those that go on, not those that prepare or are hooks, when `lasting`."""
+    for place, pod, _ in pods(tools, hooks=not lasting):
         early = items(pod.get("initContainers"))
         for body in containers(pod):
             first = any(body is each for each in early)
-            if init or not first:
+            if not (lasting and first):
                 yield Container(f"{place}/{body.get('name')}", pod, body, first)
 
 

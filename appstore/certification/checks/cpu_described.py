@@ -28,7 +28,7 @@ class CpuDescribed(Check):
             )
         if subject.chart is None:
             raise Skip("There is no chart to compare with") if described else Skip("There is no chart")
-        rendered = compute_of(support.manifests(tools)).cpu_millis
+        rendered = compute_of(support.standing(tools)).cpu_millis
         if described and rendered > described:
             message = f"The chart asks for {rendered}, the descriptor for {described} (cpu_millis)"
             yield support.error(

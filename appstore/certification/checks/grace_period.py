@@ -21,7 +21,7 @@ class GracePeriod(Check):
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         wanted = int(subject.descriptor.get("gracefulTerminationTimeout") or 0)
-        for place, pod, _ in support.pods(tools):
+        for place, pod, _ in support.pods(tools, hooks=False):
             given = pod.get("terminationGracePeriodSeconds", 30)
             if isinstance(given, int) and given < wanted:
                 message = f"Kubernetes waits {given} s, the descriptor asks for {wanted} s"

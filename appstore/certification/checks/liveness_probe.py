@@ -20,6 +20,6 @@ class LivenessProbe(Check):
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        for each in support.all_containers(tools, init=False):
+        for each in support.all_containers(tools, lasting=True):
             if each.body.get("ports") and not (each.body.get("livenessProbe") or each.body.get("startupProbe")):
                 yield support.warning("liveness-missing", each.place, "It has no liveness probe", "Add livenessProbe")

@@ -28,7 +28,7 @@ class MemoryDescribed(Check):
             )
         if subject.chart is None:
             raise Skip("There is no chart to compare with") if described else Skip("There is no chart")
-        rendered = compute_of(support.manifests(tools)).memory_bytes
+        rendered = compute_of(support.standing(tools)).memory_bytes
         if described and rendered > described:
             message = f"The chart asks for {rendered}, the descriptor for {described} (memory_bytes)"
             yield support.error(

@@ -20,6 +20,6 @@ class ReadinessProbe(Check):
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        for each in support.all_containers(tools, init=False):
+        for each in support.all_containers(tools, lasting=True):
             if each.body.get("ports") and not each.body.get("readinessProbe"):
                 yield support.error("readiness-missing", each.place, "It has no readiness probe", "Add readinessProbe")

@@ -22,7 +22,9 @@ class ReferencesResolve(Check):
     options = (Option("given", ["mec-app-credentials"], "names of objects that the platform brings"),)
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        present = {(each.kind, each.name) for each in support.manifests(tools)}
+        present = {
+            (each.kind, str(mapping(each.body.get("metadata")).get("name") or "")) for each in support.manifests(tools)
+        }
         given = set(options["given"])
         for place, pod, _ in support.pods(tools):
             for kind, name, optional in _references(pod):

@@ -22,7 +22,7 @@ class ServicesLeadSomewhere(Check):
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         labelled = []
-        for _, pod, owner in support.pods(tools):
+        for _, pod, owner in support.pods(tools, hooks=False):
             template = mapping(mapping(owner.body.get("spec")).get("template")) if owner.kind != "Pod" else owner.body
             labels = mapping(mapping(template.get("metadata")).get("labels"))
             ports = [port for body in items(pod.get("containers")) for port in items(body.get("ports"))]

@@ -206,12 +206,21 @@ class Lent:
         return self._open(self._subject.chart)
 
     def objects(self) -> Sequence[Mapping[str, Any]]:
+        return list(self._rendered()["objects"])
+
+    def hooks(self) -> Sequence[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        return [(tuple(each["events"]), each["body"]) for each in self._rendered()["hooks"]]
+
+    def crds(self) -> Sequence[Mapping[str, Any]]:
+        return list(self._rendered()["crds"])
+
+    def _rendered(self) -> Mapping[str, Any]:
         rendered = self._document.get("rendered")
         if rendered is None:
             raise Skip("The package has no chart")
         if "problem" in rendered:
             raise Invalid(str(rendered["problem"]))
-        return list(rendered["objects"])
+        return dict(rendered)
 
     @property
     def sandbox(self) -> Sandbox:

@@ -102,6 +102,8 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.objects: list[dict[str, Any]] = copy.deepcopy(_objects())
+        self.hooks: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+        self.crds: list[dict[str, Any]] = []
         self.chart: dict[str, str] = {
             "Chart.yaml": CHART_YAML,
             "values.yaml": "replicas: 1\n",
@@ -188,7 +190,7 @@ class Bench:
         subject = self.subject()
         defaults = {option.name: option.default for option in check.options}
         with ExitStack() as stack:
-            tools = _Tools(subject, self.objects, stack)
+            tools = _Tools(subject, self, stack)
             found = list(check.run(subject, {**defaults, **options}, tools))
         return [each for each in found if not isinstance(each, Progress)]
 
@@ -205,8 +207,8 @@ class Bench:
 
 
 class _Tools:
-    def __init__(self, subject: Subject, objects: Sequence[Mapping[str, Any]], stack: ExitStack) -> None:
-        self.subject, self._objects, self.stack = subject, objects, stack
+    def __init__(self, subject: Subject, bench: Bench, stack: ExitStack) -> None:
+        self.subject, self._bench, self.stack = subject, bench, stack
         self._archive: Archive | None = None
         self._chart: Archive | None = None
 
@@ -225,7 +227,15 @@ class _Tools:
     def objects(self) -> Sequence[Mapping[str, Any]]:
         if self.subject.chart is None:
             raise Skip("no chart")
-        return self._objects
+        return self._bench.objects
+
+    def hooks(self) -> Sequence[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        self.objects()
+        return self._bench.hooks
+
+    def crds(self) -> Sequence[Mapping[str, Any]]:
+        self.objects()
+        return self._bench.crds
 
     @property
     def sandbox(self) -> Any:

@@ -104,6 +104,28 @@ def twice(bench: Bench) -> None:
     bench.objects.append(copy.deepcopy(bench.objects[1]))
 
 
+def hooked(*events: str, kind: str = "Job", **pod: Any) -> Spoil:
+    """Let the chart bring a hook: with the container and pod of the good Deployment, but for `pod` and the container's part."""
+
+    def spoil(bench: Bench) -> None:
+        spec = copy.deepcopy(bench.pod)
+        spec["containers"][0] |= pod.pop("container", {})
+        spec["containers"][0]["securityContext"] |= pod.pop("security", {})
+        metadata = {"name": "certification-work", "annotations": {"helm.sh/hook-delete-policy": "hook-succeeded"}}
+        body = {"apiVersion": "batch/v1", "kind": kind, "metadata": metadata}
+        bench.hooks.append(
+            (events, {**body, "spec": {"template": {"spec": {**spec, "restartPolicy": "Never", **pod}}}})
+        )
+
+    return spoil
+
+
+def untidy(bench: Bench) -> None:
+    hooked("pre-install")(bench)
+    bench.hooks[0][1]["metadata"]["annotations"] = {}
+
+
+KEPT = {"annotations": {"helm.sh/resource-policy": "keep"}}
 GONE = "\nSource: gone.txt\nAlgorithm: SHA-256\nHash: 00\n"
 UPSIDE_DOWN = {"requests": {"memory": "1Gi"}, "limits": {"memory": "64Mi"}}
 KEY = "-----BEGIN " + "EC PRIVATE KEY-----\nx\n-----END EC PRIVATE KEY-----\n"
@@ -169,6 +191,15 @@ ERRORS: list[tuple[str, Spoil, str]] = [
     ("rules-referenced", described(appServiceProduced=[{"serName": "a", "dnsRuleIdList": ["none"]}]), "rule-unknown"),
     ("descriptor-fits-chart", lambda bench: bench.objects.pop(), "service-unreachable"),
     ("termination-time", described(gracefulTerminationTimeout=4000), "termination-long"),
+    ("tests-harmless", hooked("test", security={"privileged": True}), "test-asks"),
+    ("nothing-kept", lambda bench: bench.objects[1]["metadata"].update(KEPT), "left-behind"),
+    ("no-privileged", hooked("pre-install", security={"privileged": True}), "privileged"),
+    ("no-privileged", hooked("test", "post-delete", security={"privileged": True}), "privileged"),
+    ("no-host-path", hooked("post-upgrade", volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "host-path"),
+    ("images-pinned", hooked("pre-delete", container={"image": "registry.example/work:1"}), "image-not-pinned"),
+    ("resource-limits", hooked("pre-rollback", container={"resources": {}}), "limit-missing"),
+    ("no-cluster-objects", hooked("pre-install", kind="ClusterRole"), "cluster-scoped"),
+    ("no-cluster-objects", lambda bench: bench.crds.append(bench.objects[1] | {"kind": "ClusterRole"}), "cluster-scoped"),
 ]  # fmt: skip
 #: Faults that are told and do not fail.
 WARNINGS: list[tuple[str, Spoil, str]] = [
@@ -183,6 +214,7 @@ WARNINGS: list[tuple[str, Spoil, str]] = [
     ("readme-present", in_chart("README.md", "#"), "readme-missing"),
     ("description-useful", described(appDescription="hello"), "description-poor"),
     ("permissions-grew", lambda bench: _grown(bench, "medium"), "permission-new"),
+    ("nothing-kept", untidy, "hook-left-behind"),
     ("publisher-same", lambda bench: setattr(bench, "previous", {"signer": "bb"}), "signer-changed"),
 ]
 #: A fault is made by an option here, because the package is small.
@@ -237,6 +269,27 @@ def test_the_profile_sets_the_bounds(bench: Bench, name: str) -> None:
     if name == "images-present":
         bench.web["image"] = "registry.example/web:1"
     assert bench.fails(name, **BY_OPTION[name])
+
+
+def test_the_place_of_a_finding_says_that_it_is_in_a_hook(bench: Bench) -> None:
+    hooked("pre-install", "pre-upgrade", security={"privileged": True})(bench)
+    (found,) = bench.try_out("no-privileged")
+    assert found.place == "Job/certification-work (hook, before installation and before an update)/web"
+
+
+def test_a_hook_that_ends_needs_no_probes_and_no_grace(bench: Bench) -> None:
+    hooked("pre-install", container={"livenessProbe": None, "readinessProbe": None}, terminationGracePeriodSeconds=0)(
+        bench
+    )
+    bench.descriptor["gracefulTerminationTimeout"] = 10
+    for name in ("readiness-probe", "liveness-probe", "grace-period"):
+        assert bench.try_out(name) == []
+
+
+def test_a_test_that_nobody_runs_is_not_judged_as_the_application(bench: Bench) -> None:
+    hooked("test", container={"image": "busybox", "resources": {}})(bench)
+    for name in ("images-pinned", "images-tagged", "resource-limits", "no-privileged", "tests-harmless"):
+        assert bench.fails(name) == set()
 
 
 def test_every_static_check_was_seen_to_find_its_fault() -> None:

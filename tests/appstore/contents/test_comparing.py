@@ -165,6 +165,32 @@ class TestReleases:
         assert found.needs_review
         assert [step.severity for step in found.permissions.added] == ["medium"]
 
+    def test_a_hook_that_gains_rights_is_a_grave_permission_in_words(self, release: Any, read: Any) -> None:
+        def package(version: str, more: str) -> bytes:
+            job = HOOK.replace("COMMAND", "true").replace("image: b", f"image: b{more}")
+            return inside.csar(version=version, chart_file=inside.chart(**{"templates/job.yaml": job}))
+
+        release(package("1.0", ""))
+        contents = read(package("1.1", ", securityContext: {privileged: true}"))
+        found = services.difference(contents.package)
+        assert found is not None
+        assert found.reasons[0] == "It asks for 1 grave permission that it did not ask for before."
+        assert found.permissions.added[0].what == (
+            "Job/prepare/a in a hook that runs before installation: "
+            "runs privileged: it may do everything that the host may"
+        )
+        facts = services.facts_of(contents.package)
+        assert facts is not None
+        assert ("b", ("Job/prepare/a",)) in [(image.reference, image.used_by) for image in facts.images]
+        assert {"kind": "Job", "name": "prepare", "namespace": ""} in facts.objects
+
+    def test_a_hook_that_is_made_only_with_other_values_is_told_by_its_file(self, release: Any, read: Any) -> None:
+        job = "{{ if .Values.migrate }}\n" + HOOK + "{{ end }}"
+        contents = read(inside.csar(chart_file=inside.chart(**{"templates/job.yaml": job})))
+        facts = services.facts_of(contents.package)
+        assert facts is not None
+        assert [(each.place, each.code) for each in facts.permissions] == [("templates/job.yaml", "hook")]
+
     def test_a_first_release_is_compared_with_nothing(self, read: Any) -> None:
         assert services.difference(read(inside.csar()).package) is None
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appstore.contents.permissions import of_files, permissions_of, ports_of
+from appstore.contents.permissions import of_crds, of_files, of_hooks, permissions_of, ports_of
 from appstore.contents.rbac import rule_in_words
 from engines.contract import Manifest
-from engines.helm.manifests import manifests
+from engines.helm.hooks import hooks_in
+from engines.helm.manifests import load_all, manifests
 from tests.appstore.contents import inside
 
 
@@ -128,6 +129,52 @@ def test_what_rendering_does_not_show_is_told_of_the_files() -> None:
         ("cluster-scoped", "high"),
         ("hook", "medium"),
     ]
+
+
+PRIVILEGED = "{containers: [{name: a, image: b, securityContext: {privileged: true}}]}"
+
+
+def hooks_of(events: str, text: str) -> Any:
+    documents = [("templates/a.yaml", body) for body in load_all(text.replace("EVENTS", events))]
+    return hooks_in(documents)[0]
+
+
+def test_a_hook_says_when_it_runs_and_what_it_asks_for() -> None:
+    pod = 'apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {"helm.sh/hook": "EVENTS"}}\nspec: ' + PRIVILEGED
+    found = of_hooks(hooks_of("pre-upgrade, post-delete", pod), "app")
+    assert [(each.code, each.severity, each.place) for each in found] == [
+        ("hook", "medium", "Pod/p"),
+        ("privileged", "high", "Pod/p/a"),
+    ]
+    assert found[1].words.startswith("in a hook that runs before an update and after removal: runs privileged")
+
+
+def test_a_test_asks_for_what_it_asks_for_and_for_nothing_else() -> None:
+    pod = 'apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {"helm.sh/hook": EVENTS}}\nspec: ' + PRIVILEGED
+    (found,) = of_hooks(hooks_of("test-success", pod), "app")
+    assert (found.code, found.words[:51]) == ("privileged", "in a test that runs only when somebody asks for it:")
+
+
+def test_a_new_image_is_no_other_hook_and_a_new_command_is_one() -> None:
+    def value(image: str, command: str) -> str:
+        job = (
+            'apiVersion: batch/v1\nkind: Job\nmetadata: {name: p, annotations: {"helm.sh/hook": EVENTS}}\n'
+            f"spec: {{template: {{spec: {{containers: [{{name: a, image: {image}, command: [{command}]}}]}}}}}}"
+        )
+        return of_hooks(hooks_of("pre-install", job), "app")[0].value
+
+    assert value("a:1", "x") == value("a:2", "x")
+    assert value("a:1", "x") != value("a:1", "y")
+
+
+def test_what_lies_in_crds_and_is_no_definition_is_grave() -> None:
+    found = of_crds(manifests("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: " + PRIVILEGED), "app")
+    assert {(each.code, each.severity) for each in found} == {("privileged", "high"), ("crds-misused", "high")}
+
+
+def test_an_object_that_stays_behind_is_told() -> None:
+    text = 'apiVersion: v1\nkind: Secret\nmetadata: {name: s, annotations: {"helm.sh/resource-policy": " Keep"}}\n'
+    assert asked(text) == {("left-behind", "medium", "")}
 
 
 JSON = st.recursive(

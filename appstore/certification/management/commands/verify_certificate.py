@@ -10,9 +10,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from appstore.certification import certificates
+from appstore.certification import certificates, revocations
 from core import dsse
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 
 class Command(BaseCommand):
@@ -28,6 +28,16 @@ class Command(BaseCommand):
         )
         parser.add_argument("--package", type=Path, help="the package file that it must be about")
         parser.add_argument("--sha256", default="", help="or the SHA-256 of the package")
+        parser.add_argument(
+            "--revocations",
+            type=Path,
+            action="append",
+            default=[],
+            help="list of revocations of the lab (JSON); with several, the newest counts and must keep what older ones say",
+        )
+        parser.add_argument(
+            "--least-serial", type=int, default=0, help="refuse a list of revocations with a lower serial than this"
+        )
         parser.add_argument("--at", default="", help="judge for this moment (2026-05-01T12:00:00Z) instead of now")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,7 +49,10 @@ class Command(BaseCommand):
                 sha256 = _digest(options["package"])
             envelope = certificates.parse(_read(options["certificate"], dsse.LONGEST))
             held = certificates.verify(envelope, labs, sha256=sha256, at=at)
-        except Invalid as problem:
+            revoked = _revocations(options["revocations"], labs, options["least_serial"])
+            if revoked is not None:
+                revocations.check(held, revoked)
+        except (Invalid, Conflict) as problem:
             raise CommandError(f"REFUSED: {problem.detail}") from None
         application = held.application
         suites = ", ".join(f"{each['name']} {each['version']}" for each in held.suites)
@@ -50,8 +63,34 @@ class Command(BaseCommand):
             f"  lab          {held.lab}, key {held.lab_key}\n"
             f"  suites       {suites}\n"
             f"  valid        {certificates.moment(held.valid_from)} to {certificates.moment(held.valid_until)}\n"
-            f"  certificate  {held.id}{', live checks on a simulated node' if held.simulated else ''}"
+            f"  certificate  {held.id}{', live checks on a simulated node' if held.simulated else ''}\n"
+            f"  revocations  {_words(revoked)}"
         )
+        if revoked is not None and revoked.list.stale(at or datetime.now(UTC)):
+            self.stdout.write(
+                f"STALE: a newer list of revocations should have come by {revoked.list.expires}; "
+                "whatever was revoked since is not known here"
+            )
+
+
+def _words(revoked: revocations.Opened | None) -> str:
+    if revoked is None:
+        return "not asked; give the lab's list with --revocations"
+    return f"not among the {len(revoked.list.entries)} of list {revoked.list.serial} of {revoked.list.issued}"
+
+
+def _revocations(paths: list[Path], labs: list[certificates.Lab], least: int) -> revocations.Opened | None:
+    """Return the newest of the lists that were given; `Invalid` or `Conflict` when one is wrong or too old."""
+    if not paths:
+        if least:
+            raise Invalid("--least-serial is about a list of revocations; give one with --revocations")
+        return None
+    known = [lab.key for lab in labs]
+    found = [revocations.open_list(certificates.parse(_read(path, dsse.LONGEST)), known) for path in paths]
+    newest = revocations.newest(found)
+    if newest.list.serial < least:
+        raise Conflict(f"The list of revocations {newest.list.serial} is older than {least}, which was seen before")
+    return newest
 
 
 def _moment(text: str) -> datetime | None:
