@@ -19,10 +19,10 @@ from frontend import tables, tenancy
 from frontend.contents.views import topics_of
 from frontend.operator.values_text import difference
 from frontend.page import page, paged, told, words_of
-from frontend.values.form import known_of, told_apart, without_secrets
+from frontend.values.form import known_of, told_apart
 from frontend.values.merging import merged
 from frontend.values.sides import MOST_LINES, side_by_side
-from mecm.deployments import logs, services
+from mecm.deployments import logs, secret_values, services
 from mecm.deployments.models import Deployment, DeploymentRevision
 
 #: Neither sealed secrets nor whole descriptors are read for a page about deployments.
@@ -184,7 +184,9 @@ def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, 
     return {
         "section": "deployments",
         "deployment": deployment,
-        "values_shown": without_secrets(deployment.package, deployment.values),
+        "values_shown": secret_values.shown(
+            deployment.values, deployment.package, *(each.package for each in revisions)
+        ),
         "revisions": revisions,
         "may_change": may_write and here,
         "may_remove": may_write and here,

@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from frontend.values.merging import UNSET, Path, pointer
-from frontend.values.schemas import is_secret, resolved
+from mecm.deployments.secrecy import is_secret, named_secret, resolved
 
 #: So many fields are drawn, so deep; the rest is for the YAML view. A form of Django takes 1000 fields.
 MOST, DEEPEST, MOST_CHOICES = 600, 10, 200
@@ -150,9 +150,8 @@ class _Grower:
         if part is False:
             return
         part = part if isinstance(part, Mapping) else {}
-        secret = (
-            secret or is_secret(part) or (derived and isinstance(own, str) and is_secret(None, path[-1], derived=True))
-        )
+        likely = own if own is not UNSET else "" if part.get("type") == "string" else UNSET
+        secret = secret or is_secret(part) or named_secret(path[-1], likely, part)
         made = Field(
             path, "yaml", _line(part.get("title")) or path[-1], _line(part.get("description"), 600), own,
             UNSET if "default" not in part or own is not UNSET else part["default"], required, secret, derived,

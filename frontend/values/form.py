@@ -23,10 +23,10 @@ from core.vault import Vault
 from frontend.forms import Problem
 from frontend.operator.values_text import difference, parse
 from frontend.templatetags.portal import as_yaml
-from frontend.values import fields, schemas, typed, words
+from frontend.values import fields, typed, words
 from frontend.values.fields import Field
 from frontend.values.merging import UNSET, Path, at, merged, placed, plain, pointer, pruned, same, steps
-from mecm.deployments import fitting
+from mecm.deployments import fitting, secrecy
 from mecm.deployments import values as rules
 
 #: Groups below this depth are folded at first when the chart has more fields than that.
@@ -44,31 +44,29 @@ class Known:
     schema: Mapping[str, Any]
     problem: str = ""
 
+    unread: bool = False
+
+    @property
+    def says(self) -> Mapping[str, Any]:
+        """What says which values are secret: the schema; everything is where the chart cannot be read."""
+        return secrecy.UNREAD if self.unread else self.schema
+
 
 def known_of(package: Package) -> Known:
     """Return the fields for a package, its chart's own values and its schema. No query; the chart is read."""
     try:
         chart = fitting.chart_of(package)
     except BreakwaterError as error:
-        return Known(fields.Tree(derived=True), {}, {}, error.detail)
+        return Known(fields.Tree(derived=True), {}, {}, error.detail, unread=True)
     own = plain(chart.values)
     if own is UNSET:
         return Known(fields.tree(chart.schema, {}), {}, chart.schema, _("The chart's own values are too many to show."))
     return Known(fields.tree(chart.schema, own), own, chart.schema)
 
 
-def without_secrets(package: Package, values: Any) -> Any:
-    """Return values of a package as they may be shown."""
-    if not values:
-        return values
-    known = known_of(package)
-    return schemas.hidden(values, known.schema, derived=known.tree.derived)
-
-
 def told_apart(before: Any, now: Any, *known: Known) -> tuple[Any, Any]:
     """Return two states of values without secrets; one that changed is told as another one."""
-    readers = [(each.schema, each.tree.derived) for each in known]
-    return schemas.told_apart(before, now, readers, _("(secret, another one)"))
+    return secrecy.told_apart(before, now, [each.says for each in known], _("(secret, another one)"))
 
 
 @dataclass(slots=True)
@@ -155,7 +153,7 @@ class ValuesForm:
 
     def hide(self, values: Any) -> Any:
         """Return the values without their secrets, to be shown."""
-        return schemas.hidden(values, self.known.schema, derived=self.known.tree.derived)
+        return secrecy.hidden(values, self.known.says)
 
     @property
     def sealed(self) -> str:
@@ -305,10 +303,7 @@ class ValuesForm:
                 self._tell(each, _("It must be given."))
             if len(named) == len(wanted):
                 return
-        derived = self.known.tree.derived
-        secret = any(
-            path[: len(each)] == each for each in schemas.secret_paths(self.given, self.known.schema, derived=derived)
-        )
+        secret = any(path[: len(each)] == each for each in secrecy.secret_paths(self.given, self.known.says))
         # What the validator says may quote the value.
         message = _("The schema does not allow this value.") if secret else words.in_words(message)
         if self.view == "form":
@@ -381,18 +376,12 @@ def _without(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _revealed(values: Any, base: Any) -> Any:
-    """Return the values with secrets that are shown as `HIDDEN` as they were."""
-    if values == schemas.HIDDEN:
-        if base is UNSET:
-            raise Invalid(_("There is no secret to keep; write it in the place of “%(mark)s”.") % {"mark": values})
-        return base
-    if isinstance(values, dict):
-        below = base if isinstance(base, Mapping) else {}
-        return {key: _revealed(inner, below.get(key, UNSET)) for key, inner in values.items()}
-    if isinstance(values, list):
-        there = base if isinstance(base, list) else []
-        return [_revealed(inner, there[n] if n < len(there) else UNSET) for n, inner in enumerate(values)]
-    return values
+    """Return the values with secrets that are shown as the mark as they were."""
+    try:
+        return secrecy.kept(values, base)
+    except secrecy.NothingToKeep:
+        told = _("There is no secret to keep; write it in the place of “%(mark)s”.") % {"mark": secrecy.HIDDEN}
+        raise Invalid(told) from None
 
 
 def _options(field: Field, text: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic
 from core.operations.models import Operation
-from mecm.deployments import logs, placement, services
+from mecm.deployments import logs, placement, secret_values, services
 from mecm.deployments.models import Deployment
 from mecm.deployments.serializers import (
     DeploymentBrief,
@@ -160,9 +160,10 @@ class RevisionsView(ApiView):
     @extend_schema(operation_id="deployments_revisions_list", responses=RevisionPage)
     def get(self, request: Request, pk: UUID) -> Response:
         """List what was wished, by whom and how it ended, newest first."""
-        deployment = access.get(Deployment.objects.all(), self.actor, self.permission, pk)
+        deployment = access.get(_shown(Deployment.objects.all()), self.actor, self.permission, pk)
         rows = deployment.revisions.select_related("package", "requested_by")
-        return paginated(self, rows, lambda page: RevisionOut(page, many=True).data)
+        told = {"schemas": secret_values.schemas_for(deployment)}
+        return paginated(self, rows, lambda page: RevisionOut(page, many=True, context=told).data)
 
 
 class EventsView(ApiView):

@@ -20,7 +20,7 @@ from core.operations import services as operations
 from core.operations.models import Operation
 from engines.applier import RECALLED, Applier, absent, as_status, failure, recalled
 from engines.contract import State as Seen
-from mecm.deployments import direct, logs, services, specs
+from mecm.deployments import direct, logs, secret_values, services, specs
 from mecm.deployments.mm5 import Mm5
 from mecm.deployments.models import Deployment, DeploymentRevision
 from mecm.edge import reports
@@ -55,7 +55,7 @@ def apply(operation: Operation) -> None:
             _look(applier, deployment)
     except BreakwaterError as error:
         _tell(operation, deployment, error)
-        raise
+        raise error from None
     nodes.seen(deployment.node_id)
     _look_again(deployment)
 
@@ -207,6 +207,8 @@ def _look_again(deployment: Deployment) -> None:
 def _tell(operation: Operation, deployment: Deployment, error: BreakwaterError) -> None:
     """Show on the deployment why it could not be applied; what waiting mends is no failure."""
     operation.renew()
+    # The operation keeps the same error, so it is mended itself.
+    secret_values.quoting_none(error, secret_values.in_deployment(deployment))
     told = failure(error)
     if error.retryable:
         told["state"] = str(Seen.PROGRESSING)

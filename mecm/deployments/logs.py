@@ -8,6 +8,7 @@ from concurrent.futures import TimeoutError as Late
 from typing import TYPE_CHECKING, Any
 
 from core.errors import TimedOut
+from mecm.deployments import secret_values
 from mecm.edge import services as edge
 from mecm.edge.models import DesiredObject, ReportedObject
 from mecm.nodes import reach
@@ -27,27 +28,30 @@ _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="direct-logs")
 
 
 def lines(deployment: Deployment, *, tail: int = 200) -> dict[str, Any]:
-    """Return the last lines, oldest first.
+    """Return the last lines, oldest first; a secret value that the application wrote is the mark.
 
     A direct node is asked now. An agent is asked to send lines for the next half a minute, and the answer is what it
     sent last: the first answer is often empty, the next one is not.
     """
     tail = max(1, min(TAIL, tail))
+    secrets = secret_values.in_deployment(deployment)
     if deployment.node.link == Node.Link.DIRECT:
-        return _direct_lines(deployment, tail)
+        return dict(secret_values.scrubbed_all(_direct_lines(deployment, tail), secrets))
     until = _keep_watching(deployment)
     row = ReportedObject.objects.filter(node=deployment.node_id, kind="appLog", key=str(deployment.pk)).first()
     told = row.status.get("lines") if row is not None and isinstance(row.status, dict) else None
     found = told if isinstance(told, list) else []
-    return {"lines": found[-tail:], "reported_at": row.reported_at if row else None, "watching_until": until}
+    found = secret_values.scrubbed_all(found[-tail:], secrets)
+    return {"lines": found, "reported_at": row.reported_at if row else None, "watching_until": until}
 
 
 def events(deployment: Deployment) -> dict[str, Any]:
     """Return what happened to the deployment, newest first, as last reported."""
     row = ReportedObject.objects.filter(node=deployment.node_id, kind="appEvents", key=str(deployment.pk)).first()
     told = row.status.get("events") if row is not None and isinstance(row.status, dict) else None
+    found = told[:200] if isinstance(told, list) else []
     return {
-        "events": told[:200] if isinstance(told, list) else [],
+        "events": secret_values.scrubbed_all(found, secret_values.in_deployment(deployment)) if found else [],
         "reported_at": row.reported_at if row else None,
     }
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import engines
-from core.errors import Conflict, Invalid
+from core.errors import BreakwaterError, Conflict, Invalid
 from core.findings import Level
 from engines.applier import AppSpec, Blob, MepAccess, values_for
 from engines.contract import Compute, EngineSettings, Plan
 from engines.peek import peek
+from mecm.deployments import secret_values
 from mecm.deployments.placement import Requirement
 
 if TYPE_CHECKING:
@@ -111,9 +112,22 @@ def render(package: Package, values: Mapping[str, Any], *, engine: str) -> Rende
     key = (package.chart_sha256, engine, digest(values))
     known = _recent.get(key)
     if known is None:
-        known = _render(package.chart_sha256, values, engine)
+        known = _quoting_none(package, values, engine)
         _recent.put(key, known)
     return known
+
+
+def _quoting_none(package: Package, values: Mapping[str, Any], engine: str) -> Rendered:
+    """Render; neither what is refused nor what is remarked quotes a secret value."""
+    secrets = secret_values.of(package, values)
+    try:
+        found = _render(package.chart_sha256, values, engine)
+    except BreakwaterError as error:
+        raise secret_values.quoting_none(error, secrets) from None
+    refused, remarks = (
+        tuple(secret_values.scrubbed(each, secrets) for each in said) for said in (found.refused, found.remarks)
+    )
+    return Rendered(found.compute, refused, remarks)
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from mecm.deployments import secrecy, secret_values
 from mecm.deployments.models import Deployment, DeploymentRevision
+
+_VALUES = f"values of the chart; `{secrecy.HIDDEN}` stands for a secret and, given back, keeps it as it is"
 
 
 class NodeRef(serializers.Serializer[Any]):
@@ -44,10 +48,10 @@ class DeploymentIn(serializers.Serializer[Any]):
 
 
 class DeploymentChange(serializers.Serializer[Any]):
-    """What an upgrade changes; `values` replace the present ones."""
+    """What an upgrade changes; `values` replace the present ones, but a secret that is given as the mark is kept."""
 
     package = serializers.UUIDField(required=False)
-    values = serializers.JSONField(required=False)
+    values = serializers.JSONField(required=False, help_text=_VALUES)
 
 
 class RollbackIn(serializers.Serializer[Any]):
@@ -123,16 +127,24 @@ class DeploymentBrief(serializers.ModelSerializer[Deployment]):
 
 
 class DeploymentOut(DeploymentBrief):
-    """A deployment with all that was observed."""
+    """A deployment with all that was observed. Secrets in `values` are answered as the mark."""
+
+    values = serializers.SerializerMethodField(help_text=_VALUES)
 
     class Meta(DeploymentBrief.Meta):
         fields = [*DeploymentBrief.Meta.fields, "values", "revision", "workloads", "endpoints"]
 
+    @extend_schema_field(serializers.DictField())
+    def get_values(self, deployment: Deployment) -> Any:
+        """Without secrets."""
+        return secret_values.shown_of(deployment)
+
 
 class RevisionOut(serializers.ModelSerializer[DeploymentRevision]):
-    """One generation of a deployment."""
+    """One generation of a deployment. `schemas` in the context say which of its values are secret."""
 
     package = PackageRef()
+    values = serializers.SerializerMethodField(help_text=_VALUES)
     requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
 
     class Meta:
@@ -149,6 +161,11 @@ class RevisionOut(serializers.ModelSerializer[DeploymentRevision]):
             "created_at",
             "settled_at",
         ]
+
+    @extend_schema_field(serializers.DictField())
+    def get_values(self, revision: DeploymentRevision) -> Any:
+        """Without secrets."""
+        return secrecy.hidden(revision.values, *self.context["schemas"])
 
 
 class DeploymentPage(serializers.Serializer[Any]):

@@ -19,7 +19,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Stale
 from core.operations import services as operations
-from mecm.deployments import followers, observation, placement, plan, requirements, specs
+from mecm.deployments import followers, observation, placement, plan, requirements, secrecy, secret_values, specs
 from mecm.deployments import values as given
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
@@ -27,6 +27,8 @@ from mecm.nodes.models import DNS_LABEL, Node
 from mecm.steering import upgrading
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from mecm.deployments.placement import Placement, Requirement
 
 Action, Outcome = DeploymentRevision.Action, DeploymentRevision.Outcome
@@ -114,7 +116,7 @@ def _install(
     namespace: str,
     values: Mapping[str, Any] | None,
 ) -> Deployment:
-    wanted = _Wanted(package, given.check({} if values is None else values))
+    wanted = _Wanted(package, values_for(None, values))
     deployment = Deployment(
         organisation=organisation,
         node=node,
@@ -149,7 +151,7 @@ def upgrade(
     values: Mapping[str, Any] | None = None,
     expected: int | None = None,
 ) -> Deployment:
-    """Wish for another package, or other values (they replace the present ones), or both.
+    """Wish for another package, or other values (they replace the present ones, marks keep secrets), or both.
 
     The same wish again changes nothing, unless the present one failed: then it is tried again. With `expected`,
     `Stale` when the deployment has another generation by now.
@@ -157,7 +159,7 @@ def upgrade(
     checked = given.check(values) if values is not None else None
 
     def choose(present: Deployment) -> _Wanted | None:
-        wanted = _Wanted(package or present.package, checked if checked is not None else present.values)
+        wanted = _Wanted(package or present.package, values_for(present, checked))
         if wanted.package.pk != present.package_id:
             _deployable(wanted.package, present.organisation_id)
             _same_application(present.package, wanted.package)
@@ -219,6 +221,7 @@ def observe(
     verdict = observation.judge(observation.Known(**known), observed_generation, status)
     if verdict is None:
         return False
+    verdict = _quoting_none(row, verdict)
     now = timezone.now()
     changes: dict[str, Any] = {
         "state": verdict.state,
@@ -244,11 +247,24 @@ def observe(
     return True
 
 
+def _quoting_none(row: QuerySet[Deployment], verdict: observation.Verdict) -> observation.Verdict:
+    """Return what a node told without secrets: its Helm and its engine quote the values that they refuse."""
+    if not (verdict.message or any(each["message"] or each["reason"] for each in verdict.workloads)):
+        return verdict
+    deployment = row.select_related("package").only("values", "package__name", "package__chart_sha256").first()
+    secrets = secret_values.in_deployment(deployment) if deployment is not None else set()
+    return replace(
+        verdict,
+        message=secret_values.scrubbed(verdict.message, secrets),
+        workloads=secret_values.scrubbed_all(verdict.workloads, secrets),
+    )
+
+
 def verdicts(
     nodes: list[Node], package: Package, *, organisation: Organisation, name: str, values: Mapping[str, Any] | None
 ) -> list[tuple[Node, Placement]]:
     """Return for each node whether the package would fit there and why not; touches nothing."""
-    checked = given.check({} if values is None else values)
+    checked = values_for(None, values)
     namespace, name = namespace_of(organisation), check_name(name)
     _deployable(package, organisation.pk)
 
@@ -296,8 +312,12 @@ def preview(
     found: list[Preview | None] = []
     cases: list[plan.Case] = []
     for node, deployment, name in places:
-        wanted = checked if checked is not None else deployment.values if deployment else {}
-        against = _against(deployment, package)
+        against, wanted = _against(deployment, package), {}
+        try:
+            wanted = values_for(deployment, checked)
+        except secrecy.NothingToKeep as error:
+            # Another place may well have a secret to keep.
+            against = against or placement.Reason("secret", error.detail)
         if against is None and deployment and _same_wish(deployment, package, wanted):
             found.append(Preview(node, deployment, name, "keep", placement.Placement()))
             continue
@@ -358,6 +378,17 @@ def _against(deployment: Deployment | None, package: Package) -> placement.Reaso
 def _same_wish(deployment: Deployment, package: Package, values: Mapping[str, Any]) -> bool:
     same = deployment.package_id == package.pk and deployment.values == values
     return same and deployment.state != State.FAILED
+
+
+def values_for(present: Deployment | None, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the values with what is present in the place of each mark; without any, those that are present.
+
+    `Invalid` names the field of a mark where nothing is to be kept.
+    """
+    there = present.values if present is not None else {}
+    if values is None:
+        return dict(there)
+    return given.check(secrecy.kept(given.check(values), there))
 
 
 def namespace_of(organisation: Organisation) -> str:

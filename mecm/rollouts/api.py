@@ -20,6 +20,7 @@ from core.accounts import access
 from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic, watches
+from mecm.deployments import secret_values
 from mecm.deployments.serializers import NodeRef, PackageRef
 from mecm.rollouts import services
 from mecm.rollouts.deciding import Counts
@@ -48,8 +49,9 @@ class WhatIn(serializers.Serializer[Any]):
         '"nodes": [], "q": "", "release": id}; everything given must hold, nothing given is all of the organisation',
     )
     values = serializers.JSONField(
-        required=False, default=None, allow_null=True, help_text="left out: deployments keep their own"
-    )
+        required=False, default=None, allow_null=True,
+        help_text="left out: deployments keep their own; each keeps its own secret where the mark of one is given",
+    )  # fmt: skip
     waves = serializers.ListField(
         child=serializers.CharField(max_length=10), required=False, default=list, max_length=50,
         help_text='sizes such as "1", "10%" and "rest"',
@@ -118,12 +120,18 @@ class RolloutOut(RolloutBrief):
     """A rollout with its rules and how far each wave is."""
 
     counts = serializers.SerializerMethodField()
+    values = serializers.SerializerMethodField(help_text="null: each keeps its own; a secret is answered as the mark")
 
     class Meta(RolloutBrief.Meta):
         fields = [
             *RolloutBrief.Meta.fields, "target", "values", "waves", "max_parallel", "pause", "stop_over",
             "stop_percent", "node_timeout", "on_stop", "wave_ready_at", "counts",
         ]  # fmt: skip
+
+    @extend_schema_field(serializers.DictField(allow_null=True))
+    def get_values(self, rollout: Rollout) -> Any:
+        """Without secrets."""
+        return secret_values.shown(rollout.values, rollout.package)
 
     @extend_schema_field(serializers.DictField(child=CountsOut()))
     def get_counts(self, rollout: Rollout) -> Any:

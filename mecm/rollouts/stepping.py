@@ -264,8 +264,8 @@ def _render_ahead(key: int, rollout: Rollout) -> None:
     place = Place.objects.select_related("node", "deployment").filter(pk=key).first()
     if place is None:
         return
-    values = rollout.values if rollout.values is not None else place.deployment.values if place.deployment else {}
     try:
+        values = deployments.values_for(place.deployment, rollout.values)
         requirements.render(rollout.package, values, engine=place.node.engine)
     except BreakwaterError:
         return

@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid
-from frontend.values import merging, schemas, typed
+from frontend.values import merging, typed
 from frontend.values.fields import DEEPEST, MOST, Field, Tree, tree
 from frontend.values.merging import UNSET, merged, overriding, pruned
 from frontend.values.sides import side_by_side
+from mecm.deployments import secrecy
 
 #: Enough to find what a careless change breaks; `VALUES_EXAMPLES=2000` looks longer.
 MANY = int(os.environ.get("VALUES_EXAMPLES", "25"))
@@ -243,7 +244,7 @@ def test_a_hostile_schema_makes_a_bounded_form(schema: dict[str, Any]) -> None:
     fields = list(drawn.leaves())
     assert len(fields) <= MOST
     assert all(len(field.path) <= DEEPEST for field in fields)
-    schemas.hidden({"me": {"me": {"me": {"x": "y"}}}, "top": {"a": {"a": 1}}}, schema)
+    secrecy.hidden({"me": {"me": {"me": {"x": "y"}}}, "top": {"a": {"a": 1}}}, schema)
     assert time.process_time() - began < 3
 
 
@@ -261,22 +262,23 @@ SECRETS = {
         "any": {"anyOf": [{"type": "null"}, {"properties": {"pin": {"type": "integer", "writeOnly": True}}}]},
         "map": {"additionalProperties": {"format": "password"}},
         "token": {"type": "string"},
+        "designToken": {"type": "string", "writeOnly": False},
     }
 }
 GIVEN = {"password": "p1", "users": [{"key": "p2", "name": "n"}], "any": {"pin": 7777}, "map": {"x": "p3"},
-         "token": "shown", "free": {"adminPassword": "p4"}}  # fmt: skip
+         "token": "p5", "designToken": "shown", "free": {"adminPassword": "p4"}}  # fmt: skip
 
 
 def test_secrets_are_hidden_wherever_a_schema_calls_them_so() -> None:
-    shown = json.dumps(schemas.hidden(GIVEN, SECRETS))
-    assert not any(secret in shown for secret in ("p1", "p2", "p3", "p4", "7777"))
-    assert "shown" in shown  # the schema speaks about it, and does not call it secret
+    shown = json.dumps(secrecy.hidden(GIVEN, SECRETS))
+    assert not any(secret in shown for secret in ("p1", "p2", "p3", "p4", "p5", "7777"))
+    assert "shown" in shown  # the schema says that this one is none, whatever its name
     assert '"n"' in shown
 
 
 def test_a_changed_secret_is_told_as_changed_and_never_as_what_it_is() -> None:
-    before, now = schemas.told_apart(GIVEN, {**GIVEN, "password": "p9"}, [(SECRETS, False)], "(another)")
-    assert (before["password"], now["password"]) == (schemas.HIDDEN, "(another)")
+    before, now = secrecy.told_apart(GIVEN, {**GIVEN, "password": "p9"}, [SECRETS], "(another)")
+    assert (before["password"], now["password"]) == (secrecy.HIDDEN, "(another)")
     assert "p9" not in json.dumps(now)
     assert now["users"] == before["users"]
 
