@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.template import Template, engines
 from django.test import Client
 from django.utils import timezone
 
@@ -67,6 +68,28 @@ def chart() -> bytes:
 def run_by_acme(settings: Any) -> None:
     """Say who runs the store, whichever tenant a test makes first."""
     settings.OPERATOR = "acme"
+
+
+@pytest.fixture(autouse=True)
+def plain_templates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render as in production: to note each part and a copy of its context takes time, and `noted_templates` asks for it."""
+    if "noted_templates" not in request.fixturenames:
+        monkeypatch.setattr(Template, "_render", lambda self, context: self.nodelist.render(context))
+
+
+@pytest.fixture
+def noted_templates() -> None:
+    """Let answers have the `context` that they were rendered with."""
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave menus away, which are half of each page, where a test looks at what is beside them; menus have tests of their own."""
+    engine = engines["django"].engine  # type: ignore[attr-defined]
+    for name in ("menu", "user_menu", "palette", "palette_opener"):
+        path = f"frontend/parts/{name}.html"
+        engine.get_template(path)
+        monkeypatch.setitem(engine.template_loaders[0].get_template_cache, path, Template(""))
 
 
 @pytest.fixture
@@ -493,6 +516,7 @@ class Objects:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.request = request
         self.instead: dict[str, Any] = {}
+        self.complete = False
 
     def __setitem__(self, step: str, made: Any) -> None:
         self.instead[step] = made
@@ -507,8 +531,11 @@ class Objects:
 
     def everything(self) -> None:
         """Make one of each, so that lists have something to show."""
+        if self.complete:
+            return
         for name in (*OBJECTS.values(), *SEVERAL):
             self.request.getfixturevalue(name)
+        self.complete = True
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def _bytes(response: Any) -> str:
 
 def test_every_page_with_a_table_offers_it_as_a_file_at_a_fixed_number_of_queries(
     pages: Any, objects: Objects, make_node: Any, make_package: Any, actor: Any, organisation: Any, settings: Any,
-    django_assert_max_num_queries: Any,
+    django_assert_max_num_queries: Any, bare: None,
 ) -> None:  # fmt: skip
     from mecm.deployments import services
 

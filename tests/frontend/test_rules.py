@@ -164,7 +164,9 @@ def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
     assert not RuleWish.objects.exists()
 
 
-def test_a_rule_beyond_the_form_keeps_what_it_cannot_show(pages: Any, deployment: Any, actor: Any) -> None:
+def test_a_rule_beyond_the_form_keeps_what_it_cannot_show(
+    pages: Any, deployment: Any, actor: Any, noted_templates: None
+) -> None:
     rule = {
         "filterType": "PACKET", "priority": 1, "action": "DUPLICATE_DECAPSULATED",
         "trafficFilter": [{"tag": ["gold"]}, {"dSCP": 46}],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.template import Template, engines
 
 from tests.frontend.conftest import Objects
 from tests.frontend.forms import bad
@@ -27,18 +26,6 @@ def world(request: pytest.FixtureRequest, objects: Objects, pages: Any, settings
     # Made before any form is tried: each form's world is taken back, and a fixture is made once.
     request.getfixturevalue("stranger")
     return World(objects, pages, request.getfixturevalue)
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave menus away, which is half of each page and has no form that asks something; they have tests of their own."""
-    engine = engines["django"].engine  # type: ignore[attr-defined]
-    for name in ("menu", "user_menu", "palette", "palette_opener"):
-        path = f"frontend/parts/{name}.html"
-        engine.get_template(path)
-        monkeypatch.setitem(engine.template_loaders[0].get_template_cache, path, Template(""))
-    # Nobody asks which templates were used with what, and to note it takes a copy of the context for each part.
-    monkeypatch.setattr(Template, "_render", lambda self, context: self.nodelist.render(context))
 
 
 # One test, since one world and one look at each page serve all: each costs seconds.
