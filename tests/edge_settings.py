@@ -16,3 +16,6 @@ from mep.settings import DATABASES  # noqa: E402
 OPERATION_BELL = ""
 OPERATION_LEASE = 3600
 DATABASES["default"].setdefault("TEST", {})["NAME"] = os.path.join(_scratch, "test.sqlite3")  # noqa: PTH118
+# No test pulls the plug of this process; those that kill a real edge start one with its own settings.
+_options = DATABASES["default"]["OPTIONS"]
+_options["init_command"] = _options["init_command"].replace("synchronous=FULL", "synchronous=OFF")

@@ -185,7 +185,7 @@ def _checksum_fits(header: bytes) -> bool:
     told = _number(header[148:156])
     plain = header[:148] + b" " * 8 + header[156:]
     unsigned = sum(plain)
-    return told in (unsigned, unsigned - 256 * sum(byte > 127 for byte in plain))
+    return told == unsigned or told == unsigned - 256 * sum(byte > 127 for byte in plain)
 
 
 def _number(field: bytes) -> int:

@@ -242,6 +242,7 @@ class _Tools:
         raise Skip("no sandbox")
 
 
+@cache
 def checks() -> dict[str, type[Check]]:
     """Return every check of the folder by name; one class a module."""
     found: dict[str, type[Check]] = {}
