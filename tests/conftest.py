@@ -108,26 +108,6 @@ def repository() -> Path:
 
 if not EDGE:
 
-    @pytest.fixture(scope="session", autouse=True)
-    def known_assets() -> Iterator[None]:
-        """Look for static files once a run: each client has a middleware of its own, which would look through them again."""
-        from django.conf import settings
-        from whitenoise.middleware import WhiteNoiseMiddleware
-
-        look, found = WhiteNoiseMiddleware.add_files_from_finders, {}
-
-        def once(self: Any) -> None:
-            asked = (self.static_prefix, self.max_age, *settings.STATICFILES_FINDERS, *settings.STATICFILES_DIRS)
-            if asked not in found:
-                before = dict(self.files)
-                look(self)
-                found[asked] = {url: file for url, file in self.files.items() if before.get(url) is not file}
-            self.files.update(found[asked])
-
-        WhiteNoiseMiddleware.add_files_from_finders = once
-        yield
-        WhiteNoiseMiddleware.add_files_from_finders = look
-
     @pytest.fixture(autouse=True)
     def own_folders(tmp_path: Path, settings: Any) -> None:
         """Give each test its own blob store, CA and broker folder."""

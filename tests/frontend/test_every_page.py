@@ -323,7 +323,7 @@ def test_a_mere_link_changes_nothing(pages: Any, objects: Objects) -> None:
     each(sorted(ACTIONS), lambda name: is_page(pages.get(address(name, objects)), 405))
 
 
-def test_a_form_from_elsewhere_is_refused(admin: Any, objects: Objects, bare: None) -> None:
+def test_a_form_from_elsewhere_is_refused(admin: Any, objects: Objects) -> None:
     from django.test import Client
 
     strict = Client(enforce_csrf_checks=True)
