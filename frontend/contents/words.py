@@ -58,9 +58,31 @@ SENTENCES = (
     gettext_noop("uses a block device as %(value)s"),
     gettext_noop("uses %(amount)s of the devices %(value)s"),
     gettext_noop("turns off a guard of the kernel around containers (%(value)s)"),
+    gettext_noop("asks to be left behind when the application is removed (helm.sh/resource-policy: keep)"),
+    gettext_noop("does work of its own, beside the application"),
+    gettext_noop("brings a %(value)s, which is no definition"),
     gettext_noop(
-        "does work of its own when it is installed, changed or removed (a Helm hook); what that asks for is not listed here"
+        "holds a Helm hook that is not made with the chart's own values; what it would ask for is not listed here"
     ),
+)
+#: What may stand before a sentence: where it was found.
+HEADS = (
+    gettext_noop("in a test that runs only when somebody asks for it: %(sentence)s"),
+    gettext_noop("in crds/, made before everything else and never removed: %(sentence)s"),
+    gettext_noop("in crds/, made before everything else: %(sentence)s"),
+)
+#: The head of hooks, which run at these moments (`engines.helm.hooks`).
+IN_HOOK = gettext_noop("in a hook that runs %(moments)s: %(sentence)s")
+MOMENTS = (
+    gettext_noop("before installation"),
+    gettext_noop("after installation"),
+    gettext_noop("before an update"),
+    gettext_noop("after an update"),
+    gettext_noop("before going back"),
+    gettext_noop("after going back"),
+    gettext_noop("before removal"),
+    gettext_noop("after removal"),
+    gettext_noop("only when somebody runs its tests"),
 )
 KINDS = {
     "added": gettext_noop("added"),
@@ -70,6 +92,9 @@ KINDS = {
     "fixed": gettext_noop("fixed"),
     "security": gettext_noop("security"),
 }
+#: Between two moments; here so that other languages may say it their way.
+_AND = gettext_noop(" and ")
+_HOOK = re.compile(IN_HOOK.replace("%(moments)s", "([a-z ]+?)").removesuffix("%(sentence)s"))
 _HOLE = re.compile(r"%\\\((\w+)\\\)s")
 
 
@@ -86,6 +111,14 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 def spoken(words: str) -> str:
     """Return a sentence about a permission in the present language, or as it is."""
+    for head in HEADS:
+        before = head % {"sentence": ""}
+        if words.startswith(before):
+            return gettext(head) % {"sentence": spoken(words[len(before) :])}
+    hook = _HOOK.match(words)
+    if hook and all(each in MOMENTS for each in hook[1].split(_AND)):
+        moments = gettext(_AND).join(gettext(each) for each in hook[1].split(_AND))
+        return gettext(IN_HOOK) % {"moments": moments, "sentence": spoken(words[hook.end() :])}
     for pattern, sentence in _patterns():
         found = pattern.fullmatch(words)
         if found:

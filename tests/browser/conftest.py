@@ -10,6 +10,7 @@ import pytest
 from tests.browser import portal
 from tests.browser.portal import CHROMIUM, FLAGS, PASSWORD, WIDTHS, Site
 from tests.browser.watch import Watch
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +25,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def chromium(site: Site) -> Iterator[Any]:
     """A Chromium; it ends with the module, because its event loop would confuse Django's own checks."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=5_000 * PATIENCE)
         yield browser
         browser.close()
 
@@ -72,7 +74,7 @@ def open_page(chromium: Any, site: Site, session_of: Any) -> Iterator[Callable[.
             storage_state=session_of(user) if user else None,
             **options,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(15_000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.waiting import PATIENCE
+
 pytestmark = pytest.mark.live
 
 
@@ -45,7 +47,7 @@ def test_from_upload_to_the_catalogue(open_page: Any, site: Any) -> None:
     page.wait_for_url(re.compile(r"/packages/[0-9a-f-]{36}$"))
     # The worker checks it meanwhile; nobody reloads.
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
-    expect(page.get_by_text("Ready to be published")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Ready to be published")).to_be_visible(timeout=20_000 * PATIENCE)
     page.get_by_role("button", name="Publish").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("never changes")
@@ -66,7 +68,7 @@ def test_a_file_that_is_no_package_gets_findings(open_page: Any) -> None:
         {"name": "holiday.png", "mimeType": "image/png", "buffer": picture}
     )
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.get_by_text("It cannot be published like this")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("It cannot be published like this")).to_be_visible(timeout=20_000 * PATIENCE)
     expect(page.locator(".finding").first).to_be_visible()
 
 
@@ -120,7 +122,7 @@ def test_the_page_follows_the_state_without_being_reloaded(way: str, open_page: 
     expect(page.get_by_text("in progress").first).to_be_visible()
     message = f"The probe of {way} fails"
     site.tell(OBSERVE.format(pk=Path(address).name, state="failed", reason="ProbeFailing", message=message))
-    expect(page.get_by_text(message).first).to_be_visible(timeout=10_000)
+    expect(page.get_by_text(message).first).to_be_visible(timeout=10_000 * PATIENCE)
     expect(page.get_by_text("ProbeFailing").first).to_be_visible()
     assert page.evaluate("window.stayed")
 

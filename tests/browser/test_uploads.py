@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from tests.browser.portal import ROOT
 from tests.line import Line
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.live
 
@@ -44,7 +44,7 @@ def big(tmp_path: Path) -> Path:
 def page(line: Line, chromium: Any, session_of: Any) -> Iterator[Any]:
     """The upload page, reached over the line."""
     context = chromium.new_context(storage_state=session_of("harbour-admin"), viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(30_000 * PATIENCE)
     shown = context.new_page()
     shown.goto(f"http://127.0.0.1:{line.port}/packages/upload")
     yield shown
@@ -62,7 +62,7 @@ def test_a_cut_line_is_waited_for_and_every_byte_goes_once(page: Any, line: Line
     page.wait_for_url(re.compile(r"/packages/[0-9a-f-]{36}$"))
     assert SIZE <= line.sent < SIZE + REST
     # What is no package is told with all its findings.
-    expect(page.get_by_text("It cannot be published like this")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("It cannot be published like this")).to_be_visible(timeout=20_000 * PATIENCE)
 
 
 def test_paused_reloaded_chosen_again_it_sends_the_rest(page: Any, line: Line, big: Path) -> None:

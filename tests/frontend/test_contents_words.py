@@ -10,6 +10,8 @@ import pytest
 from django.utils import translation
 
 from appstore.contents import permissions
+from engines.contract import Manifest
+from engines.helm import hooks
 from frontend.contents import words
 
 
@@ -30,6 +32,11 @@ def written() -> list[str]:
         elif isinstance(node, ast.JoinedStr):
             parts = [str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values]
             sentences.append("".join(parts))
+    heads = [head % {"sentence": ""} for head in words.HEADS]
+    for at, each in enumerate(sentences):
+        # In a hook the place comes first, and a sentence that stands by itself after it.
+        for head in ("\0", *heads):
+            sentences[at] = each.removeprefix(head) if each.startswith(head) and len(each) > 8 else sentences[at]
     return [each for each in sentences if re.sub(r"\0|may |\s", "", each)]
 
 
@@ -47,6 +54,27 @@ def test_each_sentence_of_the_store_is_known() -> None:
         assert f"may {what}" in words.SENTENCES
     for _, told in permissions._HOST.values():
         assert told in words.SENTENCES
+
+
+def test_where_it_was_found_is_told_in_the_readers_language_too() -> None:
+    assert set(words.MOMENTS) == set(hooks.MOMENTS.values())
+    hook = hooks.Hook(
+        Manifest("Job", "x", "batch/v1", {"kind": "Job", "metadata": {"name": "x"}}), ("pre-install", "post-delete")
+    )
+    test = hooks.Hook(Manifest("Pod", "y", "v1", {"kind": "Pod", "metadata": {"name": "y"}}), ("test",))
+    asked = [each.words for each in permissions.of_hooks([hook, test], "default")]
+    asked += [
+        each.words
+        for each in permissions.of_crds(
+            [Manifest("Role", "z", "rbac.authorization.k8s.io/v1", {"kind": "Role"})], "default"
+        )
+    ]
+    assert any("before installation and after removal" in each for each in asked)
+    for told in asked:
+        with translation.override("en"):
+            assert words.spoken(told) == told
+        with translation.override("zh-hans"):
+            assert not re.search("installation|hook that|in a test|made before|beside", words.spoken(told)), told
 
 
 def test_a_sentence_keeps_what_was_filled_in() -> None:

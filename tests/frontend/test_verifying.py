@@ -82,6 +82,8 @@ def test_a_certificate_is_verified_by_the_command_of_its_page(
     envelope = pages.get(f"/api/v1/certificates/{made.pk}/envelope")
     Path(re.findall('filename="(.*)"', envelope.headers["Content-Disposition"])[0]).write_bytes(envelope.content)
     Path("lab.pem").write_bytes(pages.get(reverse("api-lab-key")).content)
+    (told,) = re.findall('href="([^"]+)" download="revocations.json"', text)
+    Path("revocations.json").write_bytes(pages.get(told).content)
     Path("proved one.csar").write_bytes(content)
     call_command(*command[1:], stdout=io.StringIO())
     Path("proved one.csar").write_bytes(content + b".")

@@ -66,7 +66,9 @@
     if (first) return;
     let target = lastFocus && byId(lastFocus);
     if (target && target.hidden) target = byId(lastFocus.replace(/_reset$/, ""));
-    if (target && document.activeElement === document.body) target.focus();
+    // What has just been hidden or taken away may hold the focus until the next frame is drawn.
+    const holder = document.activeElement;
+    if (target && (!holder || holder === document.body || holder.hidden || !holder.isConnected)) target.focus();
     present.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
