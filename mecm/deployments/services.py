@@ -23,7 +23,7 @@ from mecm.deployments import followers, observation, placement, plan, requiremen
 from mecm.deployments import values as given
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
 from mecm.edge import services as edge
-from mecm.nodes.models import DNS_LABEL, Node
+from mecm.nodes.models import DNS_LABEL, Node, silence_limit
 from mecm.steering import upgrading
 
 if TYPE_CHECKING:
@@ -183,8 +183,7 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
 @transaction.atomic
 def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
     """Wish that the deployment goes; twice is once. Its row stays as history and its name becomes free at the end."""
-    on_trial = deployment.namespace.startswith(TRIAL_NAMESPACE)
-    actor.require("certification.run" if on_trial else "deployments.write", deployment.organisation_id)
+    _require_removal(deployment, actor)
     _lock(deployment.node)
     deployment = _locked(deployment.pk)
     if deployment.wish == Wish.ABSENT:
@@ -202,6 +201,56 @@ def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
         return deployment
     _hand_over(deployment, actor)
     return deployment
+
+
+@transaction.atomic
+def abandon(deployment: Deployment, *, actor: Actor) -> Deployment:
+    """Give up a removal that its node, which is away, does not confirm; twice is once.
+
+    It may go on running there. The wish that it goes stays: when the node comes back it is told so, and when it says
+    that it is gone the deployment is removed. Until then its name stays taken on that node.
+    """
+    _require_removal(deployment, actor)
+    node = _lock(deployment.node)
+    deployment = _locked(deployment.pk)
+    if deployment.state == State.ABANDONED:
+        return deployment
+    if why := _against_abandoning(deployment, node):
+        raise Conflict(why)
+    deployment.state = State.ABANDONED
+    deployment.abandoned_at, deployment.abandoned_by = timezone.now(), actor.user
+    deployment.cpu_millis = deployment.memory_bytes = deployment.storage_bytes = 0
+    deployment.save()
+    facts = {"node": str(deployment.node_id), "package": str(deployment.package_id)}
+    audit.record(actor, "deployment.abandon", deployment, generation=deployment.generation, **facts)
+    # A tombstone goes when the node has acknowledged it, and a node that comes back from an old disk has not.
+    _hand_over(deployment, actor)
+    return deployment
+
+
+def may_be_abandoned(deployment: Deployment) -> bool:
+    """Return whether `abandon` would take it: it is to go, and its node is away."""
+    return deployment.state != State.ABANDONED and not _against_abandoning(deployment, deployment.node)
+
+
+def _against_abandoning(deployment: Deployment, node: Node) -> str:
+    """Return why the deployment cannot be given up, and what to do instead; empty when it can."""
+    if deployment.wish != Wish.ABSENT:
+        return f"{deployment.name} is wished for on {node.name}; remove it first, and give it up if no answer comes."
+    if deployment.state == State.REMOVED:
+        return f"{deployment.name} is gone from {node.name}; there is nothing to give up."
+    if node.state == Node.State.ONLINE:
+        seconds = int(silence_limit().total_seconds())
+        return (
+            f"{node.name} is there and removes {deployment.name} itself: wait for it, and read its events if it takes long. "
+            f"A removal can be given up when its node has been silent for {seconds} seconds."
+        )
+    return ""
+
+
+def _require_removal(deployment: Deployment, actor: Actor) -> None:
+    on_trial = deployment.namespace.startswith(TRIAL_NAMESPACE)
+    actor.require("certification.run" if on_trial else "deployments.write", deployment.organisation_id)
 
 
 def observe(
@@ -238,6 +287,8 @@ def observe(
         changes |= {"removed_at": now, "cpu_millis": 0, "memory_bytes": 0, "storage_bytes": 0}
     with transaction.atomic():
         judged = row.filter(generation=known["generation"], observed_generation=known["observed_generation"])
+        if verdict.state == State.REMOVING:
+            judged = judged.exclude(state=State.ABANDONED)  # given up since we looked
         if not judged.exclude(state=State.REMOVED).update(**changes):
             return False
         if verdict.outcome:
@@ -413,6 +464,8 @@ def _revise(
                 f"The deployment is at generation {present.generation} by now, not {expected}.",
                 generation=present.generation,
             )
+        if present.state == State.ABANDONED:
+            raise Conflict(f"{present.name} was given up; deploy it anew under another name, or on another node.")
         if present.wish == Wish.ABSENT:
             raise Conflict(f"{present.name} is being removed or gone; deploy it anew.")
         wanted = choose(present)
