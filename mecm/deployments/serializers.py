@@ -131,7 +131,7 @@ class DeploymentOut(DeploymentBrief):
     """A deployment with all that was observed. Secrets in `values` are answered as the mark."""
 
     values = serializers.SerializerMethodField(help_text=_VALUES)
-    abandoned_by = serializers.CharField(source="abandoned_by.username", default=None, read_only=True)
+    abandoned_by = serializers.CharField(source="abandoned_by.username", default=None, allow_null=True, read_only=True)
 
     class Meta(DeploymentBrief.Meta):
         fields = [*DeploymentBrief.Meta.fields, "abandoned_by", "values", "revision", "workloads", "endpoints"]
