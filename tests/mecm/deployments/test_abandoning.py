@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.accounts.access import Actor
@@ -225,6 +226,16 @@ def test_over_http_it_is_given_up_and_shown_as_that(api: Any, leaving: Deploymen
     assert api.get(URL).json()["count"] == 0
     assert api.get(f"{URL}?state=removed").json()["count"] == 0
     assert [each["id"] for each in api.get(f"{URL}?state=abandoned").json()["results"]] == [str(leaving.pk)]
+
+
+def test_who_gave_it_up_costs_no_query_of_its_own(
+    api: Any, leaving: Deployment, actor: Any, django_assert_num_queries: Any
+) -> None:
+    with CaptureQueriesContext(connection) as before:
+        assert api.get(f"{URL}/{leaving.pk}").json()["abandoned_by"] is None
+    services.abandon(leaving, actor=actor)
+    with django_assert_num_queries(len(before)):
+        assert api.get(f"{URL}/{leaving.pk}").json()["abandoned_by"] == "admin"
 
 
 def test_over_http_a_refusal_names_the_way_out(api: Any, deploy: Any) -> None:
