@@ -23,7 +23,6 @@ from mecm.fleet import causes, figures, live
 from mecm.nodes import geo, reach
 from mecm.nodes import services as nodes
 from mecm.nodes.models import Node
-from mecm.recalls.progress import Facts, Standing, standing
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/deployments"
@@ -189,11 +188,6 @@ def test_a_node_with_nothing_but_given_up_deployments_can_be_removed(leaving: De
     nodes.remove(leaving.node, actor=actor)
     assert not Deployment.objects.exists()
     assert Entry.objects.get(action="node.remove").facts["given_up"] == ["hello"]
-
-
-def test_a_recall_counts_it_as_dark() -> None:
-    facts = Facts("stop", True, "abandoned", "", current=False, linked=False, told=False)
-    assert standing(facts)[0] == Standing.DARK
 
 
 def test_a_cluster_that_answers_again_is_cleared_of_it(deploy: Any, make_node: Any, actor: Any) -> None:
