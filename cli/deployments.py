@@ -24,7 +24,9 @@ from cli.wiring import (
     sure,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Run applications on nodes: plan, create, upgrade, roll back, remove.")
+app = typer.Typer(
+    no_args_is_help=True, help="Run applications on nodes: plan, create, upgrade, roll back, remove, give up."
+)
 Name = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its name or id.")]
 PackageName = Annotated[str, typer.Option("--package", "-p", help="Id of the package, or NAME@VERSION.")]
 Values = Annotated[
@@ -36,7 +38,7 @@ Sets = Annotated[
 Wait = Annotated[bool, typer.Option("--wait", "-w", "--watch", help="Follow it to the end, as `watch` does.")]
 COLUMNS = (
     Column("name", "name"),
-    Column("state", "state"),
+    Column("state", lambda row: state_of(row)),
     Column("package", lambda row: f"{row['package']['name']} {row['package']['version']}"),
     Column("node", "node.name"),
     Column("generation", "generation"),
@@ -50,7 +52,9 @@ COLUMNS = (
 def list_deployments(
     session: Session,
     q: Annotated[str, typer.Option("--search", "-q", help="Part of the name.")] = "",
-    state: Annotated[str, typer.Option(help="pending, progressing, ready, failed, removing or removed.")] = "",
+    state: Annotated[
+        str, typer.Option(help="pending, progressing, ready, failed, removing, removed or abandoned.")
+    ] = "",
     node: Annotated[str, typer.Option(help="On this node (name or id).")] = "",
     package: Annotated[str, typer.Option(help="Of this package (id or NAME@VERSION).")] = "",
     organisation: Organisation = "",
@@ -58,7 +62,7 @@ def list_deployments(
     page_size: PageSize = 25,
     every: All = False,
 ) -> Answer:
-    """List deployments, newest first; removed ones only with --state removed."""
+    """List deployments, newest first; those removed or given up only with --state removed or --state abandoned."""
     params: dict[str, Any] = {"q": q, "state": state, "organisation": organisation}
     params["node"] = resolve(session, "node", node) if node else ""
     params["package"] = resolve(session, "package", package) if package else ""
@@ -174,6 +178,25 @@ def remove(
     return _wished(session, made, wait, timeout)
 
 
+@command(app, "abandon")
+def abandon(
+    session: Session,
+    deployment: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> Answer:
+    """Give up a removal whose node is away.
+
+    The application may go on running there. The node is told to remove it should it ever speak again; until it says that
+    it is gone, the name stays taken on that node.
+    """
+    pk = resolve(session, "deployment", deployment)
+    sure(
+        session, f"Give {deployment} up? It may go on running on its node, and nobody here sees it or can stop it.", yes
+    )
+    made = session.post("/deployments/{id}/abandon", {"id": pk})
+    return Answer(made, say=_told(made))
+
+
 @command(app, "watch")
 def watch(
     session: Session,
@@ -255,10 +278,10 @@ def values_of(session: Session, file: str, sets: list[str] | None) -> dict[str, 
 
 
 def settled(document: dict[str, Any], generation: int) -> str:
-    """Return how a generation ended: ready, failed, removed, replaced; empty while it is under way."""
+    """Return how a generation ended: ready, failed, removed, abandoned, replaced; empty while it is under way."""
     state, seen = document["state"], document["observed_generation"] or 0
-    if state == "removed":
-        return "removed"
+    if state in ("removed", "abandoned"):
+        return str(state)
     if document["generation"] > generation:
         return "replaced"
     if document["wish"] == "absent":
@@ -287,6 +310,8 @@ def _followed(session: Session, pk: str, generation: int | None, timeout: float)
     ended = settled(seen, wanted or 0)
     if ended == "replaced":
         raise Stop(f"{seen['name']}: somebody changed it meanwhile to generation {seen['generation']}.", FAILED, seen)
+    if ended == "abandoned":
+        raise Stop(f"{seen['name']} was given up; it may go on running on {seen['node']['name']}.", FAILED, seen)
     good = ended == "ready" or (ended == "removed" and seen["wish"] == "absent")
     if not good:
         why = " ".join(filter(None, (seen["reason"], seen["message"])))
@@ -302,18 +327,28 @@ def _wished(session: Session, made: dict[str, Any], wait: bool, timeout: float) 
     return Answer(made, say=f"{_line(made)}\n{made['id']}")
 
 
+def state_of(seen: dict[str, Any]) -> str:
+    """Return the state in words: `abandoned` is one for programs."""
+    return "given up" if seen["state"] == "abandoned" else str(seen["state"])
+
+
 def _guard(generation: int | None) -> dict[str, str]:
     return {} if generation is None else {"If-Match": f'"{generation}"'}
 
 
 def _line(seen: dict[str, Any]) -> str:
     why = " ".join(filter(None, (seen["reason"], seen["message"])))
-    return f"{seen['name']} on {seen['node']['name']}: {seen['state']} (generation {seen['generation']}) {why}".rstrip()
+    return (
+        f"{seen['name']} on {seen['node']['name']}: {state_of(seen)} (generation {seen['generation']}) {why}".rstrip()
+    )
 
 
 def _told(seen: dict[str, Any]) -> str:
     package = seen["package"]
     lines = [_line(seen), f"  id       {seen['id']}", f"  package  {package['name']} {package['version']}"]
+    if seen.get("abandoned_at"):
+        by = f" by {seen['abandoned_by']}" if seen.get("abandoned_by") else ""
+        lines.append(f"  given up {ago(seen['abandoned_at'])}{by}")
     for each in seen.get("workloads") or []:
         lines.append("  workload " + " ".join(str(value) for value in each.values() if isinstance(value, (str, int))))
     for each in seen.get("endpoints") or []:

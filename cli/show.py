@@ -19,7 +19,7 @@ from rich.text import Text
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _GOOD = {"ready", "online", "published", "succeeded", "active", "passed", "yes", "checked", "fits", "trusted", "valid"}
 _BAD = {"failed", "offline", "rejected", "recalled", "quarantined", "yanked", "error", "revoked", "broken", "no"}
-_BUSY = {"pending", "running", "progressing", "removing", "draft", "in-review", "waiting", "new", "warning"}
+_BUSY = {"pending", "running", "progressing", "removing", "draft", "in-review", "waiting", "new", "warning", "given up"}
 
 
 class Output(StrEnum):

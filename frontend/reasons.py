@@ -9,6 +9,10 @@ from mecm.deployments.placement import Reason
 #: A sentence for each code whose facts are known. In English it is what placement says itself, which a test holds.
 SENTENCES = {
     "name-taken": gettext_lazy("there is a release named %(name)s on %(node)s already"),
+    "name-given-up": gettext_lazy(
+        "a release named %(name)s was given up on %(node)s, and its late removal would hit this one; "
+        "take another name until %(node)s has confirmed that it is gone"
+    ),
     "app-class": gettext_lazy("is an application of class %(class)s; %(node)s runs containers"),
     "architecture": gettext_lazy("needs %(need)s, %(node)s is %(has)s"),
     "unreachable": gettext_lazy("%(node)s has no kubeconfig, so its cluster cannot be reached"),

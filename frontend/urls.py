@@ -69,6 +69,7 @@ urlpatterns = [
     path("deployments/<uuid:pk>/rollback/<int:generation>", deployments.rollback, name="rollback"),
     path("deployments/<uuid:pk>/compare", deployments.compare, name="compare-revisions"),
     path("deployments/<uuid:pk>/remove", deployments.remove, name="remove-deployment"),
+    path("deployments/<uuid:pk>/abandon", deployments.abandon, name="abandon-deployment"),
     path("operations", operations.operations_page, name="operations"),
     path("operations/<uuid:pk>/cancel", operations.cancel, name="cancel-operation"),
     path("operations/<uuid:pk>/retry", operations.retry, name="retry-operation"),

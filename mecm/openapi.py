@@ -61,6 +61,8 @@ _DEPLOYMENT_OUT: dict[str, Any] = {
     "updated_at": _AT,
     "reported_at": _AT,
     "removed_at": None,
+    "abandoned_at": None,
+    "abandoned_by": None,
     "values": {"replicas": 2},
     "revision": 7,
     "workloads": [],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import yaml
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from appstore.contents import comparing
@@ -17,6 +20,8 @@ from core.errors import BreakwaterError, Denied, Missing
 from core.operations.models import Operation
 from frontend import tables, tenancy
 from frontend.contents.views import topics_of
+from frontend.deeds import Question, answered
+from frontend.forms import PortalForm
 from frontend.operator.values_text import difference
 from frontend.page import page, paged, told, words_of
 from frontend.values.form import known_of, told_apart
@@ -31,9 +36,9 @@ HEAVY = (
     "package__descriptor", "package__findings", "package__signature", "package__description", "package__images",
     "package__successor__descriptor", "package__successor__findings",
 )  # fmt: skip
-DEPLOYMENTS = Deployment.objects.select_related("node", "package__successor", "organisation", "requested_by").defer(
-    *HEAVY
-)
+DEPLOYMENTS = Deployment.objects.select_related(
+    "node", "package__successor", "organisation", "requested_by", "abandoned_by"
+).defer(*HEAVY)
 LINES = 300
 #: Values that differ, as one page lists them, and what of a release matters to who runs it.
 MOST_DIFFERENCES = 300
@@ -43,13 +48,13 @@ RELEVANT = ("permissions", "images", "objects", "ports")
 @require_GET
 @page
 def deployments_page(request: HttpRequest) -> HttpResponse:
-    """List the deployments that the person may see, newest first; removed ones when asked for."""
+    """List the deployments that the person may see, newest first; those removed or given up when asked for."""
     actor = tenancy.actor_of(request)
     if not actor.organisations("deployments.read"):
         raise Denied(_("Your roles do not show you deployments."))
     words, state = words_of(request), request.GET.get("state", "")
     rows = DEPLOYMENTS.visible_to(actor)  # type: ignore[attr-defined]
-    rows = rows.filter(state=state) if state in Deployment.State.values else rows.exclude(state="removed")
+    rows = rows.filter(state=state) if state in Deployment.State.values else rows.present()
     if words:
         rows = rows.filter(name__icontains=words)
     context = {
@@ -176,6 +181,36 @@ def remove(request: HttpRequest, pk: Any) -> HttpResponse:
     return redirect("frontend:deployment", pk)
 
 
+ABANDON = Question(
+    gettext_lazy("Give this deployment up?"),
+    gettext_lazy("Give it up"),
+    gettext_lazy(
+        "Its node is away, so nobody can say what became of it. If the machine still runs, the application may go on "
+        "running there, with its data, its addresses and its traffic rules, and nobody here sees it or can stop it. It leaves "
+        "the lists, counts and alarms, and what it held of the node counts as free. The node is told to remove it should "
+        "it ever speak again; until it says that it is gone, the name stays taken on that node."
+    ),
+    danger=True,
+)
+
+
+@require_POST
+@page
+def abandon(request: HttpRequest, pk: Any) -> HttpResponseBase:
+    """Give up a removal that its node, which is away, does not confirm."""
+    actor = tenancy.actor_of(request)
+    deployment = access.get(DEPLOYMENTS, actor, "deployments.write", pk)
+    return answered(
+        request,
+        PortalForm(request.POST),
+        ABANDON,
+        act=partial(services.abandon, deployment, actor=actor),
+        back=reverse("frontend:deployment", args=[pk]),
+        done=_("%(name)s is given up; %(node)s is told to remove it should it ever speak again.")
+        % {"name": deployment.name, "node": deployment.node.name},
+    )
+
+
 def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """Return the template context of one deployment."""
     may_write = tenancy.actor_of(request).may("deployments.write", deployment.organisation_id)
@@ -189,7 +224,10 @@ def deployment_facts(request: HttpRequest, deployment: Deployment) -> dict[str, 
         ),
         "revisions": revisions,
         "may_change": may_write and here,
+        "may_write": may_write,
         "may_remove": may_write and here,
+        "may_abandon": may_write and services.may_be_abandoned(deployment),
+        "abandon": ABANDON,
         "back_to": {
             each.generation
             for each in revisions
@@ -210,7 +248,7 @@ def tail_facts(deployment: Deployment, *, ask: bool) -> dict[str, Any]:
     """Return events, and log lines when the node is to be asked; one that does not answer is told in words."""
     found: dict[str, Any] = {"lines": [], "reported_at": None}
     problem = ""
-    if ask and deployment.state != Deployment.State.REMOVED:
+    if ask and deployment.state not in (Deployment.State.REMOVED, Deployment.State.ABANDONED):
         try:
             found = logs.lines(deployment, tail=LINES)
         except BreakwaterError as error:

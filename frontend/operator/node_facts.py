@@ -45,7 +45,7 @@ def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
     held = node.deployments.present()
     taken = held.aggregate(cpu=Sum("cpu_millis"), memory=Sum("memory_bytes"), storage=Sum("storage_bytes"))
     # A node's deployments may be of other tenants some day: show those that the person may see.
-    deployments = Deployment.objects.visible_to(actor).filter(node=node).exclude(state="removed")
+    deployments = Deployment.objects.visible_to(actor).present().filter(node=node)
     reported = ReportedObject.objects.filter(node=node, kind="mep", key="state").first()
     sync = NodeSync.objects.filter(node=node).first()
     return {

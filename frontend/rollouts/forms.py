@@ -11,6 +11,7 @@ from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError
 from frontend.forms import LabelsField, PortalForm
+from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
 from mecm.rollouts.models import LONGEST, MOST_PARALLEL, Rollout
 
@@ -113,10 +114,10 @@ class RolloutForm(PortalForm):
     def __init__(self, *args: Any, organisation: Organisation, package: Package, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.organisation = organisation
-        same = Package.objects.filter(
-            provider=package.provider, name=package.name, deployments__organisation=organisation
-        ).exclude(deployments__state="removed")
-        self.fields["release"].queryset = same.distinct().defer("descriptor", "findings")  # type: ignore[attr-defined]
+        # By a subquery: excluding what has a removed deployment would leave out what runs elsewhere.
+        held = Deployment.objects.ordinary().present().filter(organisation=organisation).values("package")
+        same = Package.objects.filter(provider=package.provider, name=package.name, pk__in=held)
+        self.fields["release"].queryset = same.defer("descriptor", "findings")  # type: ignore[attr-defined]
 
     def clean_nodes(self) -> list[str] | None:
         """Return the ids of the named nodes; unknown names are told."""

@@ -144,7 +144,7 @@ def _nodes(words: str, organisation: Organisation, most: int) -> Group:
 
 def _deployments(words: str, organisation: Organisation, most: int) -> Group:
     rows = _having(
-        Deployment.objects.filter(organisation=organisation).exclude(state="removed"), words, "name__contains",
+        Deployment.objects.present().filter(organisation=organisation), words, "name__contains",
         "node__name__contains", "package__name__icontains",
     )  # fmt: skip
     rows = rows.select_related("node").only("name", "state", "node__name").order_by("name", "pk")

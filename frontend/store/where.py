@@ -26,6 +26,7 @@ CODES = {
     "unreachable": gettext_lazy("its cluster cannot be reached"),
     "no-mep": gettext_lazy("no MEP"),
     "name-taken": gettext_lazy("the name is taken"),
+    "name-given-up": gettext_lazy("the name was given up there"),
     "not-online": gettext_lazy("not online"),
     "shut-out": gettext_lazy("identity revoked"),
     "capacity-unknown": gettext_lazy("capacity not known"),

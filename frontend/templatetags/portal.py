@@ -64,6 +64,7 @@ STATES = {
     "failed": ("bad", "circle-x", gettext_lazy("failed")),
     "removing": ("busy", "loader", gettext_lazy("being removed")),
     "removed": ("quiet", "trash", gettext_lazy("removed")),
+    "abandoned": ("warn", "plug-connected-x", gettext_lazy("given up")),
     "absent": ("quiet", "circle-dashed", gettext_lazy("absent")),
     # rollouts and their nodes
     "planned": ("quiet", "clipboard-list", gettext_lazy("planned")),

@@ -38,6 +38,7 @@ from mecm.deployments.serializers import (
 )
 from mecm.nodes.models import Node
 
+_ONLY_NAMED = "removed ones, and abandoned ones (given up), only when named"
 _IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="the ETag that was read; 412 when it changed meanwhile"
 )
@@ -54,7 +55,7 @@ class DeploymentsView(ApiView):
             OpenApiParameter("organisation", str, description="slug or id; all of yours when it is left out"),
             OpenApiParameter("node", OpenApiTypes.UUID),
             OpenApiParameter("package", OpenApiTypes.UUID),
-            OpenApiParameter("state", str, enum=Deployment.State.values, description="removed ones only when named"),
+            OpenApiParameter("state", str, enum=Deployment.State.values, description=_ONLY_NAMED),
             OpenApiParameter("q", str, description="part of the name"),
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
@@ -62,7 +63,7 @@ class DeploymentsView(ApiView):
         responses=DeploymentPage,
     )
     def get(self, request: Request) -> Response:
-        """List deployments, newest first; removed ones are left out unless `state=removed` asks for them."""
+        """List deployments, newest first; those removed or given up are left out unless `state` asks for them."""
         rows = Deployment.objects.visible_to(self.actor)
         if request.GET.get("organisation"):
             rows = rows.filter(organisation=organisation_for(request, "deployments.read"))
@@ -106,7 +107,7 @@ class DeploymentView(ApiView):
     @extend_schema(responses=DeploymentOut)
     def get(self, request: Request, pk: UUID) -> Response:
         """Return the deployment as it is known now."""
-        deployment = access.get(_shown(Deployment.objects.all()), self.actor, self.permission, pk)
+        deployment = access.get(_whole(Deployment.objects.all()), self.actor, self.permission, pk)
         return Response(DeploymentOut(deployment).data, headers={"ETag": _etag(deployment)})
 
     @extend_schema(request=DeploymentChange, parameters=[_IF_MATCH], responses={202: DeploymentOut})
@@ -150,6 +151,25 @@ class RollbackView(ApiView):
             deployment, actor=self.actor, to=wanted.validated_data.get("revision"), expected=_expected(request)
         )
         return _accepted(pk)
+
+
+class AbandonView(ApiView):
+    """The way out of a removal that nobody confirms."""
+
+    permission_required = "deployments.write"
+
+    @extend_schema(
+        request=None,
+        responses={
+            200: DeploymentOut,
+            409: OpenApiResponse(OpenApiTypes.OBJECT, "not being removed, or its node is there"),
+        },
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Give up a removal whose node is away: it may go on running there, and goes if the node ever comes back."""
+        deployment = access.get(Deployment.objects.select_related("node"), self.actor, self.permission, pk)
+        services.abandon(deployment, actor=self.actor)
+        return Response(DeploymentOut(_whole(Deployment.objects.filter(pk=pk)).get()).data)
 
 
 class RevisionsView(ApiView):
@@ -235,7 +255,7 @@ class PlanView(ApiView):
 
 def snapshot(pk: UUID) -> dict[str, Any] | None:
     """Return what a page shows of a deployment; None when the row is gone. `finished` when nothing more will come."""
-    deployment = _shown(Deployment.objects.filter(pk=pk)).first()
+    deployment = _whole(Deployment.objects.filter(pk=pk)).first()
     if deployment is None:
         return None
     running = Operation.objects.unfinished().about(f"deployment:{pk}").exclude(kind="deployment.observe").first()
@@ -254,6 +274,11 @@ def _shown(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
     return rows.select_related("organisation", "node", "package").defer(*secrets, *heavy)
 
 
+def _whole(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
+    """Return the rows with what only one that is shown alone tells."""
+    return _shown(rows).select_related("abandoned_by").defer("abandoned_by__password")
+
+
 def _package(view: ApiView, pk: UUID) -> Package:
     package = Package.objects.visible_to(view.actor).filter(pk=pk).first()
     if package is None:
@@ -262,7 +287,7 @@ def _package(view: ApiView, pk: UUID) -> Package:
 
 
 def _accepted(pk: UUID) -> Response:
-    deployment = _shown(Deployment.objects.filter(pk=pk)).get()
+    deployment = _whole(Deployment.objects.filter(pk=pk)).get()
     return Response(DeploymentOut(deployment).data, status.HTTP_202_ACCEPTED, headers={"ETag": _etag(deployment)})
 
 

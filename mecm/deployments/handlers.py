@@ -82,7 +82,7 @@ def watch(operation: Operation) -> None:
         return
     _forget_older(operation)
     nodes.learn(node.pk, look(node))
-    held = Deployment.objects.present().filter(node=node).select_related("package", "node")
+    held = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
     with direct.applier_for(node) as applier:
         for number, deployment in enumerate(held.order_by("created_at")):
             operation.progress(10 + min(80, number), deployment.name)

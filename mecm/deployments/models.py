@@ -32,7 +32,11 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
         return self.exclude(namespace__startswith=TRIAL_NAMESPACE)
 
     def present(self) -> DeploymentQuerySet:
-        """Deployments that hold a place on their node: everything that is not gone yet."""
+        """Deployments that hold a place on their node: everything that is neither gone nor given up."""
+        return self.exclude(state__in=[Deployment.State.REMOVED, Deployment.State.ABANDONED])
+
+    def not_removed(self) -> DeploymentQuerySet:
+        """Deployments that may still run: the present ones, and those given up, whose node has not said "gone"."""
         return self.exclude(state=Deployment.State.REMOVED)
 
     def unsettled(self) -> DeploymentQuerySet:
@@ -64,6 +68,8 @@ class Deployment(models.Model):
         FAILED = "failed"
         REMOVING = "removing"
         REMOVED = "removed"
+        #: Nobody waits for its removal any more. The wish stays, and its node may still say that it is gone.
+        ABANDONED = "abandoned"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey("accounts.Organisation", on_delete=models.PROTECT, related_name="deployments")
@@ -95,6 +101,12 @@ class Deployment(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     removed_at = models.DateTimeField(null=True, blank=True)
+    abandoned_at = models.DateTimeField(
+        null=True, blank=True, help_text="when it was given up; stays when it is removed"
+    )
+    abandoned_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     objects = DeploymentQuerySet.as_manager()
 
@@ -110,7 +122,8 @@ class Deployment(models.Model):
             models.Index(fields=["node", "state"], name="deployment_by_node"),
         ]
         constraints = [
-            # A removed row stays as history and gives its name free.
+            # A removed row stays as history and gives its name free; one that was given up keeps it, because a late
+            # removal must not hit another release of that name.
             models.UniqueConstraint(
                 fields=["node", "namespace", "name"], condition=~Q(state="removed"), name="one_release_name_per_node"
             ),
@@ -124,6 +137,10 @@ class Deployment(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(state="removed") | Q(wish="absent"), name="deployment_removed_was_wished"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="abandoned") | Q(wish="absent", abandoned_at__isnull=False),
+                name="deployment_given_up_was_to_go",
             ),
         ]
 

@@ -67,7 +67,10 @@ def judge(known: Known, observed_generation: int, status: Mapping[str, Any]) -> 
 
 def _state(known: Known, said: str, current: bool) -> tuple[str, str]:
     if known.wish == "absent":
-        return ("removed", "removed") if current and said == "absent" else ("removing", "")
+        if current and said == "absent":
+            return "removed", "removed"
+        # A node that is back and at it does not undo that somebody gave it up.
+        return "abandoned" if known.state == "abandoned" else "removing", ""
     if not current:
         return known.state if known.state in ("pending", "progressing") else "pending", ""
     if said == "ready":

@@ -39,6 +39,8 @@ class Allocation:
     name: str
     namespace: str
     compute: Compute = _NOTHING
+    #: Nobody waits for its removal, but its name is not free: see `services.abandon`.
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,9 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
     """Return whether the release fits on the node beside what is there, with every reason why not at once."""
     present = list(present)
     reasons: list[Reason] = []
-    if any((each.namespace, each.name) == (requirement.namespace, requirement.name) for each in present):
-        reasons.append(
-            Reason(
-                "name-taken",
-                f"there is a release named {requirement.name} on {node.name} already",
-                {"node": node.name, "name": requirement.name},
-            )
-        )
+    wears = (requirement.namespace, requirement.name)
+    if taken := [each for each in present if (each.namespace, each.name) == wears]:
+        reasons.append(_name_taken(requirement.name, node.name, taken))
     if requirement.app_class.lower() not in ("", "container"):
         reasons.append(
             Reason(
@@ -130,6 +127,18 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
     reasons += [Reason("cannot-run", message) for message in requirement.refused]
     reasons += _short(requirement.compute, node.capacity, present)
     return Placement(tuple(reasons), tuple(_remarks(requirement, node)))
+
+
+def _name_taken(name: str, node: str, taken: list[Allocation]) -> Reason:
+    facts = {"node": node, "name": name}
+    if all(each.given_up for each in taken):
+        return Reason(
+            "name-given-up",
+            f"a release named {name} was given up on {node}, and its late removal would hit this one; "
+            f"take another name until {node} has confirmed that it is gone",
+            facts,
+        )
+    return Reason("name-taken", f"there is a release named {name} on {node} already", facts)
 
 
 def free(capacity: Compute, present: Iterable[Allocation]) -> Compute:

@@ -72,11 +72,13 @@ def allocations(node_ids: list[UUID], *, besides: UUID | None = None) -> dict[UU
 
 def _held(node_ids: list[UUID]) -> dict[UUID, list[tuple[UUID, Allocation]]]:
     found: dict[UUID, list[tuple[UUID, Allocation]]] = defaultdict(list)
-    rows = Deployment.objects.present().filter(node_id__in=node_ids)
-    for pk, node_id, name, namespace, cpu, memory, storage in rows.values_list(
-        "pk", "node_id", "name", "namespace", "cpu_millis", "memory_bytes", "storage_bytes"
+    # What was given up holds nothing but its name.
+    rows = Deployment.objects.not_removed().filter(node_id__in=node_ids)
+    for pk, node_id, name, namespace, state, cpu, memory, storage in rows.values_list(
+        "pk", "node_id", "name", "namespace", "state", "cpu_millis", "memory_bytes", "storage_bytes"
     ):
-        found[node_id].append((pk, Allocation(name, namespace, Compute(cpu, memory, storage))))
+        given_up = state == Deployment.State.ABANDONED
+        found[node_id].append((pk, Allocation(name, namespace, Compute(cpu, memory, storage), given_up=given_up)))
     return found
 
 

@@ -123,6 +123,7 @@ class DeploymentBrief(serializers.ModelSerializer[Deployment]):
             "updated_at",
             "reported_at",
             "removed_at",
+            "abandoned_at",
         ]
 
 
@@ -130,9 +131,10 @@ class DeploymentOut(DeploymentBrief):
     """A deployment with all that was observed. Secrets in `values` are answered as the mark."""
 
     values = serializers.SerializerMethodField(help_text=_VALUES)
+    abandoned_by = serializers.CharField(source="abandoned_by.username", default=None, allow_null=True, read_only=True)
 
     class Meta(DeploymentBrief.Meta):
-        fields = [*DeploymentBrief.Meta.fields, "values", "revision", "workloads", "endpoints"]
+        fields = [*DeploymentBrief.Meta.fields, "abandoned_by", "values", "revision", "workloads", "endpoints"]
 
     @extend_schema_field(serializers.DictField())
     def get_values(self, deployment: Deployment) -> Any:

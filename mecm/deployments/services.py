@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from appstore.catalog import counters
-from appstore.packages import gates, states
+from appstore.packages import states
 from appstore.packages.models import Package
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
-from core.errors import BreakwaterError, Conflict, Invalid, Missing, Stale
+from core.errors import Conflict, Missing, Stale
 from core.operations import services as operations
-from mecm.deployments import followers, observation, placement, plan, requirements, secrecy, secret_values, specs
+from mecm.deployments import admission, plan, requirements, specs
 from mecm.deployments import values as given
+from mecm.deployments.admission import check_name, namespace_of, values_for
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment, DeploymentRevision
+from mecm.deployments.observing import observe
+from mecm.deployments.previewing import Preview, preview, refusal, verdicts
 from mecm.edge import services as edge
-from mecm.nodes.models import DNS_LABEL, Node
-from mecm.steering import upgrading
+from mecm.nodes.models import Node, silence_limit
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
     from mecm.deployments.placement import Placement, Requirement
+
+#: All verbs and questions about wishes have this one door, wherever they live.
+__all__ = [
+    "Preview", "abandon", "ask_applier", "check_name", "may_be_abandoned", "namespace_of", "observe", "preview",
+    "refusal", "remove", "request", "request_trial", "rollback", "upgrade", "values_for", "verdicts",
+]  # fmt: skip
 
 Action, Outcome = DeploymentRevision.Action, DeploymentRevision.Outcome
 State, Wish = Deployment.State, Deployment.Wish
@@ -63,7 +68,7 @@ def request(
     """
     actor.require("deployments.write", organisation)
     actor.require("deployments.write", node.organisation_id)
-    _deployable(package, organisation.pk)
+    admission.deployable(package, organisation.pk)
     return _install(
         actor=actor,
         organisation=organisation,
@@ -161,9 +166,9 @@ def upgrade(
     def choose(present: Deployment) -> _Wanted | None:
         wanted = _Wanted(package or present.package, values_for(present, checked))
         if wanted.package.pk != present.package_id:
-            _deployable(wanted.package, present.organisation_id)
-            _same_application(present.package, wanted.package)
-        return None if _same_wish(present, wanted.package, wanted.values) else wanted
+            admission.deployable(wanted.package, present.organisation_id)
+            admission.same_application(present.package, wanted.package)
+        return None if admission.same_wish(present, wanted.package, wanted.values) else wanted
 
     return _revise(deployment, Action.UPGRADE, choose, actor=actor, expected=expected)
 
@@ -174,7 +179,7 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
     def choose(present: Deployment) -> _Wanted:
         target = _earlier(present, to)
         if target.package_id != present.package_id:
-            _again_deployable(target.package, present.organisation_id)
+            admission.again_deployable(target.package, present.organisation_id)
         return _Wanted(target.package, target.values, restores=target.generation)
 
     return _revise(deployment, Action.ROLLBACK, choose, actor=actor, expected=expected)
@@ -183,8 +188,7 @@ def rollback(deployment: Deployment, *, actor: Actor, to: int | None = None, exp
 @transaction.atomic
 def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
     """Wish that the deployment goes; twice is once. Its row stays as history and its name becomes free at the end."""
-    on_trial = deployment.namespace.startswith(TRIAL_NAMESPACE)
-    actor.require("certification.run" if on_trial else "deployments.write", deployment.organisation_id)
+    _require_removal(deployment, actor)
     _lock(deployment.node)
     deployment = _locked(deployment.pk)
     if deployment.wish == Wish.ABSENT:
@@ -204,196 +208,54 @@ def remove(deployment: Deployment, *, actor: Actor) -> Deployment:
     return deployment
 
 
-def observe(
-    deployment_id: UUID | str, observed_generation: int, status: Mapping[str, Any], *, node_id: UUID | None = None
-) -> bool:
-    """Take in what an applier reports; False when it says nothing about the present wish.
+@transaction.atomic
+def abandon(deployment: Deployment, *, actor: Actor) -> Deployment:
+    """Give up a removal that its node, which is away, does not confirm; twice is once.
 
-    `node_id` is who says so: a node speaks only about what is on it. The write names the generation that was
-    judged, so a wish that changes meanwhile wins.
+    It may go on running there. The wish that it goes stays: when the node comes back it is told so, and when it says
+    that it is gone the deployment is removed. Until then its name stays taken on that node.
     """
-    row = Deployment.objects.filter(pk=deployment_id)
-    if node_id is not None:
-        row = row.filter(node_id=node_id)
-    known = row.values("wish", "generation", "observed_generation", "state").first()
-    if known is None:
-        return False
-    verdict = observation.judge(observation.Known(**known), observed_generation, status)
-    if verdict is None:
-        return False
-    verdict = _quoting_none(row, verdict)
-    now = timezone.now()
-    changes: dict[str, Any] = {
-        "state": verdict.state,
-        "observed_generation": verdict.observed_generation,
-        "reason": verdict.reason,
-        "message": verdict.message,
-        "revision": verdict.revision,
-        "workloads": verdict.workloads,
-        "endpoints": verdict.endpoints,
-        "reported_at": now,
-        "updated_at": now,
-    }
-    if verdict.state == State.REMOVED:
-        changes |= {"removed_at": now, "cpu_millis": 0, "memory_bytes": 0, "storage_bytes": 0}
-    with transaction.atomic():
-        judged = row.filter(generation=known["generation"], observed_generation=known["observed_generation"])
-        if not judged.exclude(state=State.REMOVED).update(**changes):
-            return False
-        if verdict.outcome:
-            _settle(deployment_id, known["generation"], verdict)
-        if verdict.state == State.REMOVED:
-            followers.tell_gone(UUID(str(deployment_id)))
-    return True
+    _require_removal(deployment, actor)
+    node = _lock(deployment.node)
+    deployment = _locked(deployment.pk)
+    if deployment.state == State.ABANDONED:
+        return deployment
+    if why := _against_abandoning(deployment, node):
+        raise Conflict(why)
+    deployment.state = State.ABANDONED
+    deployment.abandoned_at, deployment.abandoned_by = timezone.now(), actor.user
+    deployment.cpu_millis = deployment.memory_bytes = deployment.storage_bytes = 0
+    deployment.save()
+    facts = {"node": str(deployment.node_id), "package": str(deployment.package_id)}
+    audit.record(actor, "deployment.abandon", deployment, generation=deployment.generation, **facts)
+    # A tombstone goes when the node has acknowledged it, and a node that comes back from an old disk has not.
+    _hand_over(deployment, actor)
+    return deployment
 
 
-def _quoting_none(row: QuerySet[Deployment], verdict: observation.Verdict) -> observation.Verdict:
-    """Return what a node told without secrets: its Helm and its engine quote the values that they refuse."""
-    if not (verdict.message or any(each["message"] or each["reason"] for each in verdict.workloads)):
-        return verdict
-    deployment = row.select_related("package").only("values", "package__name", "package__chart_sha256").first()
-    secrets = secret_values.in_deployment(deployment) if deployment is not None else set()
-    return replace(
-        verdict,
-        message=secret_values.scrubbed(verdict.message, secrets),
-        workloads=secret_values.scrubbed_all(verdict.workloads, secrets),
-    )
+def may_be_abandoned(deployment: Deployment) -> bool:
+    """Return whether `abandon` would take it: it is to go, and its node is away."""
+    return deployment.state != State.ABANDONED and not _against_abandoning(deployment, deployment.node)
 
 
-def verdicts(
-    nodes: list[Node], package: Package, *, organisation: Organisation, name: str, values: Mapping[str, Any] | None
-) -> list[tuple[Node, Placement]]:
-    """Return for each node whether the package would fit there and why not; touches nothing."""
-    checked = values_for(None, values)
-    namespace, name = namespace_of(organisation), check_name(name)
-    _deployable(package, organisation.pk)
-
-    def needed(node: Node) -> Requirement:
-        return requirements.of(package, checked, engine=node.engine, name=name, namespace=namespace)
-
-    return plan.verdicts(nodes, needed)
-
-
-def refusal(package: Package, organisation: Organisation) -> str:
-    """Return why the organisation may not begin to run the package, on whatever node; empty when it may."""
-    try:
-        _deployable(package, organisation.pk)
-    except BreakwaterError as error:
-        return error.detail
+def _against_abandoning(deployment: Deployment, node: Node) -> str:
+    """Return why the deployment cannot be given up, and what to do instead; empty when it can."""
+    if deployment.wish != Wish.ABSENT:
+        return f"{deployment.name} is wished for on {node.name}; remove it first, and give it up if no answer comes."
+    if deployment.state == State.REMOVED:
+        return f"{deployment.name} is gone from {node.name}; there is nothing to give up."
+    if node.state == Node.State.ONLINE:
+        seconds = int(silence_limit().total_seconds())
+        return (
+            f"{node.name} is there and removes {deployment.name} itself: wait for it, and read its events if it takes long. "
+            f"A removal can be given up when its node has been silent for {seconds} seconds."
+        )
     return ""
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What a release would do on one node: `install`, `upgrade`, `keep` (no change) or `unfit`, and every reason."""
-
-    node: Node
-    deployment: Deployment | None
-    name: str
-    action: str
-    placement: Placement
-
-
-def preview(
-    places: list[tuple[Node, Deployment | None, str]],
-    package: Package,
-    *,
-    organisation: Organisation,
-    values: Mapping[str, Any] | None,
-) -> list[Preview]:
-    """Return what the release would do in each place (node, what is there under the name, name); touches nothing.
-
-    Without `values` what is there keeps its own. A fixed number of queries, however many places there are; `Invalid`
-    when the values do not suit the chart.
-    """
-    _deployable(package, organisation.pk)
-    checked = given.check(values) if values is not None else None
-    namespace = namespace_of(organisation)
-    found: list[Preview | None] = []
-    cases: list[plan.Case] = []
-    for node, deployment, name in places:
-        against, wanted = _against(deployment, package), {}
-        try:
-            wanted = values_for(deployment, checked)
-        except secrecy.NothingToKeep as error:
-            # Another place may well have a secret to keep.
-            against = against or placement.Reason("secret", error.detail)
-        if against is None and deployment and _same_wish(deployment, package, wanted):
-            found.append(Preview(node, deployment, name, "keep", placement.Placement()))
-            continue
-        if against is None:
-            try:
-                needed = requirements.of(package, wanted, engine=node.engine, name=name, namespace=namespace)
-            except BreakwaterError as error:
-                if deployment is None or checked is not None:
-                    raise
-                # Its own values do not suit this release: that is said of this place, not of all.
-                against = placement.Reason("values", error.detail)
-        if against is not None:
-            found.append(Preview(node, deployment, name, "unfit", placement.Placement((against,))))
-            continue
-        cases.append(plan.Case(node, needed, deployment.pk if deployment else None))
-        found.append(None)
-    replaced = {each.pk for _, each, _ in places if each and each.package_id != package.pk}
-    judged = iter(_with_rules(package, replaced, cases, plan.judge(cases)))
-    return [
-        known if known is not None else _previewed(*place, next(judged))
-        for known, place in zip(found, places, strict=True)
-    ]
-
-
-def _with_rules(
-    package: Package, replaced: set[UUID], cases: list[plan.Case], verdicts: list[Placement]
-) -> list[Placement]:
-    """Add what the release means for rules that operators changed; one query, and none where no release is replaced."""
-    told = upgrading.consequences(package, replaced) if replaced else {}
-
-    def added(case: plan.Case) -> tuple[placement.Reason, ...]:
-        known = told.get(case.besides, ()) if case.besides else ()
-        return tuple(placement.Reason(each.code, each.message) for each in known)
-
-    return [
-        replace(verdict, remarks=verdict.remarks + added(case)) for case, verdict in zip(cases, verdicts, strict=True)
-    ]
-
-
-def _previewed(node: Node, deployment: Deployment | None, name: str, verdict: Placement) -> Preview:
-    action = ("upgrade" if deployment else "install") if verdict.fits else "unfit"
-    return Preview(node, deployment, name, action, verdict)
-
-
-def _against(deployment: Deployment | None, package: Package) -> placement.Reason | None:
-    """Return why what is there cannot become this release at all."""
-    if deployment is None:
-        return None
-    if deployment.wish == Wish.ABSENT:
-        return placement.Reason("going-away", f"{deployment.name} is being removed there")
-    try:
-        _same_application(deployment.package, package)
-    except Conflict as error:
-        return placement.Reason("other-application", error.detail)
-    return None
-
-
-def _same_wish(deployment: Deployment, package: Package, values: Mapping[str, Any]) -> bool:
-    same = deployment.package_id == package.pk and deployment.values == values
-    return same and deployment.state != State.FAILED
-
-
-def values_for(present: Deployment | None, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the values with what is present in the place of each mark; without any, those that are present.
-
-    `Invalid` names the field of a mark where nothing is to be kept.
-    """
-    there = present.values if present is not None else {}
-    if values is None:
-        return dict(there)
-    return given.check(secrecy.kept(given.check(values), there))
-
-
-def namespace_of(organisation: Organisation) -> str:
-    """Return the namespace of a tenant, the same on every node."""
-    return f"t-{organisation.slug}"
+def _require_removal(deployment: Deployment, actor: Actor) -> None:
+    on_trial = deployment.namespace.startswith(TRIAL_NAMESPACE)
+    actor.require("certification.run" if on_trial else "deployments.write", deployment.organisation_id)
 
 
 def _revise(
@@ -413,6 +275,8 @@ def _revise(
                 f"The deployment is at generation {present.generation} by now, not {expected}.",
                 generation=present.generation,
             )
+        if present.state == State.ABANDONED:
+            raise Conflict(f"{present.name} was given up; deploy it anew under another name, or on another node.")
         if present.wish == Wish.ABSENT:
             raise Conflict(f"{present.name} is being removed or gone; deploy it anew.")
         wanted = choose(present)
@@ -511,14 +375,6 @@ def _record(deployment: Deployment, action: str, actor: Actor, *, restores: int 
     audit.record(actor, f"deployment.{action}", deployment, generation=deployment.generation, **facts)
 
 
-def _settle(deployment_id: UUID | str, generation: int, verdict: observation.Verdict) -> None:
-    revision = DeploymentRevision.objects.filter(deployment_id=deployment_id, generation=generation)
-    # What was ready once has been reached; a later failure is news about the workloads, not about the wish.
-    revision.exclude(outcome__in=[Outcome.READY, verdict.outcome]).update(
-        outcome=verdict.outcome, message=verdict.message, settled_at=timezone.now()
-    )
-
-
 def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
     earlier = present.revisions.select_related("package").filter(generation__lt=present.generation)
     earlier = earlier.exclude(action=Action.REMOVE).order_by("-generation")
@@ -531,47 +387,3 @@ def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
         if revision.package_id != present.package_id or revision.values != present.values:
             return revision
     raise Conflict("There is no earlier generation that was ready and differs from the present one.")
-
-
-def _deployable(package: Package, organisation_id: UUID) -> None:
-    """Pass when the organisation may begin to run the package."""
-    if package.state not in states.LISTED:
-        why = f" {package.state_reason}" if package.state in states.MARKED and package.state_reason else ""
-        raise Conflict(
-            f"{package.name or package.filename} is {package.state}; only a published package is deployed.{why}",
-            state=package.state,
-        )
-    if package.visibility != Package.Visibility.PUBLIC and package.organisation_id != organisation_id:
-        raise Conflict(f"{package} is for its own organisation and partner stores; ask its publisher.")
-    gates.require("deploy", package, organisation_id)
-
-
-def _again_deployable(package: Package, organisation_id: UUID) -> None:
-    """Pass when a package that ran here may be gone back to: a yanked one, and one that is hidden by now, too."""
-    if package.state not in states.KEPT:
-        raise Conflict(
-            f"{package} is {package.state}, so there is no way back to it. {package.state_reason}".strip(),
-            state=package.state,
-        )
-    gates.require("deploy", package, organisation_id)
-
-
-def _same_application(present: Package, wanted: Package) -> None:
-    if (present.name, present.provider) != (wanted.name, wanted.provider):
-        raise Conflict(
-            f"{wanted.name} of {wanted.provider} is another application than {present.name} of {present.provider}; "
-            "deploy it beside, under a name of its own."
-        )
-
-
-def check_name(name: str) -> str:
-    """Return the name of a release; `Invalid` when it can be none."""
-    try:
-        DNS_LABEL(name)
-    except ValidationError as problem:
-        raise Invalid(
-            f"name {problem.messages[0]}", errors=[{"field": "name", "detail": problem.messages[0]}]
-        ) from None
-    if len(name) > 53:  # Helm's limit for release names
-        raise Invalid("name must be at most 53 characters", errors=[{"field": "name", "detail": "is too long"}])
-    return name

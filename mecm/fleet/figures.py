@@ -244,7 +244,7 @@ def _insert_nodes(now: datetime, resolution: str, at: datetime) -> None:
                 SELECT node_id, COUNT(*) AS held, SUM(CASE WHEN state = 'ready' THEN 0 ELSE 1 END) AS unready,
                        SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END) AS failed,
                        SUM(cpu_millis) AS cpu, SUM(memory_bytes) AS memory
-                FROM {deployments} WHERE state <> 'removed' GROUP BY node_id
+                FROM {deployments} WHERE state NOT IN ('removed', 'abandoned') GROUP BY node_id
             ) d ON d.node_id = n.id
             WHERE n.last_seen_at IS NOT NULL
             ON CONFLICT (node_id, resolution, at) DO NOTHING

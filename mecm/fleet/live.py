@@ -55,8 +55,8 @@ def nodes(pks: Sequence[UUID]) -> dict[UUID, Hashable]:
     parts: list[Any] = [
         NodeSync.objects.filter(pk__in=pks).values_list("pk", "last_rev", "acked_rev", "hub"),
         ReportedObject.objects.filter(node__in=pks, kind="mep", key="state").values_list("node", "reported_at"),
-        Deployment.objects.filter(node__in=pks)
-        .exclude(state=Deployment.State.REMOVED)
+        Deployment.objects.present()
+        .filter(node__in=pks)
         .order_by("pk")
         .values_list("node", "pk", "state", "reason", "package", "package__state", "cpu_millis", "memory_bytes"),
     ]

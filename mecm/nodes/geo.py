@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/geo+json"
 
-_HELD = ~Q(deployments__state="removed")
+_HELD = ~Q(deployments__state__in=("removed", "abandoned"))
 
 
 def collection(nodes: NodeQuerySet) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Nodes with `deployed` and with what their deployments ask for in all (`cpu_taken` and so on)."""
         # By subqueries, which are answered for the rows of one page; a join would add up all nodes to show fifty.
         deployment: Any = self.model._meta.get_field("deployments").related_model
-        held = deployment.objects.filter(node=OuterRef("pk")).exclude(state="removed").order_by().values("node")
+        held = deployment.objects.present().filter(node=OuterRef("pk")).order_by().values("node")
 
         def taken(column: str) -> Coalesce:
             total = held.annotate(total=Sum(column)).values("total")

@@ -139,8 +139,9 @@ def remove(node: Node, *, actor: Actor) -> None:
     held = list(node.deployments.present().values_list("name", flat=True)[:20])
     if held:
         raise Conflict(f"{node} still holds {', '.join(held)}; remove these deployments first.", deployments=held)
-    audit.record(actor, "node.remove", node, engine=node.engine, link=node.link)
-    # What is left are rows about removed deployments: the audit trail keeps their story.
+    given_up = sorted(node.deployments.not_removed().values_list("name", flat=True)[:20])
+    audit.record(actor, "node.remove", node, engine=node.engine, link=node.link, given_up=given_up)
+    # What is left are rows about removed deployments, and given-up ones: the audit trail keeps their story.
     node.deployments.all().delete()
     node.delete()
 

@@ -73,7 +73,8 @@ class Report:
 def note_targets(recall: Recall) -> int:
     """Write down every deployment of any tenant that runs a package of the recall now; returns how many there are."""
     packages = recall.packages.exclude(package=None).values("package")
-    running = Deployment.objects.present().filter(package__in=packages)
+    # What was given up may still run, on a node that nobody hears of.
+    running = Deployment.objects.not_removed().filter(package__in=packages)
     rows = running.values_list("pk", "node_id", "organisation_id", "package_id")
     Target.objects.bulk_create(
         (
@@ -88,7 +89,7 @@ def note_targets(recall: Recall) -> int:
 
 def ask_appliers(recall: Recall) -> None:
     """Have the workers look at what runs on clusters that the centre reaches itself, to end or to start it again."""
-    rows = Deployment.objects.present().filter(recall_targets__recall=recall, node__link=Node.Link.DIRECT)
+    rows = Deployment.objects.not_removed().filter(recall_targets__recall=recall, node__link=Node.Link.DIRECT)
     for deployment in rows.only("pk", "organisation_id"):
         deployments.ask_applier(deployment)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, QuerySet
 from django.http import StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, OpenApiTypes, extend_schema, extend_schema_field
-from rest_framework import serializers, status
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, OpenApiTypes, extend_schema
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,12 +18,22 @@ from core.accounts import access
 from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic, watches
-from mecm.deployments import secret_values
-from mecm.deployments.serializers import NodeRef, PackageRef
-from mecm.rollouts import services
+from mecm.rollouts import downloads, services
 from mecm.rollouts.deciding import Counts
-from mecm.rollouts.models import LONGEST, MOST_PARALLEL, Event, Place, Rollout
+from mecm.rollouts.models import Event, Place, Rollout
 from mecm.rollouts.planning import Sketch
+from mecm.rollouts.serializers import (
+    AbortIn,
+    CountsOut,
+    EventOut,
+    PlaceOut,
+    PlannedOut,
+    RolloutBrief,
+    RolloutIn,
+    RolloutOut,
+    SketchOut,
+    WhatIn,
+)
 
 #: What a preview shows; the numbers are of all.
 SHOWN = 200
@@ -34,154 +42,6 @@ HEAVY = (
     "node__kubeconfig", "node__mep_token", "node__mep_ca", "node__facts", "node__labels",
     "deployment__values", "deployment__workloads", "deployment__endpoints",
 )  # fmt: skip
-
-
-class WhatIn(serializers.Serializer[Any]):
-    """Which release, for which nodes, in which waves."""
-
-    package = serializers.UUIDField()
-    organisation = serializers.CharField(max_length=60, required=False, help_text="slug or id")
-    name = serializers.CharField(max_length=53, required=False, default="", allow_blank=True, help_text="release name")
-    target = serializers.JSONField(
-        required=False,
-        default=dict,
-        help_text='{"kind": "nodes" or "deployments", "labels": {}, "area": [west, south, east, north], "ids": [], '
-        '"nodes": [], "q": "", "release": id}; everything given must hold, nothing given is all of the organisation',
-    )
-    values = serializers.JSONField(
-        required=False, default=None, allow_null=True,
-        help_text="left out: deployments keep their own; each keeps its own secret where the mark of one is given",
-    )  # fmt: skip
-    waves = serializers.ListField(
-        child=serializers.CharField(max_length=10), required=False, default=list, max_length=50,
-        help_text='sizes such as "1", "10%" and "rest"',
-    )  # fmt: skip
-
-
-class RolloutIn(WhatIn):
-    """A new rollout. With `dry_run` nothing is written and the plan is told."""
-
-    title = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
-    max_parallel = serializers.IntegerField(min_value=1, max_value=MOST_PARALLEL, required=False, default=10)
-    pause = serializers.IntegerField(
-        min_value=0, max_value=LONGEST, required=False, default=0, allow_null=True,
-        help_text="seconds between waves; null waits for a person",
-    )  # fmt: skip
-    stop_over = serializers.IntegerField(
-        min_value=0, max_value=20_000, required=False, default=0, allow_null=True,
-        help_text="stop when more than this many fail in a wave",
-    )  # fmt: skip
-    stop_percent = serializers.IntegerField(
-        min_value=0, max_value=100, required=False, default=None, allow_null=True,
-        help_text="stop when more than this share of a wave fails",
-    )  # fmt: skip
-    node_timeout = serializers.IntegerField(min_value=10, max_value=LONGEST, required=False, default=600)
-    on_stop = serializers.ChoiceField(Rollout.OnStop.values, required=False, default="hold")
-    start = serializers.BooleanField(required=False, default=False, help_text="begin at once")
-    dry_run = serializers.BooleanField(required=False, default=False)
-
-
-class AbortIn(serializers.Serializer[Any]):
-    """How to end it."""
-
-    rollback = serializers.BooleanField(default=False, help_text="bring back what it has changed")
-
-
-class CountsOut(serializers.Serializer[Any]):
-    """How many places are how far."""
-
-    size = serializers.IntegerField()
-    waiting = serializers.IntegerField()
-    going = serializers.IntegerField()
-    ready = serializers.IntegerField()
-    failed = serializers.IntegerField()
-    excused = serializers.IntegerField()
-    skipped = serializers.IntegerField()
-    returning = serializers.IntegerField()
-    returned = serializers.IntegerField()
-    stuck = serializers.IntegerField()
-
-
-class RolloutBrief(serializers.ModelSerializer[Rollout]):
-    """A rollout in a list."""
-
-    package = PackageRef()
-    organisation = serializers.CharField(source="organisation.slug")
-
-    class Meta:
-        model = Rollout
-        fields = [
-            "id", "title", "name", "organisation", "package", "state", "goal", "why", "wave", "wave_count",
-            "created_at", "started_at", "finished_at",
-        ]  # fmt: skip
-
-
-class RolloutOut(RolloutBrief):
-    """A rollout with its rules and how far each wave is."""
-
-    counts = serializers.SerializerMethodField()
-    values = serializers.SerializerMethodField(help_text="null: each keeps its own; a secret is answered as the mark")
-
-    class Meta(RolloutBrief.Meta):
-        fields = [
-            *RolloutBrief.Meta.fields, "target", "values", "waves", "max_parallel", "pause", "stop_over",
-            "stop_percent", "node_timeout", "on_stop", "wave_ready_at", "counts",
-        ]  # fmt: skip
-
-    @extend_schema_field(serializers.DictField(allow_null=True))
-    def get_values(self, rollout: Rollout) -> Any:
-        """Without secrets."""
-        return secret_values.shown(rollout.values, rollout.package)
-
-    @extend_schema_field(serializers.DictField(child=CountsOut()))
-    def get_counts(self, rollout: Rollout) -> Any:
-        """By wave; wave 0 is where nothing is to be done."""
-        return {str(wave): CountsOut(each).data for wave, each in services.counts(rollout).items()}
-
-
-class PlaceOut(serializers.ModelSerializer[Place]):
-    """One node of a rollout."""
-
-    node = NodeRef()
-    deployment_state = serializers.CharField(source="deployment.state", default="")
-
-    class Meta:
-        model = Place
-        fields = [
-            "node", "name", "deployment", "deployment_state", "wave", "action", "state", "excused", "reason",
-            "message", "remarks", "before", "generation", "attempts", "began_at", "settled_at",
-        ]  # fmt: skip
-
-
-class PlannedOut(serializers.Serializer[Any]):
-    """One node of a plan that is not written down."""
-
-    node = NodeRef(source="preview.node")
-    deployment = serializers.UUIDField(source="preview.deployment.pk", default=None, allow_null=True)
-    name = serializers.CharField(source="preview.name")
-    action = serializers.ChoiceField(Place.Action.values, source="preview.action")
-    wave = serializers.IntegerField()
-    reason = serializers.CharField()
-    message = serializers.CharField()
-    remarks = serializers.ListField(child=serializers.CharField())
-
-
-class SketchOut(serializers.Serializer[Any]):
-    """A plan: the numbers are of all nodes, the list shows the first of them."""
-
-    counts = serializers.DictField(child=serializers.IntegerField())
-    waves = serializers.ListField(child=serializers.IntegerField())
-    shown = serializers.IntegerField()
-    total = serializers.IntegerField()
-    results = PlannedOut(many=True)
-
-
-class EventOut(serializers.ModelSerializer[Event]):
-    """Something that happened."""
-
-    class Meta:
-        model = Event
-        fields = ["at", "actor", "what", "text"]
 
 
 class RolloutsView(ApiView):
@@ -371,7 +231,9 @@ class CsvView(ApiView):
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         """Return every node (or those that the filters of the list choose) as CSV."""
         rollout = _found(self, pk)
-        return _file(_csv(filtered(rollout, request.GET)), "text/csv; charset=utf-8", rollout, "csv")
+        return downloads.as_file(
+            downloads.as_csv(filtered(rollout, request.GET)), "text/csv; charset=utf-8", rollout, "csv"
+        )
 
 
 class JsonView(ApiView):
@@ -383,7 +245,7 @@ class JsonView(ApiView):
     def get(self, request: Request, pk: UUID) -> StreamingHttpResponse:
         """Return every node (or those that the filters of the list choose) as one JSON array."""
         rollout = _found(self, pk)
-        return _file(_json(filtered(rollout, request.GET)), "application/json", rollout, "json")
+        return downloads.as_file(downloads.as_json(filtered(rollout, request.GET)), "application/json", rollout, "json")
 
 
 class StreamView(ApiView):
@@ -480,48 +342,6 @@ def _told(sketch: Sketch) -> Response:
             "results": PlannedOut(first, many=True).data,
         }
     )
-
-
-_COLUMNS = (
-    "wave", "node", "node_id", "name", "action", "state", "excused", "reason", "message", "generation", "before",
-    "attempts", "began_at", "settled_at", "deployment", "deployment_state",
-)  # fmt: skip
-
-
-class _Echo:
-    """A file that hands back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _csv(rows: QuerySet[Place]) -> Iterator[str]:
-    table = csv.writer(_Echo())
-    yield str(table.writerow(_COLUMNS))
-    for place in rows.iterator(chunk_size=500):
-        told = PlaceOut(place).data
-        told |= {"node": place.node.name, "node_id": str(place.node_id)}
-        yield str(table.writerow([_harmless(told[column]) for column in _COLUMNS]))
-
-
-def _harmless(value: Any) -> str:
-    """A spreadsheet would take some texts for formulas, and nodes say what they like."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def _json(rows: QuerySet[Place]) -> Iterator[str]:
-    between = "["
-    for place in rows.iterator(chunk_size=500):
-        yield between + json.dumps(PlaceOut(place).data, default=str)
-        between = ",\n"
-    yield "]" if between != "[" else "[]"
-
-
-def _file(parts: Iterator[str], kind: str, rollout: Rollout, suffix: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(parts, content_type=kind)
-    response["Content-Disposition"] = f'attachment; filename="rollout-{str(rollout.pk)[:8]}.{suffix}"'
-    return response
 
 
 def _text(text: str, field: str) -> str:

@@ -235,6 +235,8 @@ def result(
     good, bad = ("ready", "failed") if forth else ("returned", "stuck")
     if leaves and seen.state == "removed":
         return Result(good)
+    if leaves and seen.state == "abandoned":
+        return Result(bad, "abandoned", "It was given up, because its node is away; it may go on running there.")
     if not leaves:
         if seen.wish == "absent":
             return Result(bad, "removed", "It was removed meanwhile.")

@@ -195,7 +195,7 @@ def _begin(place: Place, rollout: Rollout, actor: Actor) -> bool:
     if place.state != At.WAITING:
         return False
     present = _present(place)
-    gone = present is None or present.state == Deployment.State.REMOVED
+    gone = present is None or present.state in (Deployment.State.REMOVED, Deployment.State.ABANDONED)
     try:
         with transaction.atomic():
             if gone and place.action == Place.Action.INSTALL:

@@ -166,6 +166,35 @@ def test_a_deployment_is_watched_to_its_end(signed_in: Terminal, make_package: A
     assert signed_in("deployments", "list", "--node", "berth-7").code == 0
 
 
+def test_a_removal_that_no_node_confirms_is_given_up(signed_in: Terminal, make_package: Any, make_node: Any) -> None:
+    from django.utils import timezone
+
+    from mecm.nodes.models import Node
+
+    make_package()
+    make_node("berth-7")
+    create = ("deployments", "create", "--package", "hello@1.0.0", "--node", "berth-7")
+    pk = signed_in.json(*create, "web")["id"]
+    assert signed_in("deployments", "remove", "web", "--yes").code == 0
+    refused = signed_in("deployments", "abandon", "web", "--yes")
+    assert refused.code == 1
+    assert "wait for it" in refused.err
+    Node.objects.update(last_seen_at=timezone.now() - timezone.timedelta(hours=2))
+    assert "--yes" in signed_in("deployments", "abandon", "web").err
+    ended = signed_in("deployments", "abandon", "web", "--yes")
+    assert ended.code == 0
+    assert "given up" in ended.out
+    assert "removed" not in ended.out
+    listed = signed_in("deployments", "list", "--state", "abandoned")
+    assert "given up" in listed.out
+    watched = signed_in("deployments", "watch", pk)
+    assert watched.code == 1
+    assert "may go on running on berth-7" in watched.err
+    refused = signed_in(*create, "web")
+    assert refused.code == 1
+    assert "take another name" in refused.err
+
+
 def test_every_list_can_be_printed(signed_in: Terminal, make_package: Any, make_node: Any) -> None:
     make_package()
     make_node()

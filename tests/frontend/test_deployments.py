@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from mecm.deployments import services
 from mecm.deployments.models import Deployment
 from mecm.edge.models import ReportedObject
+from mecm.nodes.models import Node
 
 
 def text_of(response: Any) -> str:
@@ -194,6 +197,38 @@ def test_removing_asks_with_the_consequence_and_keeps_the_history(pages: Any, de
     assert "Upgrade" not in text
     assert f"/deployments/{deployment.pk}" not in text_of(pages.get("/deployments"))
     assert f"/deployments/{deployment.pk}" in text_of(pages.get("/deployments?state=removed"))
+
+
+def test_a_removal_on_a_silent_node_can_be_given_up(pages: Any, deployment: Any) -> None:
+    url = f"/deployments/{deployment.pk}"
+    pages.post(f"{url}/remove")
+    assert "Give it up</button>" not in text_of(pages.get(f"{url}/live"))
+    Node.objects.update(last_seen_at=timezone.now() - timedelta(hours=2))
+    page = text_of(pages.get(url))
+    assert 'commandfor="abandon-deployment"' in page
+    assert "the application may go on running there" in page
+    told = text_of(pages.post(f"{url}/abandon", follow=True))
+    assert "is given up; berth-7 is told to remove it" in told
+    assert "It may go on running there" in told
+    assert "given up" in told
+    assert "Nothing is left on the node" not in told
+    assert 'commandfor="abandon-deployment"' not in told
+    assert url not in text_of(pages.get("/deployments"))
+    assert url in text_of(pages.get("/deployments?state=abandoned"))
+    assert "is not asked for logs" in text_of(pages.get(f"{url}/tail"))
+    services.observe(deployment.pk, 3, {"state": "absent"})
+    assert "berth-7 came back and said" in text_of(pages.get(url))
+
+
+def test_giving_up_is_refused_with_the_question_when_the_node_is_back(pages: Any, deployment: Any) -> None:
+    pages.post(f"/deployments/{deployment.pk}/remove")
+    answer = pages.post(f"/deployments/{deployment.pk}/abandon")
+    assert answer.status_code == 409
+    text = answer.content.decode()
+    assert "Give this deployment up?" in text
+    assert "wait for it" in text
+    deployment.refresh_from_db()
+    assert deployment.state == "removing"
 
 
 def test_failed_work_can_be_asked_for_again(pages: Any, operation: Any) -> None:

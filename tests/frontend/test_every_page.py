@@ -77,6 +77,7 @@ ACTIONS = {
     "remove-node",
     "set-sandbox",
     "remove-deployment",
+    "abandon-deployment",
     "cancel-operation",
     "retry-operation",
     "inspect-package",

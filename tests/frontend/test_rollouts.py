@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from mecm.deployments.models import Deployment
 from mecm.fleet import services as fleet
 from mecm.fleet.models import Alarm
 from mecm.rollouts.models import Place, Rollout, places_of
@@ -61,6 +63,22 @@ def test_a_rollout_is_planned_started_and_told_what_to_do(
     pages.post(f"/rollouts/{rollout.pk}/abort", {"rollback": "yes"})
     rollout.refresh_from_db()
     assert (rollout.state, rollout.goal) == ("stopping", "rollback")
+
+
+def test_a_release_that_runs_is_offered_whatever_became_of_it_elsewhere(
+    pages: Any, deployment: Any, make_package: Any, make_node: Any, organisation: Any
+) -> None:
+    new, only_gone = make_package("hello", "2.0.0"), make_package("hello", "0.9.0")
+    facts = {"organisation": organisation, "namespace": "t-acme", "wish": "absent"}
+    gone = {"state": "removed", **facts}
+    lost = {"state": "abandoned", "abandoned_at": timezone.now(), **facts}
+    berth = make_node("berth-8")
+    Deployment.objects.create(node=berth, package=deployment.package, name="a", **gone)
+    Deployment.objects.create(node=berth, package=only_gone, name="b", **gone)
+    Deployment.objects.create(node=berth, package=only_gone, name="c", **lost)
+    text = pages.get(f"/packages/{new.pk}/rollout").content.decode()
+    assert f'<option value="{deployment.package_id}"' in text
+    assert str(only_gone.pk) not in text
 
 
 def test_the_table_is_filtered_and_says_why(pages: Any, rollout: Any) -> None:

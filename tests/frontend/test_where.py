@@ -141,7 +141,8 @@ def test_a_reason_says_the_same_in_english_and_speaks_other_languages() -> None:
     told = [
         each
         for world in worlds
-        for verdict in [place(needed, world, [Allocation("n", "t")])]
+        for given_up in (False, True)
+        for verdict in [place(needed, world, [Allocation("n", "t", given_up=given_up)])]
         for each in (*verdict.reasons, *verdict.remarks)
     ]
     with translation.override("en"):

@@ -324,7 +324,7 @@ AT_ONCE = {
 }  # fmt: skip
 #: Buttons that ask first, in a dialog that says what follows.
 ASK_FIRST = {
-    "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard",
+    "abandon-deployment", "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard",
     "disconnect-provider", "pause-rollout", "remove-application", "remove-deployment", "remove-distrust",
     "remove-member", "remove-node", "remove-passkey", "remove-site", "remove-webhook", "reset-rule", "resume-rollout",
     "retract-review", "retry-rollout", "revoke-node", "revoke-token", "roll-back-rollout", "start-rollout",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mecm.deployments.observation import Known, judge
 
-states = st.sampled_from(["pending", "progressing", "ready", "failed", "removing", "removed"])
+states = st.sampled_from(["pending", "progressing", "ready", "failed", "removing", "removed", "abandoned"])
 small = st.integers(min_value=0, max_value=4)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),

@@ -88,6 +88,17 @@ def test_a_node_that_has_long_been_silent_is_dark_whatever_its_last_hub_said(
     assert words(releases.recall([package], actor=actor, reason="x")) == "0 of 3 done, 2 under way, 1 dark"
 
 
+def test_what_was_given_up_is_dark_because_it_may_still_run(fleet: Any, package: Any, actor: Any) -> None:
+    *_, west = fleet
+    deployments.remove(west, actor=actor)
+    Node.objects.filter(name="west").update(last_seen_at=timezone.now() - timedelta(days=30))
+    deployments.abandon(west, actor=actor)
+    recall = releases.recall([package], actor=actor, reason="It leaks")
+    assert words(recall) == "0 of 3 done, 2 under way, 1 dark"
+    deployments.observe(west.pk, 2, {"state": "absent"})
+    assert words(recall) == "1 of 3 done, 2 under way"
+
+
 def test_who_removes_it_or_changes_to_another_release_is_done_with_it(
     fleet: Any, package: Any, actor: Any, make_package: Any
 ) -> None:

@@ -188,6 +188,17 @@ def test_ready_is_only_what_is_ready_for_the_generation_that_was_wished() -> Non
     assert ended(state="removing", wish="absent") == ("failed", "removed")
 
 
+def test_a_way_back_that_was_given_up_is_stuck_and_never_called_back() -> None:
+    def back(state: str) -> str:
+        found = result(
+            state="returning", generation=None, began_at=NOW, timeout=60, now=NOW, leaves=True,
+            seen=Seen(state=state, wish="absent", node_state="offline"),
+        )  # fmt: skip
+        return found.state if found else ""
+
+    assert [back(state) for state in ("removing", "removed", "abandoned")] == ["", "returned", "stuck"]
+
+
 def test_a_node_that_says_nothing_fails_in_time_and_it_is_said_why() -> None:
     found = result(
         state="going", generation=2, began_at=NOW, timeout=60, now=NOW + timedelta(seconds=60),
