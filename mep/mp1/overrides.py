@@ -19,6 +19,8 @@ from mep.mp1.states import RuleOrigin, RuleState
 TRAFFIC, DNS = "traffic", "dns"
 KINDS = (TRAFFIC, DNS)
 APPLIED, REFUSED, LOST = "applied", "refused", "lost"
+#: Of a whole wish, beside applied and refused: its app is not here yet.
+WAITING = "waiting"
 
 
 @dataclass(slots=True)
@@ -100,6 +102,21 @@ def wish_of(app_instance_id: str) -> Mapping[str, Any]:
     """Return what the centre wants of this app's rules, by kind and id; empty when it wants nothing."""
     found = RuleWish.objects.filter(pk=app_instance_id).values_list("spec", flat=True).first()
     return found if isinstance(found, dict) else {}
+
+
+def became(row: RuleWish, *, here: bool) -> str:
+    """Return what became of a whole wish: applied, refused when part of it was, or waiting for an app that is not `here`."""
+    if not here:
+        return WAITING
+    return REFUSED if any(each["outcome"] != APPLIED for each in row.outcomes) else APPLIED
+
+
+def held(apps: Collection[str]) -> list[dict[str, Any]]:
+    """Return which wishes this platform holds, of which generation, and what became of each; `apps` are those here."""
+    return [
+        {"appInstanceId": row.pk, "generation": row.generation, "state": became(row, here=row.pk in apps)}
+        for row in RuleWish.objects.defer("spec").order_by("pk")
+    ]
 
 
 def wished(spec: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:

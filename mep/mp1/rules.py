@@ -129,12 +129,11 @@ def unwish(app_instance_id: str) -> None:
 
 def told(row: RuleWish) -> dict[str, Any]:
     """Return what became of a wish, for the centre: `applied`, `refused` when part of it was, or `waiting` for the app."""
-    status: dict[str, Any] = {"state": "applied", "reason": "", "message": "", "rules": row.outcomes}
-    if not App.objects.filter(pk=row.pk).exists():
-        return {**status, "state": "waiting", "message": "the application is not on this node yet", "rules": []}
-    if any(each["outcome"] != overrides.APPLIED for each in row.outcomes):
-        status["state"] = "refused"
-    return status
+    here = App.objects.filter(pk=row.pk).exists()
+    status: dict[str, Any] = {"state": overrides.became(row, here=here), "reason": "", "message": ""}
+    if not here:
+        return {**status, "message": "the application is not on this node yet", "rules": []}
+    return {**status, "rules": row.outcomes}
 
 
 def follow(app: App) -> None:

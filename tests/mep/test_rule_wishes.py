@@ -12,7 +12,7 @@ import upf_adapter
 from core.errors import Denied
 from mep.agent import store
 from mep.agent.kinds import RuleWishes
-from mep.mp1 import operator, rules, services, steering
+from mep.mp1 import operator, overrides, rules, services, steering
 from mep.mp1.models import App, DnsRule, RuleWish, TrafficRule
 from tests.mep.agent.conftest import frame
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1
@@ -173,3 +173,21 @@ def test_the_management_api_does_the_same_for_a_centre_that_reaches_the_node_dir
     assert app.put("/mm5/v1/app_instances/app-1/rules", {}).status_code == 400
     assert app.delete("/mm5/v1/app_instances/app-1/rules").status_code == 204
     assert TrafficRule.objects.get().body["priority"] == 5
+
+
+def test_the_management_api_tells_which_wishes_it_holds_in_a_fixed_number_of_queries(
+    app: Mp1, settings: Any, django_assert_num_queries: Any
+) -> None:
+    settings.MM5_TOKEN = app.token = "t" * 32
+    wish(generation=3, traffic=traffic(t1={"rule": MINE}))
+    wish("app-2", generation=7, traffic=traffic(t1={"rule": MINE}))
+    assert app.get("/mm5/v1/state").json()["rule_wishes"] == [
+        {"appInstanceId": "app-1", "generation": 3, "state": "applied"},
+        {"appInstanceId": "app-2", "generation": 7, "state": "waiting"},
+    ]
+    wish(generation=4, traffic=traffic(gone={"rule": MINE}))
+    for number in range(3, 9):
+        wish(f"app-{number}", traffic=traffic(t1={"rule": MINE}))
+    with django_assert_num_queries(1):
+        held = overrides.held({"app-1"})
+    assert [each["state"] for each in held] == ["refused", *["waiting"] * 7]
