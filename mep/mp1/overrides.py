@@ -140,6 +140,12 @@ def heeded(app_instance_id: str, kind: str) -> dict[str, Mapping[str, Any]]:
     return {key: entry for key, entry in wished(row.spec, kind).items() if key in done}
 
 
+def scoped(entries: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the ids of the DNS rules whose scope the centre has set."""
+    rules = {key: entry.get("rule") for key, entry in entries.items()}
+    return {key for key, rule in rules.items() if isinstance(rule, dict) and rule.get("scope") is not None}
+
+
 def state_of(entry: Mapping[str, Any]) -> RuleState | None:
     """Return the state that is wished for; None when it is the app's own business."""
     said = entry.get("state")

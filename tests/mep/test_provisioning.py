@@ -87,6 +87,7 @@ def test_discarding_leaves_nothing_and_may_come_twice(app: Mp1) -> None:
     assert set(told["user_plane"].pop("capabilities")) >= {"actions", "filters", "interfaces", "filterTypes"}
     assert told == {
         "alarms": [],
+        "dns_scopes": [],
         "user_plane": {"adapter": "memory", "simulated": True},
         "apps": [],
         "services": [],
