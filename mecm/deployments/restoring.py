@@ -141,11 +141,11 @@ def tell_again(node: Node, wanted: list[Wish], state: Mapping[str, Any], *, now:
     """
     now, held = now or timezone.now(), Held.read(state)
     lacking = {each.deployment.pk: each.lacking(held) for each in wanted}
-    rows = ReportedObject.objects.filter(node=node, kind=KIND).values_list("key", "status")
-    known = {key: Memory.read(status) for key, status in rows}
+    rows = ReportedObject.objects.filter(node=node, kind=KIND, key__in=[str(pk) for pk in lacking])
+    known = {key: Memory.read(status) for key, status in rows.values_list("key", "status")}
     changed: dict[str, Memory] = {}
     for key, memory in known.items():
-        over = set(memory.tries) - set(lacking.get(UUID(key), ()))
+        over = set(memory.tries) - set(lacking[UUID(key)])
         if over:
             memory.tries = {what: each for what, each in memory.tries.items() if what not in over}
             changed[key] = memory
