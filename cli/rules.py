@@ -39,13 +39,22 @@ Via = Annotated[str, typer.Option("--app-address", metavar="ADDRESS", help="Wher
 Domain = Annotated[str, typer.Option("--domain", help="The name of a DNS rule.")]
 Address = Annotated[str, typer.Option("--address", help="What a DNS rule answers.")]
 Ttl = Annotated[int | None, typer.Option("--ttl", min=0, help="Seconds for which a DNS answer may be kept.")]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        metavar="NAME",
+        help="The DNS scope of the node whose clients get the answer; '' for everybody, - as the package or the node says.",
+    ),
+]
 _STATES = {"active": "ACTIVE", "inactive": "INACTIVE", "follow": ""}
 
 
 def _does(row: Any) -> str:
     rule = row["rule"]
     if "domainName" in rule:
-        return f"{rule['domainName']} is {rule.get('ipAddress')}"
+        scope = rule.get("scope")
+        return f"{rule['domainName']} is {rule.get('ipAddress')}{f' for {scope}' if scope else ''}"
     return f"{rule.get('priority')} {rule.get('action')}"
 
 
@@ -70,18 +79,19 @@ def list_rules(
     dns: Dns = False,
 ) -> Answer:
     """List rules in the order in which they decide, with what the node made of them."""
-    kind = _kind(dns)
-    if deployment:
-        ids = {"id": resolve(session, "deployment", name), "kind": kind}
-        return Answer(session.get("/deployments/{id}/rules/{kind}", ids), COLUMNS)
-    ids = {"id": resolve(session, "node", name), "kind": kind}
-    return Answer(session.get("/nodes/{id}/rules/{kind}", ids), COLUMNS)
+    ids = _ids(session, name, dns, of="deployment" if deployment else "node")
+    found = (
+        session.get("/deployments/{id}/rules/{kind}", ids)
+        if deployment
+        else session.get("/nodes/{id}/rules/{kind}", ids)
+    )
+    return Answer(found, COLUMNS)
 
 
 @command(app, "show")
 def show(session: Session, deployment: DeploymentName, rule: RuleId, dns: Dns = False) -> Answer:
     """Show one rule: as it is wished, as the package says, and what the node made of it."""
-    return Answer(session.get("/deployments/{id}/rules/{kind}/{rule}", _ids(session, deployment, dns, rule)))
+    return Answer(_read(session, _ids(session, deployment, dns, rule)))
 
 
 @command(app, "set")
@@ -103,6 +113,7 @@ def set_rule(
     domain: Domain = "",
     address: Address = "",
     ttl: Ttl = None,
+    scope: Scope = None,
     dns: Dns = False,
     expected: Expected = None,
 ) -> Answer:
@@ -112,14 +123,13 @@ def set_rule(
     if state is not None:
         change["state"] = _state(state)
     filters = _filter(protocol, source, to, from_port, port, dscp)
-    parts = _parts(dns, priority, action, filters, app_address, domain, address, ttl)
+    parts = _parts(dns, priority, action, filters, app_address, domain, address, ttl, scope)
     if file and parts:
         raise Stop("--file has the whole rule; leave the other options about it away.", BAD_USE)
     if file:
         change["rule"] = _document(session, file)
     elif parts:
-        present = session.get("/deployments/{id}/rules/{kind}/{rule}", ids)["rule"]
-        change["rule"] = _merged(present, parts, filters)
+        change["rule"] = _merged(_read(session, ids)["rule"], parts, filters)
     if not {"rule", "state"} & set(change):
         raise Stop("Say what is to change.", BAD_USE)
     made = session.patch("/deployments/{id}/rules/{kind}/{rule}", ids, json=change)
@@ -145,17 +155,18 @@ def add(
     domain: Domain = "",
     address: Address = "",
     ttl: Ttl = None,
+    scope: Scope = None,
     dns: Dns = False,
     expected: Expected = None,
 ) -> Answer:
     """Add a rule that the package does not have: from a file, or from options."""
     filters = _filter(protocol, source, to, from_port, port, dscp)
-    parts = _parts(dns, priority, action, filters, app_address, domain, address, ttl)
+    parts = _parts(dns, priority, action, filters, app_address, domain, address, ttl, scope)
     if bool(file) == bool(parts):
         raise Stop("Give the rule by --file or by the other options.", BAD_USE)
     whole = _document(session, file) if file else _merged({"filterType": "FLOW"} if not dns else {}, parts, filters)
     body = {"id": rule, "rule": whole, **body_of(expected=expected), "state": _state(state or "follow")}
-    ids = {"id": resolve(session, "deployment", deployment), "kind": _kind(dns)}
+    ids = _ids(session, deployment, dns)
     made = session.post("/deployments/{id}/rules/{kind}", ids, json=body)
     return Answer(made, say=f"Rule {made['id']} is added: {_does(made)}")
 
@@ -210,12 +221,14 @@ def try_packet(
     return Answer(found, say=f"{who}{found['fate']}", code=0 if decides else FAILED)
 
 
-def _kind(dns: bool) -> str:
-    return "dns" if dns else "traffic"
+def _ids(session: Session, name: str, dns: bool, rule: str = "", *, of: str = "deployment") -> dict[str, str]:
+    """Return what fills the path of rules, or of one rule; `of` says whose they are."""
+    found = {"id": resolve(session, of, name), "kind": "dns" if dns else "traffic"}
+    return {**found, "rule": rule} if rule else found
 
 
-def _ids(session: Session, deployment: str, dns: bool, rule: str) -> dict[str, str]:
-    return {"id": resolve(session, "deployment", deployment), "kind": _kind(dns), "rule": rule}
+def _read(session: Session, ids: dict[str, str]) -> Any:
+    return session.get("/deployments/{id}/rules/{kind}/{rule}", ids)
 
 
 def _state(word: str) -> str:
@@ -253,6 +266,7 @@ def _parts(
     domain: str,
     address: str,
     ttl: int | None,
+    scope: str | None,
 ) -> dict[str, Any]:
     """Return the members of a rule that were named; the two kinds have none in common."""
     traffic = body_of(priority=priority, action=action.upper())
@@ -263,6 +277,9 @@ def _parts(
     names = body_of(domainName=domain, ipAddress=address, ttl=ttl)
     if address:
         names["ipAddressType"] = "IP_V6" if ":" in address else "IP_V4"
+    if scope is not None:
+        # Not said is null, which no rule keeps; an empty text says everybody.
+        names["scope"] = None if scope == "-" else scope
     if dns and traffic:
         raise Stop("These options are about traffic rules; leave --dns away.", BAD_USE)
     if not dns and names:

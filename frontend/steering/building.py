@@ -45,6 +45,8 @@ class Desk:
         initial = self._initial() | {"generation": generation}
         data = request.POST if request.method == "POST" else None
         self.form: RuleForm = _FORMS[kind](data, new=self.new, initial=initial)
+        if isinstance(self.form, DnsForm):
+            self.form.offer(self.told.scopes, self.line.rule.get("scope") if self.line else None)
         self.packet = PacketForm(data, prefix="packet", initial=self._packet()) if kind == TRAFFIC else None
 
     @property

@@ -100,7 +100,7 @@ def _dressed(line: table.Line, may: set[Any], unsupported: str) -> dict[str, Any
     switchable = own and line.source != table.LOST and line.source != table.NODE
     return {
         "line": line,
-        "sentence": words.sentence(line.kind, line.rule, line.app),
+        "sentence": words.sentence(line.kind, {**line.rule, "scope": line.scope}, line.app),
         "edit": switchable,
         "switch_to": ("ACTIVE" if _off(line) else "INACTIVE") if switchable else "",
         "reset": words.giving_back(line) if own and line.source in (table.CHANGED, table.LOST) else None,

@@ -25,6 +25,8 @@ class Stop:
     look: str
     mine: bool = False
     active: bool = True
+    #: The second line of the end; by default what follows from its look.
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,22 @@ class Picture:
 def draw(stops: Sequence[Stop], plane: str) -> list[Picture]:
     """Lay out the rules in the order in which they decide, in both layouts; the last way is that of everything else."""
     whole = [*stops[:MOST], Stop(_("Everything else"), _("no rule matches"), _("Internet"), "internet")]
-    return [_wide(whole, plane), _narrow(whole, plane)]
+    return [_wide(whole, _("UPF"), plane), _narrow(whole, _("UPF"), plane)]
 
 
-def _wide(stops: Sequence[Stop], plane: str) -> Picture:
+def draw_names(stops: Sequence[Stop], name: str) -> list[Picture]:
+    """Lay out who is told what about a name, in the order in which the node looks; the last way is that of other names."""
+    other = Stop(_("Every other name"), _("no rule has it"), _("Upstream"), "internet", note=_("another resolver"))
+    whole = [*stops[:MOST], other]
+    return [_wide(whole, _("DNS"), name), _narrow(whole, _("DNS"), name)]
+
+
+def _wide(stops: Sequence[Stop], gate: str, plane: str) -> Picture:
     row = 64
     picture = Picture("wide", 760, row * len(stops) + 4)
     middle = picture.height // 2 - 24
     ue = Box(2, middle, 74, _("UE"), _("devices"), "end")
-    upf = Box(112, middle, 104, _("UPF"), _short(plane, 14), "plane", plane)
+    upf = Box(112, middle, 104, gate, _short(plane, 14), "plane", plane)
     picture.boxes.extend([ue, upf])
     picture.lines.append((_curve(ue.right, ue.middle, upf.x, upf.middle), "on"))
     for at, stop in enumerate(stops):
@@ -89,11 +98,11 @@ def _wide(stops: Sequence[Stop], plane: str) -> Picture:
     return picture
 
 
-def _narrow(stops: Sequence[Stop], plane: str) -> Picture:
-    """UE and UPF on top, a trunk down the left side, one stop for each rule with its end beneath."""
+def _narrow(stops: Sequence[Stop], gate: str, plane: str) -> Picture:
+    """UE and UPF, or DNS, on top, a trunk down the left side, one stop for each rule with its end beneath."""
     row, top = 96, 66
     picture = Picture("narrow", 330, top + row * len(stops))
-    ue, upf = Box(2, 2, 90, _("UE"), _("devices"), "end"), Box(130, 2, 196, _("UPF"), _short(plane, 24), "plane", plane)
+    ue, upf = Box(2, 2, 90, _("UE"), _("devices"), "end"), Box(130, 2, 196, gate, _short(plane, 24), "plane", plane)
     picture.boxes.extend([ue, upf])
     picture.lines.append((_curve(ue.right, ue.middle, upf.x, upf.middle), "on"))
     for at, stop in enumerate(stops):
@@ -116,7 +125,8 @@ def _line_look(stop: Stop) -> str:
 
 
 def _end_word(stop: Stop) -> str:
-    return {"drop": _("goes nowhere"), "internet": _("the ordinary way (N6)")}.get(stop.look, _("application"))
+    ways = {"drop": _("goes nowhere"), "internet": _("the ordinary way (N6)")}
+    return _short(stop.note, 28) or ways.get(stop.look, _("application"))
 
 
 def _short(text: str, most: int) -> str:

@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from core.errors import BreakwaterError
 from frontend.forms import PortalForm
+from frontend.steering import words
+from mecm.steering.names import Scope
 from upf_adapter.contract import ACTIONS, Refused
 
 _CODE = {"spellcheck": "false", "autocapitalize": "none"}
@@ -25,6 +27,8 @@ _LISTS = {
     "dst_ports": "dstPort",
     "protocols": "protocol",
 }
+#: Choice of a DNS rule for everybody; no scope can be called so.
+_ALL = "*"
 _NUMBERS = {"dscp": "dSCP", "tc": "tC"}
 IN_WORDS = {
     "FORWARD_DECAPSULATED": gettext_lazy("To the application, out of the tunnel"),
@@ -104,6 +108,7 @@ class DnsForm(RuleForm):
         "ipAddress": "address",
         "ipAddressType": "address",
         "ttl": "ttl",
+        "scope": "scope",
     }
     name = forms.CharField(
         label=gettext_lazy("Domain name"),
@@ -123,21 +128,44 @@ class DnsForm(RuleForm):
         max_value=2**31 - 1,
         help_text=gettext_lazy("Empty: the node's own, because applications move."),
     )
+    scope = forms.ChoiceField(
+        label=gettext_lazy("Who gets this answer"),
+        required=False,
+        choices=[("", gettext_lazy("As the package or the node says")), (_ALL, gettext_lazy("Everybody"))],
+        help_text=gettext_lazy(
+            "A scope is a set of client addresses that the node knows. It asks UE scopes first, then application, zone, "
+            "and what is for everybody; the first that has the name decides."
+        ),
+    )
+
+    def offer(self, scopes: Mapping[str, Scope] | None, present: Any) -> None:
+        """Let one choose among the scopes that the node told, and the one that the rule has already."""
+        known = {name: words.scope(name, scopes) for name in scopes or {}}
+        if isinstance(present, str) and present and present not in known:
+            known[present] = words.scope(present, scopes)
+        field = self.fields["scope"]
+        field.choices = [*field.choices, *known.items()]  # type: ignore[attr-defined]
 
     def raw(self) -> dict[str, Any]:
         """Return the DnsRule of MEC 011."""
         data = self.cleaned_data
-        found = {
+        found: dict[str, Any] = {
             "domainName": data["name"].strip(),
             "ipAddressType": "IP_V6" if ":" in data["address"] else "IP_V4",
             "ipAddress": data["address"].strip(),
         }
-        return found if data["ttl"] is None else {**found, "ttl": data["ttl"]}
+        if data["ttl"] is not None:
+            found["ttl"] = data["ttl"]
+        if data["scope"]:
+            found["scope"] = "" if data["scope"] == _ALL else data["scope"]
+        return found
 
     @staticmethod
     def told(rule: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the form shows of a rule."""
-        return {"name": rule.get("domainName"), "address": rule.get("ipAddress"), "ttl": rule.get("ttl")}
+        scope = rule.get("scope")
+        shown = {"name": rule.get("domainName"), "address": rule.get("ipAddress"), "ttl": rule.get("ttl")}
+        return {**shown, "scope": _ALL if scope == "" else scope or ""}
 
 
 class TrafficForm(RuleForm):

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from core.errors import BreakwaterError
-from frontend.steering import picture, words
+from frontend.steering import naming, picture, words
 from frontend.steering.forms import PacketForm
 from mecm.deployments.models import Deployment
 from mecm.steering import checking, judging, table
@@ -34,12 +34,7 @@ def of(
     content = checking.content(kind, members)
     said: dict[str, Any] = {"sentence": words.sentence(kind, content, deployment.name), "off": state == "INACTIVE"}
     if kind == DNS:
-        same = [
-            each for each in others
-            if each.rule.get("domainName") == content["domainName"] and each.rule_id != rule_id
-            and each.rule.get("ipAddressType") == content["ipAddressType"]
-        ]  # fmt: skip
-        return {**said, "same_name": same}
+        return said | naming.of(deployment, rule_id, content, told=told, others=others)
     rule = checking.as_rule(f"{deployment.app_instance_id}/{rule_id}", content)
     checking.expressible(rule, told.plane)
     known = judging.with_wishes(judging.of_node(deployment.node_id), _coming(others, rule.id))

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from frontend.deeds import Question
 from mecm.steering.judging import targets
 from mecm.steering.models import DNS
+from mecm.steering.names import Scope
 from mecm.steering.table import LOST, Line, dicts
 from upf_adapter.contract import TrafficRule
 
@@ -49,12 +50,17 @@ def _becomes(line: Line) -> list[str]:
         ("priority", _("Its priority changes from %(now)s to %(then)s.")),
         ("filterType", _("What it looks at changes from %(now)s to %(then)s.")),
         ("ttl", _("The time to live of its answer changes from %(now)s to %(then)s seconds.")),
-        ("scope", _("Who gets its answer changes from %(now)s to %(then)s.")),
     ):
         one, other = line.rule.get(member), own.get(member)
         if one != other:
             unsaid = _("what the node says")
             said.append(words % {"now": unsaid if one is None else one, "then": unsaid if other is None else other})
+    # A scope that was set here and that the package does not name is not kept.
+    told = own.get("scope")
+    then = told if isinstance(told, str) else "" if isinstance(line.rule.get("scope"), str) else line.scope
+    if line.kind == DNS and then != line.scope:
+        words = _("Who gets its answer changes from %(now)s to %(then)s.")
+        said.append(words % {"now": scope(line.scope, None), "then": scope(then, None)})
     if line.wished_state == "INACTIVE":
         said.append(_("It was switched off here; then it is active while the application is ready."))
     elif line.wished_state == "ACTIVE":
@@ -62,6 +68,29 @@ def _becomes(line: Line) -> list[str]:
             _("It is active here whatever the application does; then it is only while the application is ready.")
         )
     return said or [_("What was set here is forgotten.")]
+
+
+def scope(name: str, scopes: Mapping[str, Scope] | None) -> str:
+    """Return who the clients of a DNS scope are: "the UE scope vip (10.45.0.0/16)"; an empty name means everybody."""
+    if not name:
+        return _("everybody")
+    known = (scopes or {}).get(name)
+    if known is None:
+        return _("the scope %(name)s") % {"name": name}
+    kinds = {
+        "ue": _("the UE scope %(name)s"),
+        "application": _("the application scope %(name)s"),
+        "zone": _("the zone scope %(name)s"),
+    }
+    said = kinds[known.kind] % {"name": name}
+    return f"{said} ({prefixes(known)})" if known.networks else said
+
+
+def prefixes(known: Scope) -> str:
+    """Return the prefixes of a scope, as far as they are few."""
+    shown = ", ".join(known.networks[:2])
+    more = known.prefixes - min(2, len(known.networks))
+    return _("%(shown)s and %(more)s more") % {"shown": shown, "more": more} if more > 0 else shown
 
 
 def matching(rule: Mapping[str, Any]) -> str:
@@ -83,8 +112,13 @@ def end(rule: Mapping[str, Any], app: str) -> str:
 
 
 def _dns(rule: Mapping[str, Any]) -> str:
-    said = {"name": rule.get("domainName", "?"), "address": rule.get("ipAddress", "?")}
-    if str(rule.get("ipAddressType")) == "IP_V6":
+    said = {"name": rule.get("domainName", "?"), "address": rule.get("ipAddress", "?"), "scope": rule.get("scope")}
+    sixth = str(rule.get("ipAddressType")) == "IP_V6"
+    if said["scope"]:
+        if sixth:
+            return _("Who asks from the scope %(scope)s for the IPv6 address of %(name)s is told %(address)s") % said
+        return _("Who asks from the scope %(scope)s for the IPv4 address of %(name)s is told %(address)s") % said
+    if sixth:
         return _("Who asks for the IPv6 address of %(name)s is told %(address)s") % said
     return _("Who asks for the IPv4 address of %(name)s is told %(address)s") % said
 

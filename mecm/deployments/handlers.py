@@ -20,7 +20,7 @@ from core.operations import services as operations
 from core.operations.models import Operation
 from engines.applier import RECALLED, Applier, absent, as_status, failure, recalled
 from engines.contract import State as Seen
-from mecm.deployments import direct, logs, secret_values, services, specs
+from mecm.deployments import direct, logs, restoring, secret_values, services, specs
 from mecm.deployments.mm5 import Mm5
 from mecm.deployments.models import Deployment, DeploymentRevision
 from mecm.edge import reports
@@ -76,19 +76,23 @@ def observe(operation: Operation) -> None:
 
 @operations.handles("node.watch", max_attempts=1)
 def watch(operation: Operation) -> None:
-    """Look at one direct node and everything on it: drift is mended, and its MEP's state is kept."""
+    """Look at one direct node and everything on it: drift is mended, its MEP's state is kept, what that lost is told again."""
     node = Node.objects.filter(pk=operation.payload["node"]).first()
     if node is None or node.link != Node.Link.DIRECT:
         return
     _forget_older(operation)
     nodes.learn(node.pk, look(node))
-    held = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
+    rows = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
+    held = list(rows.order_by("created_at"))
     with direct.applier_for(node) as applier:
-        for number, deployment in enumerate(held.order_by("created_at")):
+        for number, deployment in enumerate(held):
             operation.progress(10 + min(80, number), deployment.name)
             _watch_one(applier, deployment)
         if isinstance(applier.mep, Mm5):
-            direct.keep(node, "mep", "state", applier.mep.state())
+            wanted = restoring.wishes(held)
+            state = applier.mep.state()
+            direct.keep(node, "mep", "state", state)
+            restoring.tell_again(node, wanted, state)
 
 
 @shared_task(name="nodes.watch")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import TimedOut
 from mecm.deployments import secret_values
+from mecm.deployments.restoring import KIND
 from mecm.edge import services as edge
 from mecm.edge.models import DesiredObject, ReportedObject
 from mecm.nodes import reach
@@ -47,13 +48,24 @@ def lines(deployment: Deployment, *, tail: int = 200) -> dict[str, Any]:
 
 def events(deployment: Deployment) -> dict[str, Any]:
     """Return what happened to the deployment, newest first, as last reported."""
-    row = ReportedObject.objects.filter(node=deployment.node_id, kind="appEvents", key=str(deployment.pk)).first()
-    told = row.status.get("events") if row is not None and isinstance(row.status, dict) else None
-    found = told[:200] if isinstance(told, list) else []
+    rows = ReportedObject.objects.filter(node=deployment.node_id, key=str(deployment.pk))
+    told: list[Any] = []
+    latest = None
+    # What the centre did for the MEC platform of a direct node stands among what the runtime says, by its time.
+    for row in rows.filter(kind__in=["appEvents", KIND]).order_by("kind"):
+        events = row.status.get("events") if isinstance(row.status, dict) else None
+        fresh = events if isinstance(events, list) else []
+        told = sorted([*told, *fresh], key=_at, reverse=True) if told and fresh else [*told, *fresh]
+        latest = max(latest, row.reported_at) if latest else row.reported_at
+    found = told[:200]
     return {
         "events": secret_values.scrubbed_all(found, secret_values.in_deployment(deployment)) if found else [],
-        "reported_at": row.reported_at if row else None,
+        "reported_at": latest,
     }
+
+
+def _at(event: Any) -> str:
+    return str(event.get("at", "")) if isinstance(event, dict) else ""
 
 
 def end_watches(now: float | None = None) -> int:

@@ -349,11 +349,16 @@ def _hand_over(deployment: Deployment, actor: Actor) -> None:
         edge.delete(deployment.node, "app", key)
 
 
+def target_of(deployment_id: UUID) -> str:
+    """Return what work on a deployment is about."""
+    return f"deployment:{deployment_id}"
+
+
 def ask_applier(deployment: Deployment, *, actor: Actor | None = None, run_after: Any = None) -> None:
     """Ask a worker to make a deployment on a direct node as it is wished now."""
     operations.request(
         "deployment.apply",
-        f"deployment:{deployment.pk}",
+        target_of(deployment.pk),
         organisation=deployment.organisation_id,
         actor=actor,
         run_after=run_after,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from upf_adapter.contract import Capabilities, TrafficRule
 
 #: Members that are not part of a rule's content: who it is, and what became of it.
 _ASIDE = {*ID_OF.values(), "state", "appInstanceId", "origin", "enforcement", "reason"}
+
+#: As nodes name DNS scopes (MEC 011 knows none; `mep/dns/services.py`).
+_SCOPE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 def content(kind: str, raw: Any) -> dict[str, Any]:
@@ -32,6 +36,8 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
             _address(target.get("dstIpAddress"), f"dstInterface[{at}].dstIpAddress")
         return members
     rule = dns_rule(plain)
+    named = rule.scope is None or rule.scope == "" or re.fullmatch(_SCOPE, rule.scope) is not None
+    _holds(named, "scope", "must be the name of a DNS scope of the node, or empty for everybody")
     members = {
         "domainName": rule.domain_name,
         "ipAddressType": rule.ip_address_type,

@@ -257,15 +257,25 @@ def _hand_over(held: RuleSet, wishes: list[RuleWish], actor: Actor) -> None:
     """Give the present wish to the node, in the caller's transaction."""
     deployment, key = held.deployment, str(held.pk)
     if deployment.node.link == Node.Link.DIRECT:
-        operations.request(
-            "rules.apply",
-            f"deployment-rules:{key}",
-            organisation=deployment.organisation_id,
-            actor=actor,
-            deployment=key,
-        )
+        ask_applier(deployment, actor=actor)
         return
     edge.put(deployment.node, KIND, key, generation=held.generation, spec=spec_of(deployment, wishes))
+
+
+def target_of(deployment_id: UUID) -> str:
+    """Return what the work of telling a directly reached platform is about."""
+    return f"deployment-rules:{deployment_id}"
+
+
+def ask_applier(deployment: Deployment, *, actor: Actor | None = None) -> None:
+    """Ask a worker to bring the present wish to the MEC platform of a node that the centre reaches directly."""
+    operations.request(
+        "rules.apply",
+        target_of(deployment.pk),
+        organisation=deployment.organisation_id,
+        actor=actor,
+        deployment=str(deployment.pk),
+    )
 
 
 def _able(deployment: Deployment, kind: str, rule_id: str, members: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mecm.deployments.models import Deployment
 from mecm.edge.models import ReportedObject
 from mecm.nodes.models import Node
-from mecm.steering import services
+from mecm.steering import names, services
 from mecm.steering.models import DNS, ID_OF, TRAFFIC, RuleSet, RuleWish
 
 #: Rules of a node that are shown at all; they are a report, so their number is not ours.
@@ -57,6 +57,12 @@ class Line:
         if self.wish is not None and self.wish.rule is not None:
             return self.wish.rule
         return self.own or self.live or {}
+
+    @property
+    def scope(self) -> str:
+        """Return the DNS scope whose clients get the answer, empty for everybody: as wished, else package, else node."""
+        said = (each.get("scope") for each in (self.rule, self.own or {}, self.live or {}))
+        return next((each for each in said if isinstance(each, str)), "")
 
     @property
     def wished_state(self) -> str:
@@ -121,6 +127,7 @@ class Told:
     rules: Mapping[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
     counts: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     plane: Mapping[str, Any] = field(default_factory=dict)
+    scopes: Mapping[str, names.Scope] | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     at: datetime | None = None
 
@@ -142,6 +149,7 @@ def told_by(node: uuid.UUID) -> Told:
         rules=rules,
         counts=_counts(rows["counters"].status if "counters" in rows else {}),
         plane=plane if isinstance(plane, dict) else {},
+        scopes=names.scopes_of(status),
         status=status,
         at=state.reported_at if state is not None else None,
     )

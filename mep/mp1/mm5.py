@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.urls import path
 
 from core.errors import Denied, Invalid, Missing
-from mep.mp1 import certificates, mtls, rules, services, tls
+from mep.mp1 import certificates, mtls, overrides, rules, services, tls
 from mep.mp1.http import Call, Open, answer, empty
 from mep.mp1.models import App
 from mep.mp1.states import Action
@@ -89,9 +89,11 @@ def unwish_rules(call: Call, app: str) -> HttpResponse:
 
 
 def state(call: Call) -> HttpResponse:
-    """GET /mm5/v1/state"""
+    """GET /mm5/v1/state: what the platform holds, the centre's wishes for rules among it"""
     _management(call)
-    return answer(services.snapshot())
+    found = services.snapshot()
+    apps = {each["appInstanceId"] for each in found["apps"]}
+    return answer({**found, "rule_wishes": overrides.held(apps)})
 
 
 def info(call: Call) -> HttpResponse:

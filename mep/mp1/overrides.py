@@ -19,6 +19,8 @@ from mep.mp1.states import RuleOrigin, RuleState
 TRAFFIC, DNS = "traffic", "dns"
 KINDS = (TRAFFIC, DNS)
 APPLIED, REFUSED, LOST = "applied", "refused", "lost"
+#: Of a whole wish, beside applied and refused: its app is not here yet.
+WAITING = "waiting"
 
 
 @dataclass(slots=True)
@@ -102,6 +104,21 @@ def wish_of(app_instance_id: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def became(row: RuleWish, *, here: bool) -> str:
+    """Return what became of a whole wish: applied, refused when part of it was, or waiting for an app that is not `here`."""
+    if not here:
+        return WAITING
+    return REFUSED if any(each["outcome"] != APPLIED for each in row.outcomes) else APPLIED
+
+
+def held(apps: Collection[str]) -> list[dict[str, Any]]:
+    """Return which wishes this platform holds, of which generation, and what became of each; `apps` are those here."""
+    return [
+        {"appInstanceId": row.pk, "generation": row.generation, "state": became(row, here=row.pk in apps)}
+        for row in RuleWish.objects.defer("spec").order_by("pk")
+    ]
+
+
 def wished(spec: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
     """Return the entries of one kind that can be read as such."""
     entries = spec.get(kind)
@@ -121,6 +138,12 @@ def heeded(app_instance_id: str, kind: str) -> dict[str, Mapping[str, Any]]:
         return {}
     done = {each["id"] for each in row.outcomes if (each["kind"], each["outcome"]) == (kind, APPLIED)}
     return {key: entry for key, entry in wished(row.spec, kind).items() if key in done}
+
+
+def scoped(entries: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the ids of the DNS rules whose scope the centre has set."""
+    rules = {key: entry.get("rule") for key, entry in entries.items()}
+    return {key for key, rule in rules.items() if isinstance(rule, dict) and rule.get("scope") is not None}
 
 
 def state_of(entry: Mapping[str, Any]) -> RuleState | None:

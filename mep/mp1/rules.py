@@ -5,7 +5,7 @@ MEC 011 7.2.7 to 7.2.10. Which ones are in force is written down here; `steering
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -68,10 +68,11 @@ def described(traffic: Mapping[str, wire.TrafficRule], dns: Mapping[str, wire.Dn
     }
 
 
-def replace(app: App) -> None:
+def replace(app: App, released: Collection[str] = ()) -> None:
     """Make the app have exactly the rules of its descriptor as the centre wants them; what stays the same keeps its state.
 
-    Rules that the operator made on this node stay, unless the descriptor now has one of that id.
+    Rules that the operator made on this node stay, unless the descriptor now has one of that id. `released` are the ids
+    of DNS rules whose scope the centre had set until now: they are for everybody unless somebody says otherwise.
     """
     spec = overrides.wish_of(app.pk)
     outcomes: list[dict[str, str]] = []
@@ -90,6 +91,8 @@ def replace(app: App) -> None:
             local,
             lambda key, body: steering.expressible(f"{app.pk}/{key}", body),
         )
+        for key in laid.columns.keys() & released if kind is DnsRule else ():
+            laid.columns[key].setdefault("scope", "")
         _replace(app, kind, present, laid)
         outcomes += laid.outcomes
     if spec:
@@ -107,12 +110,13 @@ def wish(app_instance_id: str, generation: int, spec: Mapping[str, Any]) -> Rule
     if row is not None and (row.generation, row.spec) == (generation, wanted):
         return row
     with transaction.atomic():
+        released = overrides.scoped(overrides.heeded(app_instance_id, overrides.DNS))
         row, _ = RuleWish.objects.update_or_create(
             pk=app_instance_id, defaults={"generation": generation, "spec": wanted, "outcomes": []}
         )
         app = App.objects.filter(pk=app_instance_id).first()
         if app is not None:
-            replace(app)
+            replace(app, released)
             row.refresh_from_db()
     return row
 
@@ -120,21 +124,21 @@ def wish(app_instance_id: str, generation: int, spec: Mapping[str, Any]) -> Rule
 @transaction.atomic
 def unwish(app_instance_id: str) -> None:
     """Forget what the centre wanted: the app has the rules of its descriptor again."""
+    released = overrides.scoped(overrides.heeded(app_instance_id, overrides.DNS))
     if not RuleWish.objects.filter(pk=app_instance_id).delete()[0]:
         return
     app = App.objects.filter(pk=app_instance_id).first()
     if app is not None:
-        replace(app)
+        replace(app, released)
 
 
 def told(row: RuleWish) -> dict[str, Any]:
     """Return what became of a wish, for the centre: `applied`, `refused` when part of it was, or `waiting` for the app."""
-    status: dict[str, Any] = {"state": "applied", "reason": "", "message": "", "rules": row.outcomes}
-    if not App.objects.filter(pk=row.pk).exists():
-        return {**status, "state": "waiting", "message": "the application is not on this node yet", "rules": []}
-    if any(each["outcome"] != overrides.APPLIED for each in row.outcomes):
-        status["state"] = "refused"
-    return status
+    here = App.objects.filter(pk=row.pk).exists()
+    status: dict[str, Any] = {"state": overrides.became(row, here=here), "reason": "", "message": ""}
+    if not here:
+        return {**status, "message": "the application is not on this node yet", "rules": []}
+    return {**status, "rules": row.outcomes}
 
 
 def follow(app: App) -> None:

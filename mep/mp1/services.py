@@ -18,6 +18,7 @@ from django.db import transaction
 
 import upf_adapter
 from core.errors import Invalid, Missing
+from mep.dns.models import DnsScope
 from mep.mp1 import alarms, catalogue, rules, steering, subscriptions, wire
 from mep.mp1.models import App, Counter, DnsRule, Service, Subscription, TrafficRule
 from mep.mp1.secrets import vault
@@ -37,6 +38,8 @@ from mep.mp1.tokens import secret_purpose
 
 #: Standing alarms that are told to the centre; more of them say nothing new.
 ALARMS = 100
+#: DNS scopes that are told, each with its first prefixes: so that rules can be written for them.
+DNS_SCOPES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,10 @@ def snapshot() -> dict[str, Any]:
                 "reason": rule.reason,
             }
             for rule in DnsRule.objects.all()
+        ],
+        "dns_scopes": [
+            {"name": each.name, "kind": each.kind, "networks": each.networks[:5], "prefixes": len(each.networks)}
+            for each in DnsScope.objects.order_by("name")[:DNS_SCOPES]
         ],
         "traffic_rules": [
             {

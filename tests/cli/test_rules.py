@@ -47,6 +47,20 @@ def test_dns_rules_are_set_by_options_or_by_a_file(signed_in: Terminal, hello: A
     assert signed_in("rules", "set", "hello", "tr-1", "--priority", "1", "--expected", "0").code == 1
 
 
+def test_a_dns_rule_is_for_a_scope_for_everybody_or_as_the_node_says(signed_in: Terminal, hello: Any) -> None:
+    change = ("rules", "set", "hello", "dns-1", "--dns")
+    assert signed_in.json(*change, "--scope", "vip")["rule"]["scope"] == "vip"
+    assert "hello.example is 192.0.2.9 for vip" in signed_in("rules", "list", "hello", "--deployment", "--dns").out
+    assert signed_in.json(*change, "--ttl", "7")["rule"]["scope"] == "vip", "what is not named stays"
+    assert signed_in.json(*change, "--scope", "")["rule"]["scope"] == ""
+    assert "scope" not in signed_in.json(*change, "--scope", "-")["rule"]
+    made = signed_in.json("rules", "add", "hello", "b", "--dns", "--domain", "b.example", "--address", "192.0.2.3",
+                          "--scope", "harbour")  # fmt: skip
+    assert made["rule"]["scope"] == "harbour"
+    assert signed_in(*change, "--scope", "no scope!").code == 2
+    assert signed_in("rules", "set", "hello", "tr-1", "--scope", "vip").code == 2
+
+
 def test_a_packet_is_tried_with_a_draft(signed_in: Terminal, hello: Any, tmp_path: Any) -> None:
     packet = ("--from", "10.45.0.7", "--to", "203.0.113.9", "--port", "5060")
     assert signed_in("rules", "test", "berth-7", *packet).code == 1, "no rule is about it"

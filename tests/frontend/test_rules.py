@@ -197,6 +197,86 @@ def test_a_dns_rule_is_written_and_wrong_names_are_refused(pages: Any, deploymen
     assert "Somebody else changed rules" in stale
 
 
+VIP = {"name": "vip", "kind": "ue", "networks": ["10.45.0.7/32"], "prefixes": 1}
+NAMED = {"name": "hello.example", "address": "192.0.2.44", "ttl": "", "state": "", "generation": "0"}
+
+
+def tell_names(deployment: Any, *rules: Any, **more: Any) -> None:
+    """Let the node report DNS rules and, in `dns_scopes`, its scopes."""
+    from mecm.edge.models import ReportedObject
+
+    tell(deployment)
+    row = ReportedObject.objects.get(node=deployment.node, key="state")
+    row.status |= {"dns_rules": list(rules), **more}
+    row.save()
+
+
+def test_a_dns_rule_is_written_for_a_scope_of_the_node_and_keeps_it(pages: Any, deployment: Any) -> None:
+    tell_names(deployment, dns_scopes=[VIP])
+    at = f"/deployments/{deployment.pk}/rules/dns/dns-1"
+    assert '<option value="vip">the UE scope vip (10.45.0.7/32)</option>' in text(pages.get(at))
+    assert 'id="id_scope_error"' in text(pages.post(at, {**NAMED, "scope": "other"}), 400)
+    assert pages.post(at, {**NAMED, "scope": "vip"}).status_code == 302
+    assert RuleWish.objects.get().rule["scope"] == "vip"
+    page = text(pages.get(at))
+    assert '<option value="vip" selected>' in page
+    assert "Who asks from the scope vip for the IPv4 address of hello.example is told 192.0.2.44." in page
+    assert pages.post(at, {**NAMED, "scope": "*", "generation": "1"}).status_code == 302
+    assert RuleWish.objects.get().rule["scope"] == ""
+    assert '<option value="*" selected>' in text(pages.get(at))
+    assert pages.post(at, {**NAMED, "scope": "", "generation": "2"}).status_code == 302
+    assert "scope" not in RuleWish.objects.get().rule
+
+
+def test_a_scope_that_was_set_through_the_api_survives_the_form_also_where_the_node_tells_none(
+    pages: Any, deployment: Any, actor: Any
+) -> None:
+    rule = {"domainName": "hello.example", "ipAddressType": "IP_V4", "ipAddress": "192.0.2.44", "scope": "harbour"}
+    services.set_rule(deployment, "dns", "dns-1", actor=actor, rule=rule)
+    page = pages.get(f"/deployments/{deployment.pk}/rules/dns/dns-1")
+    assert '<option value="harbour" selected>the scope harbour</option>' in text(page)
+    typed = {**NAMED, "scope": "harbour", "ttl": "9", "generation": "1"}
+    assert pages.post(page.request["PATH_INFO"], typed).status_code == 302
+    assert RuleWish.objects.get().rule == {**rule, "ttl": 9}
+
+
+def test_rules_about_one_name_are_judged_scope_by_scope_and_drawn(pages: Any, deployment: Any) -> None:
+    other = {
+        "appInstanceId": "someone-else", "dnsRuleId": "theirs", "domainName": "hello.example", "ipAddressType": "IP_V4",
+        "ipAddress": "192.0.2.99", "state": "ACTIVE",
+    }  # fmt: skip
+    at = f"/deployments/{deployment.pk}/preview-rule/dns?rule=dns-1"
+    tell_names(deployment, {**other, "scope": "vip"}, dns_scopes=[VIP])
+    seen = text(pages.post(at, {**NAMED, "scope": "*"}))
+    assert "Rule theirs of someone-else says 192.0.2.99 about this name, for the UE scope vip" in seen
+    assert "get that answer, not this one" in seen
+    assert "get this answer" not in seen
+    assert seen.count("flow-box-mine") == 2, "in both layouts"
+    assert seen.index("The UE scope vip") < seen.index(">Everybody<") < seen.index("Every other name")
+    assert "to the name server and its scopes" in seen
+    assert "they are told both" in text(pages.post(at, {**NAMED, "scope": "vip"}))
+    tell_names(deployment, {**other, "scope": ""}, dns_scopes=[VIP])
+    assert "get this answer" in text(pages.post(at, {**NAMED, "scope": "vip"}))
+
+
+def test_an_answer_for_a_scope_that_the_node_has_not_is_said_to_reach_nobody(
+    pages: Any, deployment: Any, actor: Any
+) -> None:
+    rule = {"domainName": "hello.example", "ipAddressType": "IP_V4", "ipAddress": "192.0.2.44", "scope": "gone"}
+    services.set_rule(deployment, "dns", "dns-1", actor=actor, rule=rule)
+    at = f"/deployments/{deployment.pk}/rules/dns/dns-1"
+    assert "nobody gets this answer" not in text(pages.get(at)), "a node that tells no scopes is not guessed about"
+    tell_names(deployment, dns_scopes=[VIP])
+    assert "The node has no scope gone: nobody gets this answer until it has one." in text(pages.get(at))
+
+
+def test_giving_a_scope_back_says_who_gets_the_answer_then(pages: Any, deployment: Any, actor: Any) -> None:
+    rule = {"domainName": "hello.example", "ipAddressType": "IP_V4", "ipAddress": "192.0.2.44", "scope": "vip"}
+    services.set_rule(deployment, "dns", "dns-1", actor=actor, rule=rule)
+    page = text(pages.get(f"/deployments/{deployment.pk}/rules?kind=dns"))
+    assert "Who gets its answer changes from the scope vip to everybody." in page
+
+
 def test_a_lost_change_is_shown_and_can_be_forgotten(
     pages: Any, deployment: Any, actor: Any, make_package: Any
 ) -> None:

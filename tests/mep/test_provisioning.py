@@ -87,6 +87,7 @@ def test_discarding_leaves_nothing_and_may_come_twice(app: Mp1) -> None:
     assert set(told["user_plane"].pop("capabilities")) >= {"actions", "filters", "interfaces", "filterTypes"}
     assert told == {
         "alarms": [],
+        "dns_scopes": [],
         "user_plane": {"adapter": "memory", "simulated": True},
         "apps": [],
         "services": [],
@@ -163,7 +164,7 @@ def test_the_whole_life_of_an_app_instance_over_mm5(mm5: Callable[..., Any], own
     told = mm5("GET", "app_instances/i-1").json()
     assert (told["state"], told["terminationOver"], told["namespace"]) == ("PROVISIONED", False, "t-acme")
     services.confirm_ready("i-1")
-    assert mm5("GET", "state").json() == services.snapshot()
+    assert mm5("GET", "state").json() == {**services.snapshot(), "rule_wishes": []}
     over = mm5("POST", "app_instances/i-1/terminate", {"gracefulTerminationTimeout": 5})
     assert (over.status_code, over.json()) == (202, {"appInstanceId": "i-1", "terminationOver": True})
     assert mm5("DELETE", "app_instances/i-1").status_code == 204

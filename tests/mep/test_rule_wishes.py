@@ -12,7 +12,8 @@ import upf_adapter
 from core.errors import Denied
 from mep.agent import store
 from mep.agent.kinds import RuleWishes
-from mep.mp1 import operator, rules, services, steering
+from mep.dns import services as names
+from mep.mp1 import operator, overrides, rules, services, steering
 from mep.mp1.models import App, DnsRule, RuleWish, TrafficRule
 from tests.mep.agent.conftest import frame
 from tests.mep.conftest import DNS_RULE, TRAFFIC_RULE, Mp1
@@ -173,3 +174,54 @@ def test_the_management_api_does_the_same_for_a_centre_that_reaches_the_node_dir
     assert app.put("/mm5/v1/app_instances/app-1/rules", {}).status_code == 400
     assert app.delete("/mm5/v1/app_instances/app-1/rules").status_code == 204
     assert TrafficRule.objects.get().body["priority"] == 5
+
+
+def test_the_management_api_tells_which_wishes_it_holds_in_a_fixed_number_of_queries(
+    app: Mp1, settings: Any, django_assert_num_queries: Any
+) -> None:
+    settings.MM5_TOKEN = app.token = "t" * 32
+    wish(generation=3, traffic=traffic(t1={"rule": MINE}))
+    wish("app-2", generation=7, traffic=traffic(t1={"rule": MINE}))
+    assert app.get("/mm5/v1/state").json()["rule_wishes"] == [
+        {"appInstanceId": "app-1", "generation": 3, "state": "applied"},
+        {"appInstanceId": "app-2", "generation": 7, "state": "waiting"},
+    ]
+    wish(generation=4, traffic=traffic(gone={"rule": MINE}))
+    for number in range(3, 9):
+        wish(f"app-{number}", traffic=traffic(t1={"rule": MINE}))
+    with django_assert_num_queries(1):
+        held = overrides.held({"app-1"})
+    assert [each["state"] for each in held] == ["refused", *["waiting"] * 7]
+
+
+def test_a_scope_that_the_centre_sets_is_taken_back_with_its_wish_and_one_of_the_node_is_left_alone(app: Mp1) -> None:
+    rule = {**DNS_RULE, "scope": "vip"}
+    for back in (lambda: wish(generation=2), lambda: rules.unwish("app-1")):
+        wish(dns=traffic(d1={"rule": rule}))
+        assert DnsRule.objects.get().scope == "vip"
+        back()
+        assert DnsRule.objects.get().scope == ""
+    wish(generation=3, dns=traffic(d1={"rule": rule}))
+    wish(generation=4, dns=traffic(d1={"rule": {**DNS_RULE, "ipAddress": "10.9.9.9"}}))
+    assert (DnsRule.objects.get().scope, DnsRule.objects.get().address) == ("", "10.9.9.9")
+    DnsRule.objects.update(scope="local")
+    wish(generation=5, dns=traffic(d1={"rule": {**DNS_RULE, "ipAddress": "10.9.9.8"}}))
+    rules.unwish("app-1")
+    assert DnsRule.objects.get().scope == "local"
+
+
+def test_the_scopes_of_the_node_are_told_with_their_first_prefixes(app: Mp1) -> None:
+    names.put_scope("vip", kind="ue", networks=[f"10.45.0.{last}/32" for last in range(7)])
+    assert services.snapshot()["dns_scopes"] == [
+        {"name": "vip", "kind": "ue", "networks": [f"10.45.0.{last}/32" for last in range(5)], "prefixes": 7}
+    ]
+
+
+def test_who_asks_from_the_scope_that_the_centre_names_is_told_what_it_says_and_nobody_else(app: Mp1) -> None:
+    names.put_scope("vip", kind="ue", networks=["10.45.0.0/24"])
+    extra = {**DNS_RULE, "ipAddress": "10.9.9.9", "scope": "vip"}
+    assert outcomes(wish(dns=traffic(extra={"rule": extra, "made": True}))) == {"extra": "applied"}
+    told = {source: names.resolve("hello.example", "A", source).addresses for source in ("10.45.0.7", "10.46.0.7")}
+    assert told == {"10.45.0.7": ("10.9.9.9",), "10.46.0.7": ("10.1.2.3",)}
+    wish(generation=2, dns=traffic(extra={"rule": {**extra, "scope": ""}, "made": True}))
+    assert names.resolve("hello.example", "A", "10.46.0.7").addresses == ("10.1.2.3", "10.9.9.9")

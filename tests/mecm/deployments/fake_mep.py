@@ -13,14 +13,24 @@ TOKEN = "management-token"
 
 
 class FakeMep:
-    """Its state: app instances by id, whether an app takes its time to end, and whether it answers at all."""
+    """Its state: app instances and wishes for rules by id, whether an app takes its time to end, whether it answers at all.
+
+    `lose()` empties its store. An `older` one does not tell which wishes it holds.
+    """
 
     def __init__(self) -> None:
         self.apps: dict[str, dict[str, Any]] = {}
+        self.wishes: dict[str, int] = {}
+        self.older = False
+        self.lives = 0
         self.asked: list[str] = []
         self.url = ""
         self.slow_goodbye = False
         self.status = 0
+
+    def lose(self) -> None:
+        """Forget everything; who is provisioned from now on gets another secret."""
+        self.apps, self.wishes, self.lives = {}, {}, self.lives + 1
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Answer one request."""
@@ -28,12 +38,20 @@ class FakeMep:
         if self.status:
             return self.status, {"detail": "not today"}
         if path == "/mm5/v1/state":
-            return 200, {"apps": list(self.apps.values()), "services": [{"serName": "greeting", "state": "ACTIVE"}]}
+            wishes = [
+                {"appInstanceId": app, "generation": generation, "state": self._became(app)}
+                for app, generation in self.wishes.items()
+            ]
+            told = {"apps": list(self.apps.values()), "services": [{"serName": "greeting", "state": "ACTIVE"}]}
+            return 200, told if self.older else {**told, "rule_wishes": wishes}
         app, _, verb = path.removeprefix("/mm5/v1/app_instances/").partition("/")
+        if method == "PUT" and verb == "rules":
+            self.wishes[app] = body["generation"]
+            return 200, {"state": self._became(app), "rules": []}
         if method == "PUT":
             self.apps.setdefault(app, {"appInstanceId": app, "over": False}).update(body)
             access = {"url": "https://mep:8443", "tokenUrl": "https://mep:8443/mep/token", "caCert": "PEM"}
-            return 200, {"clientId": f"client-{app}", "clientSecret": "client-secret", **access}
+            return 200, {"clientId": f"client-{app}", "clientSecret": f"secret-{self.lives}", **access}
         if method == "DELETE":
             self.apps.pop(app, None)
             return 204, None
@@ -45,6 +63,9 @@ class FakeMep:
                 known.update(announced=True, over=not self.slow_goodbye)
             return 202, {}
         return 200, {"terminationOver": known["over"]}
+
+    def _became(self, app: str) -> str:
+        return "applied" if app in self.apps else "waiting"
 
 
 @contextmanager
