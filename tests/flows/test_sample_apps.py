@@ -16,6 +16,8 @@ import pytest
 from tests.flows.conftest import ROOT, Mep, Program, free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.long
+
 SITE = {
     "site": "Test",
     "radioUnits": [

@@ -256,6 +256,7 @@ def is_strict(response: Any) -> None:
 # One walk for all, in a world with many rows: to render every page takes seconds, to look at what was rendered takes none.
 
 
+@pytest.mark.long
 def test_an_administrator_gets_every_page_whose_rows_cost_no_queries_strict_and_its_tables_as_files(
     pages: Any,
     objects: Objects,
