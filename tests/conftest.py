@@ -43,11 +43,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("breakwater")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that start real servers more time than the others, where they name no time themselves."""
+    """Give tests that start real servers more time than the others, where they name no time themselves; begin with long ones."""
     for item in items:
         if item.get_closest_marker("live") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))
+    # At the end of a run one process would work on such a test, and the others would wait. All others are in any order.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

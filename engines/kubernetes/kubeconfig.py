@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,10 +107,15 @@ class Access:
     def tls(self) -> ssl.SSLContext:
         """Return the TLS settings; `Invalid` when the certificates cannot be read."""
         try:
-            settings = ssl.create_default_context(cadata=self.ca or None)
             if not self.verify:
+                # Not the default one, which reads every authority of the system and then trusts anybody.
+                settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 settings.check_hostname = False
                 settings.verify_mode = ssl.CERT_NONE
+            elif self.certificate:
+                settings = ssl.create_default_context(cadata=self.ca or None)
+            else:
+                settings = _trust(self.ca)
             if self.certificate:
                 # The library reads keys from files only: this one exists in memory.
                 descriptor = os.memfd_create("client", os.MFD_CLOEXEC)
@@ -120,6 +126,12 @@ class Access:
         except (ssl.SSLError, ValueError):
             raise _invalid("has a certificate or key that cannot be read") from None
         return settings
+
+
+@lru_cache(maxsize=256)
+def _trust(ca: str) -> ssl.SSLContext:
+    """Trust this authority, or those of the system; shared, since to read those takes 30 ms for each question to a cluster."""
+    return ssl.create_default_context(cadata=ca or None)
 
 
 def _named(config: Mapping[str, Any], plural: str, singular: str, name: str) -> Mapping[str, Any]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import folium
-from branca.element import Element, Figure, JavascriptLink
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
@@ -25,6 +23,9 @@ from frontend.page import page
 from mecm.nodes.models import Node
 from mecm.sites import live
 from mecm.sites.models import Site, SiteLink
+
+if TYPE_CHECKING:
+    from branca.element import Figure
 
 #: Rows that are there before the script is; the list of nodes has them all.
 BESIDE = 50
@@ -109,6 +110,10 @@ def map_report(request: HttpRequest) -> HttpResponse:
 
 def report(rows: list[live.Row], *, total: int) -> str:
     """Return folium's map of `rows` as one file: Leaflet, the countries and the nodes are inside."""
+    # Folium brings numpy, takes every process half a second to load, and serves this file alone.
+    import folium
+    from branca.element import Element, Figure
+
     made = folium.Map(
         location=[30, 10], zoom_start=2, tiles=None, max_zoom=18, prefer_canvas=True, attribution_control=False
     )
@@ -212,6 +217,8 @@ def _point(row: live.Row, known: list[State]) -> dict[str, Any]:
 
 def _carry_along(figure: Figure) -> None:
     """Put Leaflet itself where folium would put links to it, and drop every other link."""
+    from branca.element import Element, JavascriptLink
+
     header = figure.header
     for name, child in list(header._children.items()):
         if isinstance(child, JavascriptLink) or type(child).__name__ == "CssLink":

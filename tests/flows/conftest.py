@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,12 @@ class Program:
         return self.log.read_text("utf-8", "replace")
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Start programs that are killed at the end of the test if they still run."""
+def _starting(folder: Path) -> Iterator[Callable[..., Program]]:
+    """Lend what starts programs; those that still run at the end are killed."""
     running: list[Program] = []
 
     def run(name: str, command: list[str], **env: str) -> Program:
-        running.append(Program(command, env, tmp_path / f"{name}.log"))
+        running.append(Program(command, env, folder / f"{name}.log"))
         return running[-1]
 
     yield run
@@ -67,6 +67,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         if program.process.poll() is None:
             program.process.kill()
             program.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start programs that are killed at the end of the test if they still run."""
+    yield from _starting(tmp_path)
 
 
 @dataclass
@@ -115,26 +121,40 @@ class Mep:
         }
 
 
-@pytest.fixture
-def mep(tmp_path: Path, start: Callable[..., Program]) -> Mep:
-    """A MEP of its own for the test, at a free port, that may call back to this machine."""
-    port, folder = free_port(), tmp_path / "mep"
+@pytest.fixture(scope="module")
+def shared_mep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mep]:
+    """A MEP at a free port, that may call back to this machine; to start one takes seconds."""
+    port, folder = free_port(), tmp_path_factory.mktemp("platform")
 
     def launch() -> Program:
         return start(
             "mep",
             [sys.executable, str(ROOT / "manage.py"), "mp1"],
             DJANGO_SETTINGS_MODULE="mep.settings",
-            MEP_VAR=str(folder),
+            MEP_VAR=str(folder / "mep"),
             MEP_MP1_PORT=str(port),
             MEP_MP1_BIND="127.0.0.1",
             MEP_MM5_TOKEN=MM5_TOKEN,
             MEP_CALLBACK_NETWORKS="loopback",
         )
 
-    found = Mep(port, folder, launch, launch())
-    until(found.answers, 40, what="the MEP to answer")
-    return found
+    with contextmanager(_starting)(folder) as start:
+        found = Mep(port, folder / "mep", launch, launch())
+        until(found.answers, 40, what="the MEP to answer")
+        yield found
+
+
+@pytest.fixture
+def mep(shared_mep: Mep) -> Mep:
+    """The MEP, at which no application is known."""
+    if shared_mep.program.process.poll() is not None:
+        shared_mep.program = shared_mep.launch()
+        until(shared_mep.answers, 40, what="the MEP to answer")
+    for known in shared_mep.state()["apps"]:
+        shared_mep.manage("DELETE", f"/mm5/v1/app_instances/{known['appInstanceId']}")
+    left = shared_mep.state()
+    assert (left["apps"], left["services"]) == ([], [])
+    return shared_mep
 
 
 # --- the whole thing

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.flows.edgelab import Lab, chart, free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

@@ -16,6 +16,8 @@ import pytest
 from tests.flows.conftest import ROOT, Mep, Program, free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.long
+
 SITE = {
     "site": "Test",
     "radioUnits": [
@@ -26,6 +28,8 @@ SITE = {
     ],
 }
 App = Callable[..., "Running"]
+#: One client for all that is asked without TLS, again and again: each would read the authorities of the system.
+PLAIN = httpx.Client(verify=False, trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Running:
@@ -35,7 +39,7 @@ class Running:
         self.program, self.url, self.id = program, f"http://127.0.0.1:{port}", identity.get("APP_INSTANCE_ID", "")
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, trust_env=False, timeout=5)
+        return PLAIN.get(self.url + path)
 
     def ready(self) -> bool:
         try:
@@ -171,7 +175,7 @@ def test_nobody_but_the_platform_can_end_an_application(mep: Mep, producer: App)
     until(producing.ready, 20)
     for word in ("guess", "", "%00", "ümlaut"):
         path = f"{producing.url}/notifications/{word}/termination"
-        answer = httpx.post(path, json={"operationAction": "TERMINATING"}, trust_env=False)
+        answer = PLAIN.post(path, json={"operationAction": "TERMINATING"})
         assert answer.status_code == 404
     assert producing.state()["platform"]["state"] == "joined"
 
@@ -180,7 +184,7 @@ def test_without_a_platform_the_producer_still_answers(producer: App) -> None:
     producing = producer({})
     until(producing.ready, 20)
     exact = {"a": 500.0, "b": 500.0, "c": 590.31, "d": 590.31}
-    answer = httpx.post(f"{producing.url}/v1/position", json={"distances": exact}, trust_env=False)
+    answer = PLAIN.post(f"{producing.url}/v1/position", json={"distances": exact})
     assert answer.status_code == 200
     # 450² + y² = 500² and 450² + (600 - y)² = 590.31²
     assert answer.json()["position"]["x"] == pytest.approx(450, abs=1)
@@ -199,7 +203,7 @@ def test_a_bad_question_is_the_callers_mistake(producer: App) -> None:
         b'{"distances": {"a": true, "b": 2, "c": 3}}',
         b'{"distances": {"a": 1e999, "b": 2, "c": 3}}',
     ):
-        answer = httpx.post(f"{producing.url}/v1/position", content=body, trust_env=False)
+        answer = PLAIN.post(f"{producing.url}/v1/position", content=body)
         assert answer.status_code == 400, body
         assert answer.headers["content-type"] == "application/problem+json"
 

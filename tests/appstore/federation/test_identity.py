@@ -78,6 +78,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
+@pytest.mark.long
 def test_garbage_is_no_identity(value: Any) -> None:
     with pytest.raises(Invalid):
         identity.read(value)

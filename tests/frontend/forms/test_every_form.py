@@ -35,6 +35,7 @@ def world(request: pytest.FixtureRequest, objects: Objects, pages: Any, settings
     "every",
     [pytest.param(False, id="one-value-a-field"), pytest.param(True, id="every-value", marks=pytest.mark.live)],
 )
+@pytest.mark.long
 def test_every_form_is_known_refuses_bad_input_beside_the_field_and_buttons_ask_first(
     every: bool, world: World, bare: None
 ) -> None:

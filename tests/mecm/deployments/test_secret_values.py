@@ -75,6 +75,7 @@ def everything(level: Any, prefix: str = "") -> Iterator[tuple[str, URLPattern]]
             yield where, each
 
 
+@pytest.mark.long
 def test_no_address_tells_a_secret(
     secretly: Deployment, secretive: Any, actor: Any, admin: Any, node: Any, caplog: Any, make_node: Any
 ) -> None:
