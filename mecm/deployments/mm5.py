@@ -94,6 +94,8 @@ class Mm5:
     def discard(self, app_instance_id: str) -> None:
         """Forget the app instance with everything it owned; gone already is fine."""
         self._ask("DELETE", _instance(app_instance_id), absent_is_fine=True)
+        # What was wished of its rules outlives an instance that the platform lost, so it does not go with it by itself.
+        self._ask("DELETE", f"{_instance(app_instance_id)}/rules", absent_is_fine=True)
 
     def wish_rules(self, spec: Mapping[str, Any], generation: int) -> dict[str, Any]:
         """Hand over what the centre wants of an app's rules; return what became of it."""

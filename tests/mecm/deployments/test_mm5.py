@@ -115,7 +115,9 @@ def test_a_strange_id_stays_in_its_place() -> None:
         return httpx.Response(204)
 
     client(answer).discard("../../state?x=1")
-    assert seen == [b"/mm5/v1/app_instances/..%2F..%2Fstate%3Fx%3D1"]
+    strange = b"/mm5/v1/app_instances/..%2F..%2Fstate%3Fx%3D1"
+    # Its rules are another thing, and go, too.
+    assert seen == [strange, strange + b"/rules"]
 
 
 def test_an_authority_that_is_none_is_refused() -> None:
