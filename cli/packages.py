@@ -123,7 +123,8 @@ def upload(
         made = _checked(session, made["id"], timeout)
     if publish and made["state"] == "checked":
         made = session.post("/packages/{id}/publish", {"id": made["id"]}, json={})
-    rejected = made["state"] == "rejected"
+    # Who did not ask for the verdict is told of the upload alone, however quick the check was.
+    rejected = made["state"] == "rejected" and (wait or publish)
     return Answer(made, say=_told(made), code=FAILED if rejected else 0)
 
 

@@ -65,7 +65,8 @@ def chart_bytes(name: str = "hello", **files: str) -> bytes:
 def image_bytes(name: str = "localhost/breakwater/hello:1.0", layer: bytes = b"layer") -> bytes:
     """A docker-archive of one image."""
     manifest = [{"Config": "config.json", "RepoTags": [name] if name else None, "Layers": ["layer.tar"]}]
-    return tar_bytes({"config.json": "{}", "layer.tar": layer, "manifest.json": json.dumps(manifest)})
+    config = {"rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}
+    return tar_bytes({"config.json": json.dumps(config), "layer.tar": layer, "manifest.json": json.dumps(manifest)})
 
 
 TEMPLATE = """
