@@ -16,6 +16,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -64,6 +65,16 @@ def fresh(kind: str, target: Path) -> None:
     """Put a migrated, empty database at `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(template(kind), target)
+
+
+def look(path: str | Path, question: str, *facts: Any) -> list[Any]:
+    """Return the rows of a database that other processes write, as far as they are committed.
+
+    Nothing of it stays open: a connection that waits for the garbage collector loses its locks as soon as anything of
+    this process closes the same file, and then neither what it sees nor the file's shared memory is to be relied on.
+    """
+    with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return database.execute(question, facts).fetchall()
 
 
 def _migrated(kind: str, path: Path) -> Path:

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import sqlite3
 import ssl
 import tarfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests import databases
 from tests.contracts.image import IMAGE, write_archive
 from tests.dockerd import docker_socket
 from tests.flows.edgelab import Lab, free_port
@@ -79,9 +79,9 @@ class Site:
 
     def serves(self, key: str) -> bool:
         """Return whether the app answers on the address that the node holds in its own records."""
-        with sqlite3.connect(f"file:{self.lab.folder}/edge/mep.sqlite3?mode=ro", uri=True) as database:
-            row = database.execute("SELECT body FROM agent_outbox WHERE route = ?", (f"app/{key}",)).fetchone()
-        status = json.loads(row[0])["status"] if row else self.lab.reported(key).get("status", {})
+        ask = "SELECT body FROM agent_outbox WHERE route = ?"
+        rows = databases.look(self.lab.folder / "edge" / "mep.sqlite3", ask, f"app/{key}")
+        status = json.loads(rows[0][0])["status"] if rows else self.lab.reported(key).get("status", {})
         for endpoint in status.get("endpoints", []):
             if endpoint["port"]:
                 try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests import databases
 from tests.flows.edgelab import Lab, chart, free_port
 from tests.waiting import until
 
@@ -46,8 +46,7 @@ def lab(shared: Lab) -> Lab:
 
 def on_the_node(lab: Lab, question: str, *facts: Any) -> list[Any]:
     """Ask the node's own database, which needs no centre."""
-    with sqlite3.connect(f"file:{lab.folder}/edge/mep.sqlite3?mode=ro", uri=True) as database:
-        return database.execute(question, facts).fetchall()
+    return databases.look(lab.folder / "edge" / "mep.sqlite3", question, *facts)
 
 
 def applied(lab: Lab, key: str) -> list[Any]:

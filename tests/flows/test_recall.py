@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests import databases
 from tests.flows.edgelab import MANAGE, ROOT, Lab, Process, chart
 from tests.flows.wire import Wire
 from tests.waiting import until
@@ -56,8 +56,8 @@ class Edge:
 
     def waiting(self, deployment: str) -> dict[str, Any]:
         """Return the report about a deployment that the node holds for the centre."""
-        with sqlite3.connect(f"file:{self.folder}/mep.sqlite3?mode=ro", uri=True) as database:
-            rows = database.execute("SELECT body FROM agent_outbox WHERE route = ?", (f"app/{deployment}",)).fetchall()
+        ask = "SELECT body FROM agent_outbox WHERE route = ?"
+        rows = databases.look(self.folder / "mep.sqlite3", ask, f"app/{deployment}")
         return dict(json.loads(rows[0][0])["status"]) if rows else {}
 
     def said(self, words: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from core import frames
 from mep.agent import identity, store
 from mep.agent.link import Link
+from tests import databases
 from tests.mep.agent.conftest import frame
 from tests.mep.agent.test_identity import Centre
 from tests.waiting import until
@@ -91,8 +91,7 @@ async def hear(socket: ServerConnection, kind: str) -> dict[str, Any]:
 
 def rows(question: str) -> list[Any]:
     """Look at the database as another process would: only what is committed."""
-    with sqlite3.connect(str(connection.settings_dict["NAME"])) as database:
-        return database.execute(question).fetchall()
+    return databases.look(str(connection.settings_dict["NAME"]), question)
 
 
 def test_what_is_acknowledged_is_on_the_disk_already(line: Line) -> None:
