@@ -136,12 +136,27 @@ def ack(node_id: UUID, rev: int) -> None:
 
 def matches(node_id: UUID, rev: int, digest: str) -> bool:
     """Return whether the node's store at `rev` is ours; a node that is behind is not judged."""
-    sync = NodeSync.objects.filter(pk=node_id).first()
-    if sync is None or sync.last_rev != rev or digest == digest_of(node_id):
+    if not NodeSync.objects.filter(pk=node_id, last_rev=rev).exists() or _digest_at(node_id, rev) in (None, digest):
         return True
     NodeSync.objects.filter(pk=node_id).update(mismatches=F("mismatches") + 1)
     logger.error("the store of node %s differs from ours at revision %s; it is told everything", node_id, rev)
     return False
+
+
+def _digest_at(node_id: UUID, rev: int) -> str | None:
+    """Return the digest over what the node should have if that is at `rev`, else None.
+
+    Revision and objects are read by one statement: between two of them somebody may commit a wish, and what the node
+    cannot have yet would count as missing there.
+    """
+    names = ("kind", "key", "rev", "deleted")
+    rows = list(
+        NodeSync.objects.filter(pk=node_id).values_list("last_rev", *(f"node__desired__{name}" for name in names))
+    )
+    if any(last_rev != rev for last_rev, *_ in rows) or not rows:
+        return None
+    # A node with no wish at all is one row without an object.
+    return store_digest((kind, key, at) for _, kind, key, at, deleted in rows if deleted is False)
 
 
 def begin_snapshot(node_id: UUID) -> int:

@@ -238,6 +238,23 @@ def test_a_differing_digest_is_noticed_when_both_are_at_one_revision(node: Node)
     assert stream.matches(node.pk, 1, "whatever it was then")
 
 
+def test_a_wish_that_is_committed_while_a_digest_is_judged_is_no_difference(node: Node) -> None:
+    services.put(node, "app", "a", generation=1, spec={})
+    asked: list[str] = []
+
+    def interleave(execute: Any, sql: str, *rest: Any) -> Any:
+        """Commit a wish for the node after the first query and before the second."""
+        asked.append(sql)
+        if len(asked) == 2:
+            services.put(node, "app", "b", generation=1, spec={})
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(interleave):
+        assert stream.matches(node.pk, 1, store_digest([("app", "a", 1)]))
+    assert len(asked) > 2
+    assert NodeSync.objects.get(pk=node.pk).mismatches == 0
+
+
 # --- rule 7: reports are taken once ------------------------------------------------------------------------------------
 def report(seq: int, key: str = "a", **status: Any) -> dict[str, Any]:
     return {"seq": seq, "kind": "test.kind", "key": key, "observed_generation": 1, "status": status}
