@@ -110,7 +110,8 @@ class Rounds:
         known = {release.key for release in kept}
         for pod in pods.values():
             if (pod.namespace, pod.release) not in known and pod.key not in busy:
-                self._submit(pod.key, self.keeper.take, pod, 0)
+                # Of a release that was forgotten with our disk: it ends as politely as any other.
+                self._submit(pod.key, self.keeper.take, pod, DEFAULT_GRACE)
         self.prober.keep_only({each.id for pod in pods.values() for each in pod.members.values()})
         self.doors.sync(outside, inside)
         if self.untidy:

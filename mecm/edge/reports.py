@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
+from mecm.edge import stream
 from mecm.edge.models import NodeSync, ReportedObject
 from mecm.nodes.models import Node
 
@@ -87,6 +88,8 @@ def _store(node: Node, item: dict[str, Any]) -> None:
                 key=key,
                 defaults={"observed_generation": generation, "status": status, "reported_at": timezone.now()},
             )
+            if kind in stream.CONFIRMED and status.get("state") == "absent":
+                stream.confirm(node.pk, kind, key, generation)
             for handler in _handlers.get(kind, ()):
                 handler(node, key, generation, status)
     except (DatabaseError, InterfaceError) as problem:

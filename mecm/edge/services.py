@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 TOKEN_LIFE = timedelta(hours=1)
 HEARTBEAT = 15
+#: What a node that has forgotten a thing, or never heard of it, must know to remove it. Nothing else of a spec travels
+#: with its deletion, or stays in it here: values may be secret.
+REMOVAL = ("appInstanceId", "name", "namespace", "chart", "gracefulTerminationTimeout")
 
 
 @transaction.atomic
@@ -55,7 +58,8 @@ def delete(node: Node, kind: str, key: str, *, generation: int | None = None) ->
     if present is None or present.deleted:
         return present
     generation = present.generation if generation is None else generation
-    return _write(sync, kind, key, generation=generation, spec={}, sha256=spec_digest({}), deleted=True)
+    spec = {name: present.spec[name] for name in REMOVAL if name in present.spec}
+    return _write(sync, kind, key, generation=generation, spec=spec, sha256=spec_digest(spec), deleted=True)
 
 
 def _locked(node: Node) -> NodeSync:

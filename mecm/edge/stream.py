@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("breakwater.edge")
 
+#: Kinds whose end agents report, so that their tombstones can wait for it.
+CONFIRMED = ("app", "rules", "sandbox")
+
 
 @dataclass(frozen=True)
 class Hello:
@@ -129,9 +132,25 @@ def as_frame(wanted: DesiredObject) -> dict[str, Any]:
 
 @transaction.atomic
 def ack(node_id: UUID, rev: int) -> None:
-    """Remember that the node has everything up to `rev` on disk, and drop tombstones it has seen."""
+    """Remember that the node has everything up to `rev` on disk, and drop tombstones it has seen.
+
+    One whose end somebody waits for stays until the node tells of it (`confirm`): a disk may be lost in between.
+    """
     NodeSync.objects.filter(pk=node_id, acked_rev__lt=rev, last_rev__gte=rev).update(acked_rev=rev)
-    DesiredObject.objects.filter(node_id=node_id, deleted=True, rev__lte=rev, node__sync__acked_rev__gte=rev).delete()
+    seen = DesiredObject.objects.filter(node_id=node_id, deleted=True, rev__lte=rev, node__sync__acked_rev__gte=rev)
+    seen.exclude(kind__in=CONFIRMED).delete()
+
+
+def confirm(node_id: UUID, kind: str, key: str, generation: int) -> None:
+    """Drop the tombstone of what the node says is gone; one that it has not acknowledged is not what it speaks of."""
+    DesiredObject.objects.filter(
+        node_id=node_id,
+        kind=kind,
+        key=key,
+        deleted=True,
+        generation__lte=generation,
+        rev__lte=F("node__sync__acked_rev"),
+    ).delete()
 
 
 def matches(node_id: UUID, rev: int, digest: str) -> bool:

@@ -20,7 +20,7 @@ from engines.applier import Applier
 from engines.contract import Engine, EngineSettings
 from mep.agent import identity, recalls, store
 from mep.agent.blobs import Blobs, Fetcher
-from mep.agent.kinds import Apps, LogWatches, RuleWishes, unsupported
+from mep.agent.kinds import Apps, LogWatches, RuleWishes, unsupported, unwished
 from mep.agent.link import Link
 from mep.agent.port import LocalMep
 from mep.agent.recalls import Recalls
@@ -180,7 +180,9 @@ class Agent:
             try:
                 if now >= node_at:
                     node_at = now + NODE_EVERY
-                    self.reporter.say("node", "self", 0, about_node(self.engine, settings.ENGINE))
+                    told = about_node(self.engine, settings.ENGINE, unwished)
+                    if self.reporter.say("node", "self", 0, told) and told["unwished"]:
+                        logger.warning("nobody wishes for what runs here as %s", ", ".join(told["unwished"]))
                 version = mp1.snapshot_version()
                 if version != seen or now >= whole_at:
                     seen, whole_at = version, now + MEP_WHOLE_EVERY

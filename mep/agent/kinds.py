@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import BreakwaterError, Invalid, Unavailable
 from core.recalls import Entry
 from engines.applier import RECALLED, Applier, AppSpec, Blob, absent, recalled
-from engines.contract import Event, Reason, State
+from engines.contract import Engine, Event, Reason, State
 from mep.agent import store
 from mep.agent.backoff import pause
 from mep.agent.blobs import Blobs, Fetcher
@@ -201,6 +201,10 @@ class Apps:
         self.reporter.say("appEvents", wish.key, wish.generation, {"events": [event_body(each) for each in events]})
 
     def _remove(self, wish: Wish, spec: AppSpec) -> float | None:
+        if _name_is_anothers(wish, spec):
+            # What runs under the name is not this app's, and stays.
+            self.applier.mep.discard(spec.app_instance_id)
+            return self._gone(wish)
         done = store.outcome(KIND, wish.key)
         if done is None or done.state != Applied.State.REMOVING:
             done = store.note(wish, Applied.State.REMOVING)
@@ -259,6 +263,33 @@ class Apps:
         store.note(wish, Applied.State.FAILED, error=problem.problem())
         self._rest(wish, None)
         return None
+
+
+def release_of(spec: Mapping[str, Any]) -> tuple[str, str]:
+    """Return namespace and name of the release that a spec wishes for; empty words where it has none."""
+    return str(spec.get("namespace", "")), str(spec.get("name", ""))
+
+
+def _name_is_anothers(gone: Wish, spec: AppSpec) -> bool:
+    """Return whether the name of the release that is to go belongs to another app that is to stay."""
+    return any(
+        not each.deleted and each.key != gone.key and release_of(each.spec) == (spec.namespace, spec.name)
+        for each in store.wishes(KIND)
+    )
+
+
+def unwished(engine: Engine) -> list[str]:
+    """Return `namespace/name` of the releases of this node's engine that no wish is about; empty before a first snapshot.
+
+    They are told and not touched: a release of our mark may be of another agent with this node's name, and only the
+    centre's word ends an application.
+    """
+    if not store.position()["epoch"]:
+        return []
+    # The releases first: one that comes meanwhile is then wished for already.
+    found = engine.releases()
+    known = {release_of(wish.spec) for wish in store.wishes(KIND)}
+    return [f"{namespace}/{name}" for namespace, name in found if (namespace, name) not in known]
 
 
 def event_body(event: Event) -> dict[str, Any]:

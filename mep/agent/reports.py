@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from core.errors import BreakwaterError
@@ -40,8 +41,12 @@ class Reporter:
             self._last.pop((kind, key), None)
 
 
-def about_node(engine: Engine, engine_name: str) -> dict[str, Any]:
-    """Return what the node says of itself."""
+#: Releases that nobody wishes for, in one report.
+MOST_UNWISHED = 50
+
+
+def about_node(engine: Engine, engine_name: str, unwished: Callable[[Engine], list[str]]) -> dict[str, Any]:
+    """Return what the node says of itself, with the releases on it that its centre does not wish for."""
     status: dict[str, Any] = {
         "engine": engine_name,
         "engine_version": "",
@@ -49,6 +54,7 @@ def about_node(engine: Engine, engine_name: str) -> dict[str, Any]:
         "simulated": engine_name == "memory",
         "capacity": {},
         "problem": None,
+        "unwished": [],
     }
     try:
         status["engine_version"] = engine.ping()
@@ -60,4 +66,6 @@ def about_node(engine: Engine, engine_name: str) -> dict[str, Any]:
         }
     except BreakwaterError as problem:
         status["problem"] = problem.problem()
+    with suppress(BreakwaterError):  # whoever may not look into every namespace can tell nothing
+        status["unwished"] = unwished(engine)[:MOST_UNWISHED]
     return status

@@ -55,19 +55,19 @@ def take(objects: Iterable[Mapping[str, Any]], *, anew: bool = False) -> list[Ke
         present = Desired.objects.filter(kind=wanted.kind, key=wanted.key).first()
         if present is not None and present.rev >= wanted.rev and not anew:
             continue
-        if wanted.deleted:
+        if wanted.deleted and present is not None:
             # The spec stays: the removal needs to know what to remove. Its end is reported of this generation.
-            Desired.objects.filter(kind=wanted.kind, key=wanted.key).update(
-                deleted=True, rev=wanted.rev, generation=wanted.generation
-            )
+            Desired.objects.filter(pk=present.pk).update(deleted=True, rev=wanted.rev, generation=wanted.generation)
         else:
+            # Also a deletion of something that we never heard of, or have forgotten with our disk: the centre waits for
+            # its end, and the runtime may have kept what we have not.
             Desired.objects.update_or_create(
                 kind=wanted.kind,
                 key=wanted.key,
                 defaults={
                     "rev": wanted.rev,
                     "generation": wanted.generation,
-                    "deleted": False,
+                    "deleted": wanted.deleted,
                     "sealed": vault().seal(canonical(wanted.spec), _purpose(wanted.kind, wanted.key)),
                     "sha256": wanted.sha256,
                 },
@@ -273,7 +273,7 @@ def _read(raw: Mapping[str, Any]) -> Wish:
         raise Invalid("The centre sent an object that is none") from problem
     if len(wanted.kind) > 40 or len(wanted.key) > 120:
         raise Invalid("The centre sent an object whose name is too long")
-    if not wanted.deleted and spec_digest(wanted.spec) != wanted.sha256:
+    if spec_digest(wanted.spec) != wanted.sha256:
         raise Invalid(f"The spec of {wanted.kind} {wanted.key} is not what its digest says")
     return wanted
 

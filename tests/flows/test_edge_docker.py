@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import ssl
 import tarfile
@@ -169,6 +170,26 @@ def test_a_node_that_lost_power_while_cut_off_serves_again_and_heals_without_a_r
     for key in ("web", "second", "later"):
         site.lab.until_reported(key, "absent", timeout=40)
     until(lambda: site.left() == [], 20, what="nothing to be left")
+
+
+def test_a_node_rebuilt_with_an_empty_disk_ends_what_its_runtime_kept_and_tells_of_it(site: Site) -> None:
+    """Removed while the node was away: neither its agent nor its engine remember the app, only its containers are left."""
+    for key in ("going", "staying"):
+        site.wish(key)
+        site.lab.until_reported(key, "ready", timeout=60)
+    members = site._members()
+    assert site.lab.agent is not None
+    site.lab.agent.end(signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members), 20, what="every process to be gone")
+    site.lab.ask("delete", kind="app", key="going")
+    assert site.containers("going")
+    shutil.rmtree(site.lab.folder / "edge")
+    databases.fresh("edge", site.lab.folder / "edge" / "mep.sqlite3")
+    site.lab.start_agent("edge", "--without", "dns")
+    assert site.lab.enrol().returncode == 0
+    site.lab.until_reported("going", "absent", timeout=60)
+    assert site.containers("going") == {}
+    until(lambda: site.serves("staying"), 60, what="what is still wished for to serve")
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.4, 1.0])

@@ -6,6 +6,7 @@ The thin path is in the default suite; what takes its time to go wrong is run wi
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -183,6 +184,31 @@ def test_what_was_wished_while_the_link_was_cut_arrives_and_nothing_else_is_touc
     lab.until_reported("removed", "absent")
     assert times_applied(lab, "untouched") == 1
     assert times_applied(lab, "changed") == 2
+
+
+@pytest.mark.parametrize("runtime", ["kept", "lost"])
+def test_a_node_rebuilt_with_an_empty_disk_confirms_the_removals_it_knows_nothing_of(lab: Lab, runtime: str) -> None:
+    going, staying = f"going-{runtime}", f"staying-{runtime}"
+    lab.app(going)
+    lab.app(staying)
+    for key in (going, staying):
+        lab.until_reported(key, "ready")
+    lab.stop_agent(signal.SIGKILL)
+    lab.ask("delete", kind="app", key=going)
+    disk = lab.folder / "edge"
+    for each in disk.iterdir():
+        if each.is_dir() and (each.name != "engine" or runtime == "lost"):
+            shutil.rmtree(each)
+        elif each.is_file():
+            each.unlink()
+    databases.fresh("edge", disk / "mep.sqlite3")
+    lab.start_agent()
+    assert lab.enrol().returncode == 0
+    lab.until_reported(going, "absent")
+    until(lambda: lab.ask("tombstones") == 0, what="the tombstone to go once its end is told")
+    held = databases.look(disk / "engine" / "engine.sqlite3", "SELECT name FROM release")
+    assert (going,) not in held
+    until(lambda: applied(lab, staying) == [(1, "applied")], what="what is still wished for to be there")
 
 
 @pytest.mark.live

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from core.errors import Invalid
-from core.frames import PUT_BYTES, PUT_OBJECTS, canonical, store_digest
+from core.frames import PUT_BYTES, PUT_OBJECTS, canonical, spec_digest, store_digest
 from mecm.edge import reports, services, stream
 from mecm.edge.doorbell import bell
 from mecm.edge.models import DesiredObject, NodeSync, ReportedObject
@@ -139,9 +139,9 @@ def _race(node: Node, *, writers: int, each: int) -> None:
 
 # --- rule 3: deletions are tombstones until they are acknowledged --------------------------------------------------------
 def test_a_deletion_travels_as_a_tombstone_and_is_dropped_once_acknowledged(node: Node) -> None:
-    services.put(node, "app", "a", generation=1, spec={"secret": "x"})
+    services.put(node, "logWatch", "a", generation=1, spec={"until": 1})
     services.put(node, "app", "b", generation=1, spec={})
-    tombstone = services.delete(node, "app", "a")
+    tombstone = services.delete(node, "logWatch", "a")
     assert tombstone is not None
     (row,) = stream.batch(node.pk, 2)[1]
     assert (row["key"], row["deleted"], row["spec"], row["rev"]) == ("a", True, {}, 3)
@@ -150,6 +150,34 @@ def test_a_deletion_travels_as_a_tombstone_and_is_dropped_once_acknowledged(node
     stream.ack(node.pk, 3)
     assert not DesiredObject.objects.filter(key="a").exists()
     assert DesiredObject.objects.filter(key="b").exists()
+
+
+def test_the_removal_of_an_app_is_told_again_until_the_node_says_that_it_is_gone(node: Node) -> None:
+    """A node that loses its disk between the acknowledgement and the end would else never tell of it."""
+    chart = {"sha256": "0" * 64, "size": 1}
+    spec = {"name": "x", "namespace": "t-acme", "appInstanceId": "i", "chart": chart, "values": {"password": "hunter2"}}
+    services.put(node, "app", "a", generation=1, spec=spec)
+    services.put(node, "app", "a", generation=2, spec=spec)
+    services.delete(node, "app", "a")
+
+    def told() -> list[dict[str, Any]]:
+        return stream.batch(node.pk, 0)[1]
+
+    def say(seq: int, state: str, generation: int) -> None:
+        item = {"seq": seq, "kind": "app", "key": "a", "observed_generation": generation, "status": {"state": state}}
+        reports.take(node, "store-1", seq, [item])
+
+    say(1, "absent", 2)
+    assert told(), "it was not acknowledged yet, so this is about an earlier removal"
+    stream.ack(node.pk, 3)
+    say(2, "progressing", 2)
+    say(3, "absent", 1)
+    (row,) = told()
+    assert row["deleted"]
+    assert row["spec"] == {name: value for name, value in spec.items() if name != "values"}
+    assert row["sha256"] == spec_digest(row["spec"])
+    say(4, "absent", 2)
+    assert told() == []
 
 
 def test_an_acknowledgement_never_goes_back_nor_beyond_what_there_is(node: Node) -> None:

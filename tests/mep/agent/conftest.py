@@ -31,6 +31,7 @@ from engines.contract import (
 from mep.agent import store
 from mep.agent.blobs import Blobs, Fetcher
 from mep.agent.kinds import Apps, LogWatches
+from mep.agent.models import KV, Applied, Desired, Outbox
 from mep.agent.reports import Reporter
 
 
@@ -182,10 +183,16 @@ class Edge:
         self.rev += 1
         store.take([frame(kind, key, self.rev, generation, spec)])
 
-    def unwish(self, key: str = "a", kind: str = "app") -> None:
+    def unwish(self, key: str = "a", kind: str = "app", generation: int = 1, **spec: Any) -> None:
         """Send the tombstone of an app."""
         self.rev += 1
-        store.take([frame(kind, key, self.rev, 1, {}, deleted=True)])
+        store.take([frame(kind, key, self.rev, generation, spec, deleted=True)])
+
+    def lose_disk(self) -> None:
+        """Forget everything but what the runtime has."""
+        for model in (Desired, Applied, Outbox, KV):
+            model.objects.all().delete()
+        self.mep.known.clear()
 
     def told(self, kind: str = "app", key: str = "a") -> dict[str, Any] | None:
         """Return the report that waits about something."""

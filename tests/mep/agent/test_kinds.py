@@ -9,9 +9,15 @@ import pytest
 from core.errors import Invalid, Unavailable
 from engines.contract import LogLine, Reason, State
 from mep.agent import store
-from mep.agent.kinds import LEAVING, MOVING, SETTLED, TROUBLED, LogWatches, unsupported
+from mep.agent.kinds import LEAVING, MOVING, SETTLED, TROUBLED, LogWatches, RuleWishes, unsupported, unwished
 from mep.agent.models import Applied
+from mep.agent.reports import about_node
+from mep.agent.trials import Sandboxes
+from mep.mp1.models import RuleWish
 from tests.mep.agent.conftest import Edge
+
+#: What the centre sends with a deletion (`mecm.edge.services.REMOVAL`, which an edge knows nothing of).
+REMOVAL = ("appInstanceId", "name", "namespace", "chart", "gracefulTerminationTimeout")
 
 
 def test_a_wish_is_applied_once_and_reported(edge: Edge) -> None:
@@ -236,6 +242,54 @@ def test_a_removal_that_fails_is_tried_again(edge: Edge) -> None:
     assert edge.state() == "absent"
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_removal_of_which_only_the_tombstone_is_known_is_carried_out_and_told(edge: Edge, kept: bool) -> None:
+    """The node was rebuilt with an empty disk, and its runtime has kept the app or has not."""
+    edge.wish()
+    edge.apps.step("a")
+    edge.wish(key="b")
+    edge.apps.step("b")
+    edge.lose_disk()
+    if not kept:
+        edge.engine.held.clear()
+    spec = {name: edge.spec("a")[name] for name in REMOVAL}
+    edge.unwish(generation=2, **spec)
+    edge.mep.over = False
+    assert edge.apps.step("a") == (LEAVING if kept else None)
+    assert edge.mep.announced == ["instance-a"] * kept
+    edge.mep.over = True
+    assert edge.apps.step("a") is None
+    told = edge.told()
+    assert told is not None
+    assert (told["observed_generation"], told["status"]["state"]) == (2, "absent")
+    assert list(edge.engine.held) == [("t-acme", "b")] * kept
+    assert store.wishes() == []
+
+
+def test_a_late_removal_does_not_hit_another_app_of_that_name(edge: Edge) -> None:
+    edge.wish(key="new", name="shared")
+    edge.apps.step("new")
+    edge.unwish(key="old", generation=2, **edge.spec("old", name="shared"))
+    assert edge.apps.step("old") is None
+    assert list(edge.engine.held) == [("t-acme", "shared")]
+    assert edge.state("old") == "absent"
+    assert "instance-new" in edge.mep.known
+
+
+def test_what_runs_and_is_in_nobodys_wish_is_told_and_not_touched(edge: Edge) -> None:
+    edge.wish()
+    edge.apps.step("a")
+    edge.wish(key="b")
+    edge.apps.step("b")
+    edge.lose_disk()
+    assert unwished(edge.engine) == [], "before the first snapshot nobody knows what is wished for"
+    edge.wish(key="b")
+    store.end_snapshot("epoch-1", 9, {("app", "b")})
+    status = about_node(edge.engine, "moody", unwished)
+    assert (status["unwished"], status["problem"]) == (["t-acme/a"], None)
+    assert len(edge.engine.held) == 2
+
+
 def test_an_app_that_is_wished_for_again_while_it_leaves_stays(edge: Edge) -> None:
     edge.mep.over = False
     edge.wish()
@@ -310,3 +364,20 @@ def test_a_kind_of_a_newer_centre_is_told_to_be_unsupported(edge: Edge) -> None:
     edge.unwish(kind="teleporter")
     unsupported(edge.reporter)("teleporter", "a")
     assert store.wish("teleporter", "a") is None
+
+
+@pytest.mark.parametrize("kind", ["rules", "sandbox", "of-next-year"])
+def test_the_end_of_what_this_node_never_heard_of_is_told_whatever_its_kind(edge: Edge, kind: str) -> None:
+    steps = {
+        "rules": RuleWishes(edge.reporter).step,
+        "sandbox": Sandboxes(edge.reporter).step,
+        "of-next-year": lambda key: unsupported(edge.reporter)("of-next-year", key),
+    }
+    RuleWish.objects.create(id="instance-a", generation=1, spec={})
+    edge.unwish(kind=kind, generation=3, appInstanceId="instance-a")
+    assert steps[kind]("a") is None
+    told = edge.told(kind)
+    assert told is not None
+    assert (told["observed_generation"], told["status"]["state"]) == (3, "absent")
+    assert store.wishes() == []
+    assert RuleWish.objects.exists() == (kind != "rules")

@@ -54,10 +54,13 @@ def test_a_tombstone_keeps_the_spec_because_removing_needs_it(edge: Edge) -> Non
     assert (wish.deleted, wish.rev, wish.spec) == (True, 2, {"n": 1})
 
 
-def test_a_tombstone_of_something_unknown_is_only_counted(edge: Edge) -> None:
-    store.take([a(7, deleted=True)])
-    assert store.wishes() == []
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_tombstone_of_something_unknown_is_kept_until_its_end_is_told(edge: Edge, anew: bool) -> None:
+    store.take([a(7, deleted=True, name="x")], anew=anew)
+    (wish,) = store.wishes()
+    assert (wish.deleted, wish.rev, wish.generation, wish.spec) == (True, 7, 1, {"name": "x"})
     assert store.last_rev() == 7
+    assert store.digest() == store_digest([])
 
 
 def test_a_spec_is_sealed_on_the_disk(edge: Edge) -> None:
