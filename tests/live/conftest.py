@@ -65,3 +65,12 @@ def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tes
     cluster.leave()
     if not was_up and os.environ.get("TEST_CLUSTER_KEEP") != "1":
         cluster.down()
+
+
+@pytest.fixture(autouse=True)
+def _cluster_lives(request: pytest.FixtureRequest) -> None:
+    """Say what has become of a cluster that was lost, instead of letting every test after that fail in words of its own."""
+    if "kubernetes_cluster" in request.fixturenames:
+        own = request.getfixturevalue("kubernetes_cluster").own
+        if own is not None and (lost := own.lost()):
+            pytest.fail(lost, pytrace=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -19,9 +23,11 @@ from tests.live.conftest import TestCluster
 from tests.live.kubernetes import files
 from tests.live.kubernetes.cluster import Cluster
 from tests.live.kubernetes.netns import Border
+from tests.live.kubernetes.processes import RELAY
 from tests.live.test_kubernetes_engine import KubernetesHarness
 from tests.waiting import until
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 
@@ -112,14 +118,33 @@ def test_a_second_cluster_comes_and_goes_without_a_trace_and_leaves_the_first_al
     # A short path: sockets in it may have names of about a hundred characters at most.
     state = Path(tempfile.mkdtemp(prefix="bwk-")) / "c"
     second = Cluster(state, port)
+    # A relay that a run left behind, which was killed with its folder: it sits on the port and leads nowhere.
+    relay = [sys.executable, "-m", RELAY, "relay", "/nowhere", str(os.getpid()), str(port)]
+    forgotten = subprocess.Popen(relay, cwd=ROOT)
+    listening = f":{port:04X} 00000000:0000 0A"  # looked up, because a connection would be led in a circle
+    until(lambda: listening in Path("/proc/net/tcp").read_text(), 20)
     try:
         second.up()
+        assert second.ready()
+        assert second.lost() == ""
+        forgotten.wait(5)
+        # Another run uses it: what ends one of them does not take it from the other.
+        using = (
+            "from pathlib import Path; from tests.live.kubernetes.cluster import Cluster; "
+            f"mine = Cluster(Path({str(state)!r}), {port}); mine.up(); print('used', flush=True); input()"
+        )
+        with subprocess.Popen([sys.executable, "-c", using], cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "used\n"
+            assert second.down() == [other.pid]
+            other.communicate("\n")
         assert second.ready()
         process = second._first_process()
         group = files.control_group(state)
         assert any((root / group).exists() for root in Path("/sys/fs/cgroup").iterdir())
     finally:
-        second.down()
+        forgotten.kill()
+        assert second.down() == []
         state.parent.rmdir()
     until(lambda: not Path(f"/proc/{process}/exe").exists(), 5)  # what is left may wait to be reaped
     assert not any((root / group).exists() for root in Path("/sys/fs/cgroup").iterdir())

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A real Kubernetes cluster of one node, for tests, on one machine and from nothing but registries.
 
-    cluster.py build | up | down | status | kubeconfig | kubeconfig-path
+    cluster.py build | up | down [force] | status | kubeconfig | kubeconfig-path
     cluster.py load IMAGE.tar | forward NODE_PORT [PORT] | expose PORT [NODE_PORT]
 
 Run as root. The servers are built once (`binaries.py`) and live in namespaces of their own, without a route
 to anywhere: the host reaches the API server at 127.0.0.1 through a relay, and nothing else. All state is in
-one folder. `down` kills the first process of those namespaces, and the kernel clears away the rest.
+one folder. `down` kills the first process of those namespaces, and the kernel clears away the rest; while another
+process uses the cluster it stays.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +29,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 if str(_ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(_ROOT))
 
-from tests.live.kubernetes import binaries, files, inside  # noqa: E402
+from tests.live.kubernetes import binaries, files, inside, processes  # noqa: E402
 from tests.live.kubernetes.api import Api  # noqa: E402
 from tests.live.kubernetes.netns import Address, Border  # noqa: E402
 
@@ -36,12 +39,13 @@ PACKAGES = "containerd runc containernetworking-plugins iproute2 iptables openss
 
 
 class Cluster:
-    """The one test cluster of this machine, whoever started it."""
+    """The test cluster of one folder, whoever started it; each folder's needs a port of its own."""
 
     def __init__(self, state: Path | None = None, port: int | None = None) -> None:
         self.state = (state or Path(os.environ.get("TEST_CLUSTER_DIR", "/tmp/breakwater-kubernetes"))).absolute()
         self.port = port or int(os.environ.get("TEST_CLUSTER_PORT", "16443"))
         self._border: Border | None = None
+        self._users = processes.Users(files.control_group(self.state))
 
     # --- up and down
 
@@ -59,15 +63,35 @@ class Cluster:
         return ""
 
     def up(self, say: Callable[[str], None] = lambda text: None) -> None:
-        """Bring the cluster up until its node is Ready; up already is fine."""
-        if self.running() and self.ready():
-            return
-        if why := self.obstacle():
+        """Bring the cluster up until its node is Ready, and use it until `leave`; up already is fine."""
+        if why := "" if self.running() else self.obstacle():
             raise SystemExit(why)
         if binaries.missing():
             say(f"building Kubernetes {binaries.KUBERNETES}, once, about six minutes on two cores ...")
             say(f"built in {binaries.build():.0f} s into {binaries.folder()}")
-        self.down()
+        with self._users.changing():
+            self._users.join()
+            if self.running() and (self.ready() or self._others_make_it_ready()):
+                return
+            try:
+                self._up(say)
+            except BaseException:
+                self._users.leave()
+                raise
+
+    def _others_make_it_ready(self) -> bool:
+        """Wait for a cluster that others use; it is not taken from them."""
+        if others := self._users.others():
+            try:
+                self._wait("node", self.ready, 60)
+            except SystemExit as late:
+                users = ", ".join(map(str, others))
+                raise SystemExit(f"{late}, and {users} use the cluster\n{self.obituary()}") from None
+        return bool(others)
+
+    def _up(self, say: Callable[[str], None]) -> None:
+        self._clear_away()
+        self._free_port()
         started = time.monotonic()
         self._write_files()
         self._start()
@@ -77,30 +101,70 @@ class Cluster:
             self._load(files.pause_image())
             self._wait("node", self.ready, 90)
         except BaseException:
-            say(self.log_tails())
-            self.down()
+            say(self.obituary())
+            self._clear_away()
             raise
         say(f"node Ready after {time.monotonic() - started:.1f} s")
 
-    def down(self) -> None:
-        """End every process of the cluster and take away all that it left; not up is fine."""
+    def down(self, *, force: bool = False) -> list[int]:
+        """End every process of the cluster and take away all that it left; not up is fine.
+
+        While others use it (a run that goes on, or one that was ended and is not quite gone) it stays, unless `force`;
+        returns their numbers.
+        """
         self.leave()
+        with self._users.changing():
+            others = self._users.others()
+            if others and not force:
+                return others
+            self._clear_away()
+        return []
+
+    def _clear_away(self) -> None:
         first = self._first_process()
         for name in ("relay", "servers"):
-            _end(self.state / f"{name}.pid")
-        _wait_for_end(first)
-        _remove_control_groups(files.control_group(self.state))
+            if pid := processes.alive(self.state / f"{name}.pid"):
+                processes.end(pid, processes.born(pid))
+        if first:
+            processes.wait_for_end(first)
+        processes.remove_control_groups(files.control_group(self.state))
         shutil.rmtree(self.state, ignore_errors=True)
 
+    def _free_port(self) -> None:
+        """End relays that were left behind on our port; say whose it is when it is taken by something that lives."""
+        for pid, began in processes.relays(self.port).items():
+            other = processes.serves(pid)
+            if other and other != str(self.state):
+                raise SystemExit(f"port {self.port} is the one of the cluster in {other}; set TEST_CLUSTER_PORT")
+            processes.end(pid, began)
+        # The threads of one that was just ended may hold its port for a moment longer than it lives.
+        self._wait(f"port {self.port} of this machine (set TEST_CLUSTER_PORT)", self._port_is_free, 5)
+
+    def _port_is_free(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", self.port)).close()
+            return True
+        return False
+
     def leave(self) -> None:
-        """Stop this process's relays into the cluster, which stays."""
+        """Stop this process's relays into the cluster, which stays, and use it no more."""
         if self._border:
             self._border.close()
             self._border = None
+        self._users.leave()
 
     def running(self) -> bool:
         """Say whether the first process of the cluster lives."""
-        return _alive(self.state / "servers.pid")
+        return bool(processes.alive(self.state / "servers.pid"))
+
+    def lost(self) -> str:
+        """Return what of the cluster has ended though nobody took it down, with its last words; empty when all is there."""
+        ended = [name for name in ("servers", "relay") if not processes.alive(self.state / f"{name}.pid")]
+        if not ended:
+            return ""
+        if not self.state.exists():
+            return f"the cluster in {self.state} was taken down by somebody else"
+        return f"of the cluster in {self.state} these processes have ended: {', '.join(ended)}\n{self.obituary()}"
 
     def ready(self) -> bool:
         """Say whether the node is Ready and a pod could be created."""
@@ -148,12 +212,19 @@ class Cluster:
             self._border = Border(Path(f"/proc/{self._first_process()}/ns/net"))
         return self._border
 
-    def log_tails(self, lines: int = 12) -> str:
-        """Return the last lines of every server's log."""
+    def obituary(self, lines: int = 12) -> str:
+        """Return which servers had to be started again, and the last lines of every log."""
+        with contextlib.suppress(OSError):
+            said = (self.state / "logs" / "servers.log").read_text(errors="replace").splitlines()
+            again = [line for line in said if "starting it again" in line]
+            return "\n".join([*again[-lines:], *self._log_tails(lines)])
+        return "it has left no log"
+
+    def _log_tails(self, lines: int) -> list[str]:
         parts = []
         for log in sorted((self.state / "logs").glob("*.log")):
             parts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
-        return "\n".join(parts)
+        return parts
 
     def memory(self) -> dict[str, int]:
         """Return the resident bytes of each server."""
@@ -177,7 +248,7 @@ class Cluster:
         (self.state / "kubeconfig").touch(mode=0o600)
         (self.state / "kubeconfig").write_text(files.kubeconfig(self.state / "pki", self.port))
         files.write_configuration(self.state)
-        for groups in _hierarchies():
+        for groups in processes.hierarchies():
             (groups / files.control_group(self.state)).mkdir(exist_ok=True)
 
     def _start(self) -> None:
@@ -187,9 +258,8 @@ class Cluster:
             *here, "tests.live.kubernetes.inside", str(self.state), str(binaries.folder()), str(self.port),
         ])  # fmt: skip
         self._wait("first process", lambda: self._first_process() != 0, 10)
-        self._detach(
-            "relay", [*here, "tests.live.kubernetes.cluster", "relay", str(self._first_process()), str(self.port)]
-        )
+        first = str(self._first_process())
+        self._detach("relay", [*here, processes.RELAY, "relay", str(self.state), first, str(self.port)])
 
     def _detach(self, name: str, command: list[str]) -> None:
         with (self.state / "logs" / f"{name}.log").open("ab") as log:
@@ -201,17 +271,17 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        (self.state / f"{name}.pid").write_text(f"{process.pid} {_born(process.pid)}")
+        processes.note(self.state / f"{name}.pid", process.pid)
 
     def _first_process(self) -> int:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            parent = int((self.state / "servers.pid").read_text().split()[0])
+            parent = processes.alive(self.state / "servers.pid")
             return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
         return 0
 
     def _api_answers(self) -> bool:
-        if not self.running():
-            raise SystemExit("the cluster's first process has ended")
+        if self.lost():
+            raise SystemExit("the cluster's first process or its relay has ended")
         with contextlib.suppress(OSError):
             return Api(self.state / "pki", self.port).ready()
         return False
@@ -231,69 +301,6 @@ class Cluster:
             time.sleep(0.1)
 
 
-# --- processes and control groups
-
-
-def _born(pid: int) -> str:
-    """Return when a process began, so that a number given out again is not taken for it."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
-
-
-def _alive(pid_file: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        pid, born = pid_file.read_text().split()
-        return _born(int(pid)) == born
-    return False
-
-
-def _end(pid_file: Path) -> None:
-    if not _alive(pid_file):
-        return
-    pid = int(pid_file.read_text().split()[0])
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while _alive(pid_file) and time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.02)
-
-
-def _wait_for_end(pid: int) -> None:
-    """Wait until a process that is none of our children has ended: its last breath is the end of all in its namespace."""
-    deadline = time.monotonic() + 20
-    while pid and time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-                return
-        except OSError:
-            return
-        time.sleep(0.02)
-
-
-def _hierarchies() -> list[Path]:
-    """Return the roots of the control group hierarchies: one, or with cgroup v1 one for each controller."""
-    root = Path("/sys/fs/cgroup")
-    if (root / "cgroup.controllers").exists():
-        return [root]
-    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
-
-
-def _remove_control_groups(name: str) -> None:
-    deadline = time.monotonic() + 20
-    for hierarchy in _hierarchies():
-        group = hierarchy / name
-        while group.exists():
-            for folder, _, _ in os.walk(group, topdown=False):
-                with contextlib.suppress(OSError):  # a process in it has not quite ended
-                    Path(folder).rmdir()
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{group} cannot be removed")
-            if group.exists():
-                time.sleep(0.05)
-
-
 # --- commands
 
 
@@ -301,16 +308,21 @@ def main(arguments: list[str]) -> None:
     command, *rest = arguments or ["help"]
     cluster = Cluster()
     if command == "relay":  # one that `up` started
-        border = Border(Path(f"/proc/{rest[0]}/ns/net"))
-        border.inward(("127.0.0.1", int(rest[1])), ("127.0.0.1", int(rest[1])))
-        signal.pause()
+        first, port = int(rest[1]), int(rest[2])
+        # It ends with its cluster, however that ends: left behind, it would sit on the port of the next one.
+        cluster_ends = os.pidfd_open(first)
+        border = Border(Path(f"/proc/{first}/ns/net"))
+        border.inward(("127.0.0.1", port), ("127.0.0.1", port))
+        select.select([cluster_ends], [], [])
+        os._exit(0)  # nobody waits for what it had under way
     elif command == "build":
         print(f"built in {binaries.build():.0f} s; {binaries.folder()}")
     elif command == "up":
         cluster.up(lambda text: print(text, flush=True))
         print(f"KUBECONFIG={cluster.state}/kubeconfig")
     elif command == "down":
-        cluster.down()
+        if others := cluster.down(force=rest[:1] == ["force"]):
+            raise SystemExit(f"the cluster is used by {', '.join(map(str, others))}; it stays (`down force` takes it)")
     elif command == "kubeconfig":
         print(cluster.kubeconfig())
     elif command == "kubeconfig-path":
