@@ -27,6 +27,7 @@ _VERDICTS = 0xFFFFFF00
 _CHUNK = 300
 #: Tells `nft` that keys are in network byte order (NFTNL_UDATA_SET_KEYBYTEORDER).
 _BIG_ENDIAN = bytes([0, 4]) + struct.pack("=I", 2)
+_encode = msgspec.json.Encoder().encode
 
 
 class Batch:
@@ -38,6 +39,7 @@ class Batch:
         self._ids = 0
         self._name = nl.text(1, table)
         self._frames: dict[tuple[int, int, int], list[bytes]] = {}
+        self._rules: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.messages)
@@ -86,11 +88,24 @@ class Batch:
 
     def rule(self, family: int, chain: str, code: ex.Code, comment: str = "") -> None:
         """Append one rule to a chain."""
-        body = nl.text(2, chain) + nl.nest(4, code.data)
-        if comment:
-            said = comment.encode() + b"\0"
-            body += nl.attr(7, bytes([0, len(said)]) + said)
+        if not comment:
+            before, between = self._around(family, len(chain), len(code.data))
+            self.messages.append(b"".join((before, chain.encode(), between, code.data)))
+            return
+        said = comment.encode() + b"\0"
+        body = nl.text(2, chain) + nl.nest(4, code.data) + nl.attr(7, bytes([0, len(said)]) + said)
         self._add(nl.NEWRULE, family, body, nl.CREATE | nl.APPEND)
+
+    def _around(self, family: int, name: int, code: int) -> tuple[bytes, bytes]:
+        """Return what stands before and after the chain's name in a rule; the code follows, a multiple of four octets."""
+        known = self._rules.get((family, name, code))
+        if known is None:
+            blank = "N" * name
+            body = self._name + nl.text(2, blank) + nl.nest(4, bytes(code))
+            whole = nl.message(nl.NEWRULE, family, body, nl.CREATE | nl.APPEND)
+            before, after = whole.rsplit(blank.encode(), 1)
+            known = self._rules[family, name, code] = before, after[: len(after) - code]
+        return known
 
     def state(self, family: int, said: str) -> None:
         """Keep a note in the ruleset itself, where a flush or a restart takes it along."""
@@ -208,4 +223,4 @@ class Batch:
 
 def counter_name(rule: TrafficRule) -> str:
     """Return the name of a rule's counter; a changed rule has another, so counting begins anew."""
-    return "r" + blake2b(msgspec.json.encode(rule), digest_size=12).hexdigest()
+    return "r" + blake2b(_encode(rule), digest_size=12).hexdigest()

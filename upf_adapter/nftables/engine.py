@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import chain
@@ -88,7 +88,7 @@ class Engine:
                 self._bounded(len(self._books.held))
             for problem in self._router.settle(clauses[0].verdict.exits, again=False).values():
                 raise problem
-            self._change(before, self._ready(rule, clauses))
+            self._change(before, self._ready(rule, clauses, self._new_codes()))
 
     def delete(self, rule_id: str) -> None:
         """Take one rule out."""
@@ -155,7 +155,10 @@ class Engine:
         if count >= MOST_RULES:
             raise Refused(f"the user plane {self._name} takes at most {MOST_RULES} rules")
 
-    def _ready(self, rule: TrafficRule, clauses: tuple[Clause, ...]) -> Held:
+    def _new_codes(self) -> ex.Codes:
+        return ex.Codes(self._router.mark, self._router.mask)
+
+    def _ready(self, rule: TrafficRule, clauses: tuple[Clause, ...], codes: ex.Codes) -> Held:
         """Return the rule with all that the kernel will need for it."""
         before = self._books.held.get(rule.id)
         if before and before.rule is rule and all(clause in self._codes for clause in clauses):
@@ -163,16 +166,21 @@ class Engine:
         counter = bt.counter_name(rule)
         things: list[Thing] = []
         for clause in clauses:
-            code = self._codes[clause] = ex.clause_code(clause, counter, self._router.mark, self._router.mask)
+            code = self._codes[clause] = codes.of(clause, counter)
             things.append((clause.family, counter))
             things += [(clause.family, need) for need in code.needs]
         return Held(rule, clauses, counter, tuple(things if len(clauses) == 1 else dict.fromkeys(things)))
 
-    def _hold(self, held: dict[str, Held]) -> set[Thing]:
-        """Have this set instead of the one before, in our books; return what the kernel needs no more."""
-        kept = set(chain.from_iterable(each.clauses for each in held.values()))
+    def _hold(self, held: dict[str, Held]) -> None:
+        """Have this set instead of the one before, in our books."""
+        self._books.hold(held)
+        self._tidy()
+
+    def _tidy(self) -> set[Thing]:
+        """Forget what only the set before needed, and return what the kernel needs no more."""
+        kept = set(chain.from_iterable(each.clauses for each in self._books.held.values()))
         self._codes = {clause: code for clause, code in self._codes.items() if clause in kept}
-        return self._books.hold(held)
+        return self._books.tidy()
 
     def _change(self, before: Held | None, after: Held | None) -> None:
         """Change one rule, touching only the chains and intervals that it concerns."""
@@ -197,7 +205,7 @@ class Engine:
                     for name, steps in delta.chains.items():
                         batch.chain(family, name, steps, self._codes)
                 with self._line() as line:
-                    self._commit(line, deltas, gone_things, come=batch)
+                    self._commit(line, deltas, lambda: gone_things, come=batch)
             except BaseException:
                 self._books.change(held.rule.id, after, before)
                 raise
@@ -217,7 +225,8 @@ class Engine:
                 if known:
                     self._go_over(wanted)
                 else:
-                    self._hold({key: self._ready(*each) for key, each in wanted.items()})
+                    codes = self._new_codes()
+                    self._hold({key: self._ready(*each, codes) for key, each in wanted.items()})
                     self._plans = layouts((each.clauses for each in self._books.held.values()), self._code_bytes)
                     if not self._adopt(new=new):
                         self._rebuild()
@@ -232,11 +241,12 @@ class Engine:
         plans, ahead = self._plans, Batch(self._table)
         held: dict[str, Held] = {}
         new: set[Thing] = set()
+        codes = self._new_codes()
         with self._line() as line:
 
             def code(clause: Clause) -> bytes:
                 if clause.rule not in held:
-                    held[clause.rule] = ready = self._ready(*wanted[clause.rule])
+                    held[clause.rule] = ready = self._ready(*wanted[clause.rule], codes)
                     for thing in ready.things:
                         if thing not in self._books.things and thing not in new:
                             new.add(thing)
@@ -253,10 +263,10 @@ class Engine:
             for plan in self._plans.values():
                 plan.code = self._code_bytes
             line.put(ahead.take())
-            gone = self._hold({key: held[key] for key in wanted})
+            self._books.hold({key: held[key] for key in wanted})
             deltas = {family: difference(plans[family], self._plans[family]) for family in FAMILIES}
             turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
-            self._commit(line, deltas, gone, turned)
+            self._commit(line, deltas, self._tidy, turned)
             # Many objects: they go while the kernel works.
             plans.clear()
             deltas.clear()
@@ -272,12 +282,12 @@ class Engine:
         self,
         line: Line,
         deltas: dict[int, Delta],
-        gone: Iterable[Thing],
+        gone: Callable[[], Iterable[Thing]],
         turned: Iterable[int] = (),
         come: Batch | None = None,
     ) -> None:
         """Carry out the difference, with what is to `come` before; `turned` are the families whose packets without an
-        interval go elsewhere.
+        interval go elsewhere. What has `gone` is asked for when the rest is on its way.
         """
         prepare, switch, clean = come or Batch(self._table), Batch(self._table), Batch(self._table)
         maps = dict(self._map)
@@ -288,7 +298,6 @@ class Engine:
                 maps[family] = _turn("b" if maps[family][0] == "a" else "a", plan)
                 prepare.maps(family, maps[family], _room(maps[family]))
                 prepare.elements(family, maps[family], plan.elements())
-                clean.drop_maps(family, self._map[family])
             else:
                 kept = moving(delta)
                 prepare.elements(family, maps[family], kept)
@@ -297,17 +306,21 @@ class Engine:
             if maps[family] != self._map[family] or family in turned:
                 switch.flush(family, bt.BASE)
                 switch.ways(family, self._interfaces, maps[family], self._plans[family].fallback)
-            for name in delta.gone_chains:
-                clean.drop_chain(family, name)
-        for thing in gone:
-            clean.drop_thing(thing)
         switch.state(FAMILIES[0], self._note(maps))
-        if maps == self._map and all(is_plain(delta, self._plans[family]) for family, delta in deltas.items()):
-            prepare.messages += switch.messages + clean.messages
-            line.put(prepare.messages)
-        else:
+        plain = maps == self._map and all(is_plain(delta, self._plans[family]) for family, delta in deltas.items())
+        if not plain:
             line.put(prepare.messages)
             line.put(switch.messages)
+        for family, delta in deltas.items():
+            if maps[family] != self._map[family]:
+                clean.drop_maps(family, self._map[family])
+            for name in delta.gone_chains:
+                clean.drop_chain(family, name)
+        for thing in gone():
+            clean.drop_thing(thing)
+        if plain:
+            line.put([*prepare.messages, *switch.messages, *clean.messages])
+        else:
             line.put_behind(clean.messages)
         self._map = maps
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from upf_adapter.nftables.lowering import SPACE, Clause, Exit, Test
+from upf_adapter.nftables.lowering import SPACE, Clause, Exit, Test, Verdict
 from upf_adapter.nftables.netlink import attr, nest, number, text
 
 #: Verdict codes, as 32 bits.
@@ -90,14 +90,33 @@ def _look(choice: Choice, *, inverted: bool = False) -> bytes:
     return expression("lookup", text(1, choice.name), number(2, 1), number(5, 1) if inverted else b"")
 
 
-def clause_code(clause: Clause, counter: str, mark: Callable[[Exit], int], mask: int) -> Code:
-    """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict."""
-    verdict = clause.verdict
-    copy = verdict.copy.address if verdict.copy else ""
-    onward = mark(verdict.onward) if verdict.onward else 0
-    test, end = _test_code(clause.test, clause.family), _verdict(verdict.drop, copy, onward, mask)
-    head, tail = _COUNT
-    return Code(b"".join((test.data, head, counter.encode(), tail, end.data)), test.needs + end.needs)
+class Codes:
+    """Makes the rules of clauses, as long as exits keep their marks.
+
+    Most clauses share their test and their verdict, the very objects, with many others: what becomes of those is made once.
+    """
+
+    def __init__(self, mark: Callable[[Exit], int], mask: int) -> None:
+        self._mark, self._mask = mark, mask
+        # The objects are kept with what became of them, so that no other can come to have their number.
+        self._known: dict[tuple[int, int, int], tuple[Test, Verdict, bytes, bytes, Code]] = {}
+
+    def of(self, clause: Clause, counter: str) -> Code:
+        """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict."""
+        key = clause.family, id(clause.test), id(clause.verdict)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._made(clause)
+        _, _, head, tail, both = known
+        return Code(b"".join((head, counter.encode(), tail)), both.needs)
+
+    def _made(self, clause: Clause) -> tuple[Test, Verdict, bytes, bytes, Code]:
+        verdict = clause.verdict
+        copy = verdict.copy.address if verdict.copy else ""
+        onward = self._mark(verdict.onward) if verdict.onward else 0
+        test, end = _test_code(clause.test, clause.family), _verdict(verdict.drop, copy, onward, self._mask)
+        head, tail = _COUNT
+        return clause.test, verdict, test.data + head, tail + end.data, Code(b"", test.needs + end.needs)
 
 
 @lru_cache(4096)

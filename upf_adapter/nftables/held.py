@@ -50,14 +50,23 @@ class Books:
         """Return whether it is these very objects that are held."""
         return rules.keys() == self.held.keys() and all(self.held[key].rule is rule for key, rule in rules.items())
 
-    def hold(self, held: dict[str, Held]) -> set[Thing]:
-        """Have this set instead of the one before; return what is needed no more."""
+    def hold(self, held: dict[str, Held]) -> None:
+        """Have this set instead of the one before; `tidy` has to follow."""
         self.held = held
-        before, self.things = self.things, Counter(chain.from_iterable(each.things for each in held.values()))
-        self.exits = Counter(chain.from_iterable(each.exits for each in held.values()))
+        # There are few verdicts, and rules share the very objects: to look into each would take longer.
+        verdicts = [each.clauses[0].verdict for each in held.values()]
+        apart = {id(verdict): verdict for verdict in verdicts}
+        self.exits = Counter()
+        for key, count in Counter(map(id, verdicts)).items():
+            for exit_ in apart[key].exits:
+                self.exits[exit_] += count
         self.content = 0
         for each in held.values():
             self.content ^= int(each.counter[1:], 16)
+
+    def tidy(self) -> set[Thing]:
+        """Return what the set before needed and this one does not."""
+        before, self.things = self.things, Counter(chain.from_iterable(each.things for each in self.held.values()))
         return before.keys() - self.things.keys()
 
     def change(self, key: str, before: Held | None, after: Held | None) -> tuple[set[Thing], set[Thing]]:

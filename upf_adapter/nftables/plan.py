@@ -184,7 +184,10 @@ class Plan:
         return name
 
     def _make(self, steps: Sequence[Step]) -> str:
-        text = b"".join(step.chain.encode() if isinstance(step, Jump) else self.code(step) for step in steps)
+        if len(steps) == 1 and isinstance(steps[0], Clause):
+            text = self.code(steps[0])  # most chains
+        else:
+            text = b"".join(step.chain.encode() if isinstance(step, Jump) else self.code(step) for step in steps)
         name = "c" + blake2b(text, digest_size=12).hexdigest()
         if name not in self.chains:
             self.chains[name] = tuple(steps)
