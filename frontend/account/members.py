@@ -120,7 +120,7 @@ def _members(request: HttpRequest, organisation: Organisation, form: Any, made: 
     roles: dict[Any, list[str]] = {}
     here = Membership.objects.filter(organisation=organisation, user__in=list(rows)).order_by("role")
     for user_id, role in here.values_list("user_id", "role"):
-        roles.setdefault(user_id, []).append(role)
+        roles.setdefault(user_id, []).append(str(Role(role).label))
     ids = [row.pk for row in rows]
     secured = set(Totp.objects.filter(user__in=ids).values_list("user_id", flat=True)) | set(
         Passkey.objects.filter(user__in=ids).values_list("user_id", flat=True)
@@ -155,7 +155,7 @@ def set_sign_in_policy(request: HttpRequest) -> HttpResponseBase:
         ended = policy.set_roles(organisation, roles, actor=actor)
         messages.success(request, _("It holds from now on. Sessions ended: %d.") % ended)
 
-    question = Question(_("Second factor wanted"), _("Keep"), _("Who has one of these roles gets in with one only."))
+    question = Question(_("Second factor wanted"), _("Save"), _("Who has one of these roles gets in with one only."))
     return answered(request, RolesForm(request.POST), question, act=act, back=reverse("frontend:members"))
 
 

@@ -65,18 +65,17 @@ def node_facts(node: Node, actor: Actor) -> dict[str, Any]:
 
 
 def to_copy(request: HttpRequest, node: Node) -> list[tuple[str, str, str]]:
-    """Return what people put into tickets and commands: a name, words, and the text; what is not known is left out."""
+    """Return what people put into tickets and commands: a name, words, and the text; what is not known is left out.
+
+    What the page shows as short words (state, engine, place) can be copied there, and would stand here a second time.
+    """
     joined = _("joined on %(when)s UTC") % {"when": f"{node.enrolled_at:%Y-%m-%d %H:%M}"} if node.enrolled_at else ""
     rows = [
         ("id", _("Node id"), str(node.pk)),
         ("name", _("Name"), f"{node.organisation.slug}/{node.name}"),
         ("address", _("This page"), request.build_absolute_uri(reverse("frontend:node", args=[node.pk]))),
-        ("state", _("State"), node.state),
         ("join", _("Join"), joined or (_("not joined yet") if node.link == Node.Link.AGENT else "")),
-        ("agent", _("Agent"), node.agent_version),
-        ("engine", _("Engine"), f"{node.engine} {node.engine_version}".strip()),
         ("mep", _("MEC platform"), node.mep_url),
-        ("place", _("Place"), f"{node.latitude}, {node.longitude}" if node.latitude is not None else ""),
         ("command", _("On the command line"), f"breakwater nodes show {node.name}"),
     ]
     return [row for row in rows if row[2]]

@@ -114,7 +114,7 @@ def set_policy(request: HttpRequest) -> HttpResponseBase:
     actor = tenancy.actor_of(request)
     actor.require("trust.manage", accounts.operator())
     return answered(
-        request, PolicyForm(request.POST), Question(_("Rules of this store"), _("Keep")),
+        request, PolicyForm(request.POST), Question(_("Rules of this store"), _("Save")),
         act=lambda **typed: reviewing.set_policy(actor=actor, **typed),
         back=reverse("frontend:reviews"), done=_("The rules are changed."),
     )  # fmt: skip

@@ -14,6 +14,8 @@ WIDTH, TOP = 1080, 34
 BOX, TALL, GAP = 176, 58, 14
 #: Left edges of the columns: radio side, UPF, MEP, applications, services.
 COLUMNS = (8, 232, 468, 690, 896)
+#: Where the picture begins when nothing is known of the radio side: an empty column says nothing, and fills a phone.
+WITHOUT_RADIO = COLUMNS[1] - COLUMNS[0]
 #: Letters that fit into a box.
 FIT = 22
 
@@ -62,6 +64,7 @@ class Picture:
     lines: list[Line]
     heads: list[tuple[int, str]]
     width: int = WIDTH
+    left: int = 0
 
 
 def draw(topology: Topology) -> Picture:
@@ -91,7 +94,10 @@ def draw(topology: Topology) -> Picture:
     access = _stack(topology.access, 0, TOP, max(1, (bottom - TOP) // (TALL + GAP)))
     lines += [_line(one, plane, one.look) for one in access for plane in planes]
     heads = [_("radio side"), _("user plane"), _("MEP"), _("applications"), _("services")]
-    return Picture(bottom, [*access, *boxes], lines, list(zip(COLUMNS, heads, strict=True)))
+    titles = list(zip(COLUMNS, heads, strict=True))
+    if access:
+        return Picture(bottom, [*access, *boxes], lines, titles)
+    return Picture(bottom, boxes, lines, titles[1:], WIDTH - WITHOUT_RADIO, WITHOUT_RADIO)
 
 
 def _stack(parts: list[Part], column: int, y: int, rows: int) -> list[Box]:

@@ -63,7 +63,8 @@ class Desk:
             return self._sketch(self.line.rule, self.line.wished_state) if self.line is not None else {}
         if self.form.is_valid():
             return self._sketch(self.form.raw(), self.form.cleaned_data["state"])  # type: ignore[attr-defined]
-        told = [str(words) for each in self.form.errors.values() for words in each]
+        labels = {name: f"{field.label}: " for name, field in self.form.fields.items()}
+        told = [f"{labels.get(name, '')}{words}" for name, each in self.form.errors.items() for words in each]
         return {"refused": " ".join(told)}
 
     def reads_packet(self) -> bool:

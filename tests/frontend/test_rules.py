@@ -97,6 +97,7 @@ def test_a_new_rule_is_previewed_without_scripts_and_saved(pages: Any, deploymen
 def test_the_packet_tester_has_the_rule_that_is_written_among_the_others(pages: Any, deployment: Any) -> None:
     tell(deployment, LIVE)
     at = f"/deployments/{deployment.pk}/preview-rule/traffic"
+    assert "Rule id: This field is required." in text(pages.post(at, {**FIELDS, "rule_id": ""}))
     seen = text(pages.post(at, {**FIELDS, **PACKET, "priority": "1", "rule_id": "sip"}))
     assert "The packet: this rule decides" in seen
     assert "These match as well, but come later: tr-1 (3)" in seen

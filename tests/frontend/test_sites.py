@@ -145,6 +145,8 @@ def test_a_service_of_the_mep_itself_is_not_drawn_from_an_application() -> None:
     services_ = [topology.Part("telemetry", instance="one"), topology.Part("location", look="ok")]
     part = topology.Part("berth-7", look="ok")
     drawn = picture.draw(topology.Topology([], [topology.Stand(part, part, part, [app, app], services_)], []))
+    # Nothing is known of the radio side, so no empty column stands for it.
+    assert (len(drawn.heads), drawn.left) == (4, min(box.x for box in drawn.boxes) - 8)
     boxes = {box.name: box for box in drawn.boxes}
     (line,) = [each for each in drawn.lines if each.path.endswith(f"{boxes['location'].x} {boxes['location'].middle}")]
     assert line.path.startswith(f"M{boxes['berth-7'].right} ")

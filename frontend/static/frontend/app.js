@@ -1,6 +1,10 @@
 // The small things of every page: theme choice, copying, dialogs, times, flashes. No inline handlers anywhere.
 (() => {
   document.documentElement.classList.add("js");
+  // What stands beside a live part is written by the style sheet, which does not know the language: the page tells it the words.
+  for (const mode of ["Connecting", "Stream", "Poll"]) {
+    document.documentElement.style.setProperty(`--word-${mode.toLowerCase()}`, JSON.stringify(document.body.dataset[`word${mode}`] || ""));
+  }
 
   document.addEventListener("click", (event) => {
     const theme = event.target.closest("[data-theme]");

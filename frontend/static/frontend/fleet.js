@@ -40,7 +40,7 @@
       charts.push(new window.uPlot({
         width: Math.max(200, place.clientWidth), height: HEIGHT, cursor: { drag: { x: false, y: false } },
         scales: { y: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] } },
-        axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => words.format(tick * 1000)) }, { ...axis, size: 46 }],
+        axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => words.format(tick * 1000)) }, { ...axis, size: 46, space: 22, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
         series: [{ label: root.dataset.when || "", value: (_, at) => (at === null ? "–" : words.format(at * 1000)) }, ...series],
       }, [answer.at, ...lines.map((line) => answer.series[line.dataset.line] || [])], place));
       const canvas = place.querySelector("canvas");
