@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from core.errors import Invalid
@@ -27,6 +29,11 @@ from engines.pods.wanted import (
 
 RUNS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
 LARGEST_COUNT = 200
+#: Names as Kubernetes takes them (RFC 1123): of objects, and of what is inside of a pod. They become names of files,
+#: volumes and containers on the node, and Helm passes on whatever a chart writes.
+_OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_INSIDE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAMES = "use a-z, 0-9 and -"
 
 
 def translate(
@@ -47,6 +54,7 @@ class _Translation:
         self.place = ""
 
     def done(self) -> tuple[Wanted, list[Finding]]:
+        self._check_names()
         services = tuple(self._service(each) for each in self.manifests if each.kind == "Service")
         workloads = []
         for manifest in self.manifests:
@@ -61,6 +69,15 @@ class _Translation:
 
     def _error(self, code: str, message: str, remedy: str = "", place: str = "") -> None:
         self.findings.append(Finding(Level.ERROR, code, place or self.place, message, remedy))
+
+    def _check_names(self) -> None:
+        for each in self.manifests:
+            if each.kind in {*RUNS, "Service", "PersistentVolumeClaim"} and not _OBJECT.fullmatch(each.name):
+                self._error("name", f"{each.name[:80]!r} is no name", _NAMES, place=f"{each.kind}/{each.name[:80]}")
+
+    def _check_inside(self, what: str, name: str) -> None:
+        if not _INSIDE.fullmatch(name):
+            self._error("name", f"{name[:80]!r} is no name of a {what}", _NAMES)
 
     # Services
 
@@ -119,6 +136,8 @@ class _Translation:
         claims = tuple(
             str(mapping(claim.get("metadata")).get("name")) for claim in items(spec.get("volumeClaimTemplates"))
         )
+        for claim in claims:
+            self._check_inside("claim", claim)
         template = self._template(manifest.kind, body, services, claims)
         rolling = mapping(mapping(spec.get("strategy")).get("rollingUpdate"))
         surge = _share(rolling.get("maxSurge", "25%"), replicas, up=True)
@@ -209,6 +228,7 @@ class _Translation:
     def _container(self, body: Mapping[str, Any], pod: Mapping[str, Any], shared: Mapping[str, Any]) -> Container:
         name = str(body.get("name") or "")
         inside = f"{self.place}/{name}"
+        self._check_inside("container", name)
         image = body.get("image")
         if not isinstance(image, str) or not image:
             self._error("no-image", "names no image", "name one", place=inside)
@@ -314,12 +334,15 @@ class _Translation:
                         )
                 elif mount.get("subPath") and known.kind != "files":
                     self._error("sub-path", "subPath works for ConfigMaps and Secrets only", "mount it whole", inside)
+                elif not _below(str(mount.get("subPath") or "")):
+                    self._error("sub-path", f"{mount.get('subPath')!r} lies outside of its volume", "", inside)
                 elif not str(mount.get("mountPath") or "").startswith("/") or ":" in str(mount.get("mountPath")):
                     self._error("mount-path", f"{mount.get('mountPath')!r} is no absolute path", "", inside)
         return tuple(volumes.values())
 
     def _volume(self, body: Mapping[str, Any]) -> Volume | None:
         name = str(body.get("name") or "")
+        self._check_inside("volume", name)
         if "emptyDir" in body:
             empty = mapping(body.get("emptyDir"))
             size = int(quantity(empty.get("sizeLimit") or 0))
@@ -339,6 +362,12 @@ class _Translation:
             )
             return None
         return Volume(name, "files", files=files)
+
+
+def _below(path: str) -> bool:
+    """Return whether a relative path stays below where it begins, and is one path for the runtime, too."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and ":" not in path and "\0" not in path
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from core.errors import Invalid
 from core.findings import Finding, Level
 from engines.contract import Compute
 from engines.docker.doors import mapped
+from engines.docker.files import Files
 from engines.docker.keeper import expand
 from engines.helm.manifests import manifests
 from engines.planning import compute_of, host_findings, images_of, quantity
@@ -134,6 +136,49 @@ def test_a_file_outside_of_its_volume_is_refused(path: str) -> None:
     assert [each.code for each in findings] == ["file-path"]
 
 
+@pytest.mark.parametrize(
+    ("volume", "mount"),
+    [
+        # The engine makes folders and mounts of these: each of them would be one of the host's.
+        ("/etc/cron.d", ""),
+        ("../../up", ""),
+        ("..", ""),
+        ("v", "/var/run/docker.sock"),
+        ("v", "../../../etc"),
+        ("v", "a:/b"),
+    ],
+)
+def test_a_volume_does_not_lead_to_the_files_of_the_host(volume: str, mount: str, tmp_path: Path) -> None:
+    wanted, findings = pod(
+        f"""
+        containers:
+        - {{name: main, image: app, volumeMounts: [{{name: "{volume}", mountPath: /v, subPath: "{mount}"}}]}}
+        volumes: [{{name: "{volume}", configMap: {{name: conf}}}}]
+        """,
+        CONFIG,
+    )
+    assert {each.code for each in findings} <= {"name", "sub-path"}
+    assert findings
+    if ":" in mount:
+        return
+    # What an older engine let in is stopped where the files are.
+    found = wanted.workloads[0].template.containers[0].mounts[0]
+    with pytest.raises(Invalid, match="outside"):
+        Files(tmp_path).volume(("t-a", "web", "web-1"), found.volume, found.sub_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: ../../x}\nspec: {containers: [{name: main, image: app}]}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: ../main, image: app}]}",
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: 'a:/etc'}",
+    ],
+)
+def test_names_are_names_and_no_paths(text: str) -> None:
+    assert [each.code for each in translate(manifests(text), "t-a")[1]] == ["name"]
+
+
 def test_limits_security_and_probes_are_carried_over() -> None:
     found, errors = container(
         """
@@ -223,6 +268,26 @@ volumes: [{name: v, hostPath: {path: /}}]
         "host-hostnetwork", "host-hostpid", "host-hostpath", "host-privileged", "host-seccomp", "host-capabilities",
         "host-hostport",
     }  # fmt: skip
+
+
+def test_what_turns_confinement_off_for_a_whole_pod_is_refused_whoever_owns_the_pod() -> None:
+    text = """
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  template:
+    metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/main: unconfined}}
+    spec:
+      securityContext:
+        seccompProfile: {type: Unconfined}
+        sysctls: [{name: kernel.core_pattern, value: x}, {name: net.ipv4.tcp_syncookies, value: "1"}]
+        windowsOptions: {hostProcess: true}
+      containers: [{name: main, image: app, securityContext: {procMount: Unmasked}}]
+"""
+    found = {each.code: each.message for each in host_findings(manifests(text))}
+    assert set(found) == {"host-apparmor", "host-seccomp", "host-sysctls", "host-hostprocess", "host-procmount"}
+    assert "syncookies" not in found["host-sysctls"]
 
 
 def test_each_kind_is_run_ignored_or_refused() -> None:
