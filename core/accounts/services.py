@@ -22,6 +22,9 @@ from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthent
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
 
+#: Organisations that one person may administer and still found another.
+MOST_LED = 20
+
 #: Topics above this one hear that somebody got a role (`core.sign_in.policy`); called in the same transaction.
 when_granted: list[Callable[[User], None]] = []
 
@@ -35,6 +38,13 @@ def found_organisation(*, slug: str, name: str, actor: Actor) -> Organisation:
     token = actor.token
     if token is not None and (token.organisation_id or (token.scopes and "accounts.manage" not in token.scopes)):
         raise Denied("This needs a token with the scope 'accounts.manage' that is bound to no organisation.")
+    if actor.user is not None:
+        led = Membership.objects.filter(user=actor.user, role=Role.ADMIN)
+        if led.count() >= MOST_LED:
+            raise Conflict(f"You administer {MOST_LED} organisations already; leave one first.")
+    if not name.isprintable():
+        # It stands in e-mails and lists: one line, nothing that moves or turns text.
+        raise Invalid("The name must be one line of printable letters", field="name")
     organisation = Organisation(slug=slug, name=name)
     _clean(organisation)
     try:
