@@ -16,6 +16,7 @@ from engines.images.names import carried
 from engines.planning import count, items, mapping, quantity
 from engines.pods.sources import Sources
 from engines.pods.wanted import (
+    NODE_PORTS,
     Container,
     Mount,
     PodTemplate,
@@ -89,12 +90,15 @@ class _Translation:
             self._error("service-external-name", "leads out of the node by name", "use the address in the app itself")
         ports = []
         for entry in items(spec.get("ports")):
-            port = count(entry.get("port"), 0)
+            port = _port(entry.get("port"))
             target = entry.get("targetPort", port)
             if not 0 < port < 65536 or not isinstance(target, int | str):
                 self._error("service-port", f"port {entry.get('port')!r} cannot be used", "use 1 to 65535")
                 continue
-            if isinstance(target, str) and target.isdigit():
+            node_port = _port(entry.get("nodePort"))
+            if node_port and node_port not in NODE_PORTS:
+                self._error("node-port", f"nodePort {entry['nodePort']!r} belongs to the node", "use 30000 to 32767")
+            if isinstance(target, str) and target.isascii() and target.isdecimal():
                 target = int(target)
             ports.append(
                 ServicePort(
@@ -102,7 +106,7 @@ class _Translation:
                     port=port,
                     target=target,
                     protocol=str(entry.get("protocol") or "TCP"),
-                    node_port=count(entry.get("nodePort"), 0),
+                    node_port=node_port,
                 )
             )
         name = manifest.name
@@ -190,7 +194,7 @@ class _Translation:
             hosts=tuple(
                 (str(name), str(entry.get("ip")))
                 for entry in items(spec.get("hostAliases"))
-                for name in (entry.get("hostnames") or [])
+                for name in _listed(entry.get("hostnames"))
             ),
             group=security["fsGroup"] if isinstance(security.get("fsGroup"), int) else None,
         )
@@ -237,15 +241,13 @@ class _Translation:
         user, group = security.get("runAsUser"), security.get("runAsGroup")
         limits = mapping(mapping(body.get("resources")).get("limits"))
         ports = {
-            str(port["name"]): count(port.get("containerPort"), 0)
-            for port in items(body.get("ports"))
-            if port.get("name")
+            str(port["name"]): _port(port.get("containerPort")) for port in items(body.get("ports")) if port.get("name")
         }
         if mapping(body.get("lifecycle")).get("preStop") or mapping(body.get("lifecycle")).get("postStart"):
             self.findings.append(
                 Finding(Level.WARNING, "lifecycle-hooks", inside, "lifecycle hooks are not run here", "handle SIGTERM")
             )
-        groups = [security.get("fsGroup"), *(shared.get("supplementalGroups") or [])]
+        groups = [security.get("fsGroup"), *_listed(shared.get("supplementalGroups"))]
         return Container(
             name=name,
             image=str(image or ""),
@@ -296,7 +298,7 @@ class _Translation:
             self._error("probe-kind", f"{key} is neither httpGet, tcpSocket nor exec", "use one of these", place=inside)
             return None
         wanted = (http or tcp).get("port", 0)
-        port = ports.get(wanted, 0) if isinstance(wanted, str) and not wanted.isdigit() else count(int(wanted or 0), 0)
+        port = ports[wanted] if isinstance(wanted, str) and wanted in ports else _port(wanted)
         if not run and not 0 < port < 65536:
             self._error("probe-port", f"{key} asks port {wanted!r}, which there is not", "use a number", place=inside)
         if (http or tcp).get("host"):
@@ -364,14 +366,25 @@ class _Translation:
         return Volume(name, "files", files=files)
 
 
+def _port(value: Any) -> int:
+    """Return the number of a port, also one that is written as text; 0 for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 6:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536 else 0
+
+
 def _below(path: str) -> bool:
     """Return whether a relative path stays below where it begins, and is one path for the runtime, too."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts and ":" not in path and "\0" not in path
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(entry) for entry in value) if isinstance(value, list) else ()
+    return tuple(str(entry) for entry in _listed(value))
 
 
 def _share(value: Any, replicas: int, *, up: bool) -> int:

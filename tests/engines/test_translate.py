@@ -205,10 +205,10 @@ def test_limits_security_and_probes_are_carried_over() -> None:
     assert (found.readiness.kind, found.readiness.scheme, found.readiness.timeout) == ("http", "https", 3.0)
 
 
-def service(name: str, port: int, target: object, protocol: str = "TCP", kind: str = "ClusterIP") -> str:
+def service(name: str, port: int, target: object, protocol: str = "TCP", kind: str = "ClusterIP", node: int = 0) -> str:
     return (
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: {kind}, selector: {{app: web}},"
-        f" ports: [{{port: {port}, targetPort: {target}, protocol: {protocol}}}]}}"
+        f" ports: [{{port: {port}, targetPort: {target}, protocol: {protocol}, nodePort: {node}}}]}}"
     )
 
 
@@ -223,6 +223,17 @@ def test_a_service_is_a_name_for_its_pods() -> None:
     assert mapped(wanted.services, wanted.workloads[0].template) == {80: 8080}
     same, _ = pod(SERVED, service("front", 8080, "http"))
     assert mapped(same.services, same.workloads[0].template) == {}
+
+
+def test_ports_keep_their_numbers_and_those_of_the_node_are_its_own() -> None:
+    high = SERVED.replace("8080", "15672").replace("}]}]", "}], livenessProbe: {tcpSocket: {port: 15672}}}]")
+    wanted, findings = pod(high, service("front", 15671, "http", node=30080))
+    assert findings == []
+    (port,) = wanted.services[0].ports
+    probe = wanted.workloads[0].template.containers[0].liveness
+    assert (port.port, port.node_port, probe.port if probe else 0) == (15671, 30080, 15672)
+    assert mapped(wanted.services, wanted.workloads[0].template) == {15671: 15672}
+    assert [each.code for each in pod(high, service("front", 80, "http", node=8443))[1]] == ["node-port"]
 
 
 @pytest.mark.parametrize(
