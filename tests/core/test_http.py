@@ -72,3 +72,9 @@ def test_nobody_keeps_what_somebody_was_told(api: Any, client: Any, admin: Any) 
     client.logout()
     told.append(client.get("/api/v1/nodes", HTTP_AUTHORIZATION=f"Bearer {token}"))
     assert [(each.status_code, each["Cache-Control"]) for each in told] == [(200, "no-store")] * 4
+
+
+@pytest.mark.parametrize("asked", ["operations?kind", "operations?target", "nodes?engine", "nodes?link"])
+def test_a_filter_that_no_database_takes_is_the_callers_fault(api: Any, asked: str) -> None:
+    answer = api.get(f"/api/v1/{asked}=%00")
+    assert (answer.status_code, answer.json()["field"]) == (400, asked.partition("?")[2])
