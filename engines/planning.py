@@ -228,6 +228,8 @@ def host_findings(manifests: Sequence[Manifest]) -> Iterator[Finding]:
         for volume in items(owner.pod.get("volumes")):
             if "hostPath" in volume:
                 yield _host(owner.place, "hostPath", f"volume {volume.get('name')} would open a folder of the host")
+        if str(owner.pod.get("priorityClassName") or "").startswith("system-"):
+            yield _host(owner.place, "priority", "the priority of the system ends other tenants' pods to make room")
         security = mapping(owner.pod.get("securityContext"))
         yield from _confinement(owner.place, security)
         settings = sorted({str(each.get("name")) for each in items(security.get("sysctls"))} - _SAFE_SYSCTLS)

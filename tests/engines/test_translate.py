@@ -290,6 +290,7 @@ spec:
   template:
     metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/main: unconfined}}
     spec:
+      priorityClassName: system-node-critical
       securityContext:
         seccompProfile: {type: Unconfined}
         sysctls: [{name: kernel.core_pattern, value: x}, {name: net.ipv4.tcp_syncookies, value: "1"}]
@@ -297,7 +298,9 @@ spec:
       containers: [{name: main, image: app, securityContext: {procMount: Unmasked}}]
 """
     found = {each.code: each.message for each in host_findings(manifests(text))}
-    assert set(found) == {"host-apparmor", "host-seccomp", "host-sysctls", "host-hostprocess", "host-procmount"}
+    assert set(found) == {
+        "host-apparmor", "host-seccomp", "host-sysctls", "host-hostprocess", "host-procmount", "host-priority",
+    }  # fmt: skip
     assert "syncookies" not in found["host-sysctls"]
 
 
