@@ -155,7 +155,7 @@ verb(organisations, "create", "POST", "/organisations", "Found an organisation."
 _IN = {"organisation": "organisation"}
 verb(members, "list", "GET", "/organisations/{organisation}/members", "List members and their roles.", kinds=_IN,
      columns=(Column("id", "id"), Column("user", "username"), Column("role", "role")))  # fmt: skip
-verb(members, "add", "POST", "/organisations/{organisation}/members", "Give somebody a role.", kinds=_IN,
+verb(members, "add", "POST", "/organisations/{organisation}/members", "Give a member a role.", kinds=_IN,
      body=[Given("username", "Who.", required=True),
            Given("role", "admin, operator, developer, certifier or viewer.", required=True)],
      say="{username} is {role} now.")  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,6 +13,8 @@ from engines.contract import Compute, Manifest
 
 #: Kinds that own pods, and where their pod spec lies.
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
+#: And those whose pods must be looked into, though no engine follows them.
+_OWNERS = frozenset([*WORKLOADS, "ReplicationController"])
 
 #: Kinds that belong to a whole cluster; a tenant's chart may not bring one.
 CLUSTER_SCOPED = frozenset(
@@ -56,6 +58,7 @@ class PodOwner:
     manifest: Manifest
     replicas: int
     pod: Mapping[str, Any]
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -95,20 +98,25 @@ def pod_owners(manifests: Sequence[Manifest]) -> Iterator[PodOwner]:
     """Return every object that owns pods, in order."""
     for manifest in manifests:
         spec = mapping(manifest.body.get("spec"))
-        if manifest.kind not in WORKLOADS:
+        if manifest.kind not in _OWNERS:
             continue
         if manifest.kind == "Pod":
-            yield PodOwner(manifest, 1, spec)
+            yield PodOwner(manifest, 1, spec, _annotations(manifest.body))
             continue
         if manifest.kind == "CronJob":
             spec = mapping(mapping(spec.get("jobTemplate")).get("spec"))
-        pod = mapping(mapping(spec.get("template")).get("spec"))
+        template = mapping(spec.get("template"))
+        pod, annotations = mapping(template.get("spec")), _annotations(template)
         if manifest.kind in {"Job", "CronJob"}:
-            yield PodOwner(manifest, count(spec.get("parallelism")), pod)
+            yield PodOwner(manifest, count(spec.get("parallelism")), pod, annotations)
         elif manifest.kind == "DaemonSet":
-            yield PodOwner(manifest, 1, pod)
+            yield PodOwner(manifest, 1, pod, annotations)
         else:
-            yield PodOwner(manifest, count(spec.get("replicas")), pod)
+            yield PodOwner(manifest, count(spec.get("replicas")), pod, annotations)
+
+
+def _annotations(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(mapping(body.get("metadata")).get("annotations"))
 
 
 def containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -181,6 +189,27 @@ _BASELINE = frozenset(
 )
 
 
+#: Kernel settings that reach no further than the pod itself (the same standard).
+_SAFE_SYSCTLS = frozenset(
+    [
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    ]
+)
+#: The annotation of pods by which AppArmor was turned off before there was a field for it.
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+
+
 def host_findings(manifests: Sequence[Manifest]) -> Iterator[Finding]:
     """Tell what in the chart reaches for the host or the cluster: errors on every node that tenants share."""
     for manifest in manifests:
@@ -199,6 +228,15 @@ def host_findings(manifests: Sequence[Manifest]) -> Iterator[Finding]:
         for volume in items(owner.pod.get("volumes")):
             if "hostPath" in volume:
                 yield _host(owner.place, "hostPath", f"volume {volume.get('name')} would open a folder of the host")
+        if str(owner.pod.get("priorityClassName") or "").startswith("system-"):
+            yield _host(owner.place, "priority", "the priority of the system ends other tenants' pods to make room")
+        security = mapping(owner.pod.get("securityContext"))
+        yield from _confinement(owner.place, security)
+        settings = sorted({str(each.get("name")) for each in items(security.get("sysctls"))} - _SAFE_SYSCTLS)
+        if settings:
+            yield _host(owner.place, "sysctls", f"kernel settings of the host: {', '.join(settings)[:200]}")
+        if any(str(key).startswith(_APPARMOR) and value == "unconfined" for key, value in owner.annotations.items()):
+            yield _host(owner.place, "appArmor", "AppArmor must not be turned off")
         for container in containers(owner.pod):
             yield from _container_findings(owner.place, container)
 
@@ -212,11 +250,22 @@ def _container_findings(place: str, container: Mapping[str, Any]) -> Iterator[Fi
     beyond = sorted({str(name).removeprefix("CAP_") for name in added} - _BASELINE if isinstance(added, list) else ())
     if beyond:
         yield _host(inside, "capabilities", f"capabilities beyond the usual ones: {', '.join(beyond)[:200]}")
-    if mapping(security.get("seccompProfile")).get("type") == "Unconfined":
-        yield _host(inside, "seccomp", "seccomp must not be turned off")
+    yield from _confinement(inside, security)
+    if security.get("procMount") not in (None, "", "Default"):
+        yield _host(inside, "procMount", "an unmasked /proc shows and changes the host")
     for port in items(container.get("ports")):
         if port.get("hostPort"):
             yield _host(inside, "hostPort", f"hostPort {port['hostPort']} would take a port of the host")
+
+
+def _confinement(place: str, security: Mapping[str, Any]) -> Iterator[Finding]:
+    """Tell what a security context, of a pod or of a container, turns off."""
+    if mapping(security.get("seccompProfile")).get("type") == "Unconfined":
+        yield _host(place, "seccomp", "seccomp must not be turned off")
+    if mapping(security.get("appArmorProfile")).get("type") == "Unconfined":
+        yield _host(place, "appArmor", "AppArmor must not be turned off")
+    if mapping(security.get("windowsOptions")).get("hostProcess"):
+        yield _host(place, "hostProcess", "a host process owns its host")
 
 
 def _host(place: str, what: str, message: str) -> Finding:

@@ -280,7 +280,7 @@ CSRF_COOKIE_NAME = "breakwater_csrf"
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https")
-    if env("BEHIND_PROXY", False, cast=boolean, help="trust X-Forwarded-Proto of a TLS proxy in front of us")
+    if env("BEHIND_PROXY", False, cast=boolean, help="trust X-Forwarded-Proto and -For of a proxy on this machine")
     else None
 )
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.accounts import access, services
-from core.accounts.models import ApiToken, Membership, Organisation, Role, User
+from core.accounts.models import ApiToken, Membership, Organisation, Role
 from core.errors import Denied, Missing, Unauthenticated
-from core.http import ApiView, organisation_for, paginated
+from core.http import ApiView, JsonParser, organisation_for, paginated
 from core.sign_in import factors
 from core.sign_in import services as sign_in
 
@@ -112,6 +112,8 @@ class SessionView(ApiView):
     """Sign in, see who one is, sign out."""
 
     public = True
+    # No forms: any site can send one, and would sign its visitors in as somebody else.
+    parser_classes = [JsonParser]
 
     @extend_schema(responses=Me)
     def get(self, request: Request) -> Response:
@@ -184,14 +186,11 @@ class MembersView(ApiView):
 
     @extend_schema(request=MembershipIn, responses={201: MembershipOut})
     def post(self, request: Request, pk: Any) -> Response:
-        """Give somebody a role."""
+        """Give another role to a member, or one to a member of another organisation of yours; others are invited."""
         organisation = self._organisation(pk, "accounts.manage")
         wanted = MembershipIn(data=request.data)
         wanted.is_valid(raise_exception=True)
-        user = User.objects.filter(username=wanted.validated_data["username"]).first()
-        if user is None:
-            raise Missing("There is no user of that name.", field="username")
-        made = services.grant(user, organisation, wanted.validated_data["role"], actor=self.actor)
+        made = services.give_role(organisation, actor=self.actor, **wanted.validated_data)
         return Response(MembershipOut(made).data, status.HTTP_201_CREATED)
 
 
@@ -218,6 +217,8 @@ class TokensView(ApiView):
     def get(self, request: Request) -> Response:
         """List one's tokens; the tokens themselves are not shown again."""
         rows = ApiToken.objects.filter(user=self.actor.user)
+        if self.actor.token is not None and self.actor.token.organisation_id:
+            rows = rows.filter(organisation=self.actor.token.organisation_id)
         return paginated(self, rows, lambda page: TokenOut(page, many=True).data)
 
     @extend_schema(request=TokenIn, responses={201: TokenMade})

@@ -22,13 +22,29 @@ from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthent
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
 
+#: Organisations that one person may administer and still found another.
+MOST_LED = 20
+
 #: Topics above this one hear that somebody got a role (`core.sign_in.policy`); called in the same transaction.
 when_granted: list[Callable[[User], None]] = []
 
 
 @transaction.atomic
 def found_organisation(*, slug: str, name: str, actor: Actor) -> Organisation:
-    """Make an organisation; whoever founds it becomes its administrator. `Conflict` when the slug is taken."""
+    """Make an organisation; whoever founds it becomes its administrator. `Conflict` when the slug is taken.
+
+    `Denied` to a token that is bound to an organisation, or may not manage accounts.
+    """
+    token = actor.token
+    if token is not None and (token.organisation_id or (token.scopes and "accounts.manage" not in token.scopes)):
+        raise Denied("This needs a token with the scope 'accounts.manage' that is bound to no organisation.")
+    if actor.user is not None:
+        led = Membership.objects.filter(user=actor.user, role=Role.ADMIN)
+        if led.count() >= MOST_LED:
+            raise Conflict(f"You administer {MOST_LED} organisations already; leave one first.")
+    if not name.isprintable():
+        # It stands in e-mails and lists: one line, nothing that moves or turns text.
+        raise Invalid("The name must be one line of printable letters", field="name")
     organisation = Organisation(slug=slug, name=name)
     _clean(organisation)
     try:
@@ -90,6 +106,22 @@ def grant(user: User, organisation: Organisation, role: str, *, actor: Actor) ->
     return membership
 
 
+def give_role(organisation: Organisation, *, username: str, role: str, actor: Actor) -> Membership:
+    """Give a role to somebody whose accounts `actor` manages already, in this organisation or in another one.
+
+    Everybody else is invited and accepts: whoever manages a member's accounts sees and ends their sessions, so nobody
+    becomes a member unasked. `Missing` alike for strangers and for names that nobody has.
+    """
+    actor.require("accounts.manage", organisation)
+    theirs = Membership.objects.filter(organisation_id__in=actor.organisations("accounts.manage"))
+    user = User.objects.filter(username=username, pk__in=theirs.values("user")).first()
+    if user is None:
+        raise Missing(
+            "There is no member of that name whose accounts you manage; invite them instead.", field="username"
+        )
+    return grant(user, organisation, role, actor=actor)
+
+
 @transaction.atomic
 def withdraw_role(membership: Membership, *, actor: Actor) -> None:
     """Take a role away; `Conflict` for the last administrator of an organisation."""
@@ -145,7 +177,8 @@ def issue_token(
 ) -> tuple[ApiToken, str]:
     """Make an API token; returns the row and the token itself, which is never shown again.
 
-    A token never holds more than the one that made it: a token made with a token stays inside its scopes.
+    A token never holds more than the one that made it: a token made with a token stays inside its scopes, ends with it
+    and is revoked with it.
     """
     wrong = unknown_scopes(scopes or [])
     if wrong:
@@ -158,6 +191,10 @@ def issue_token(
             raise Denied(f"The token that asks does not hold {', '.join(sorted(beyond))} itself.", field="scopes")
         scopes = scopes or actor.token.scopes
         organisation = actor.token.organisation or organisation
+        ends = actor.token.expires_at
+        if ends is not None and expires_at is not None and expires_at > ends:
+            raise Denied("The token that asks ends before that itself.", field="expires_at")
+        expires_at = expires_at or ends
     if organisation is not None and organisation.id not in actor.roles:
         raise Invalid("You are no member of that organisation", field="organisation")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -169,6 +206,7 @@ def issue_token(
         scopes=scopes or [],
         organisation=organisation,
         expires_at=expires_at,
+        made_with=actor.token,
     )
     _clean(token)
     token.save()
@@ -178,12 +216,29 @@ def issue_token(
 
 @transaction.atomic
 def revoke_token(token: ApiToken, *, actor: Actor) -> ApiToken:
-    """Close the door for a token, at once; twice is once."""
-    if token.revoked_at is None:
-        token.revoked_at = timezone.now()
-        token.save(update_fields=["revoked_at"])
-        audit.record(actor, "token.revoke", token, organisation=token.organisation, name=token.name)
+    """Close the door for a token and for all that were made with it, at once; twice is once.
+
+    A token revokes itself and what is not stronger than it: `Denied` otherwise.
+    """
+    by = actor.token
+    if by is not None and by.pk != token.pk and not _within(token, by):
+        raise Denied("This token may not revoke one that may do more than it does.")
+    made = [token]
+    # Whoever found a token may have made another one with it, to outlive the day that it is noticed.
+    while made:
+        for each in made:
+            if each.revoked_at is None:
+                each.revoked_at = timezone.now()
+                each.save(update_fields=["revoked_at"])
+                audit.record(actor, "token.revoke", each, organisation=each.organisation, name=each.name)
+        made = list(ApiToken.objects.filter(made_with__in=made).select_related("organisation"))
     return token
+
+
+def _within(token: ApiToken, by: ApiToken) -> bool:
+    """Return whether a token may do nothing that `by` may not."""
+    bound = by.organisation_id is None or token.organisation_id == by.organisation_id
+    return bound and (not by.scopes or (bool(token.scopes) and set(token.scopes) <= set(by.scopes)))
 
 
 def token_actor(secret: str) -> Actor:

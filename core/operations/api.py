@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.accounts import access
-from core.errors import BreakwaterError
+from core.errors import BreakwaterError, Invalid
 from core.http import ApiView, paginated, problem_response, request_actor, sse
 from core.live.hub import Topic
 from core.operations import services
@@ -42,8 +42,10 @@ class OperationsView(ApiView):
         """List operations, newest first."""
         rows = access.scoped(Operation.objects.all(), self.actor, self.permission)
         for name in ("state", "kind", "target"):
-            if request.GET.get(name):
-                rows = rows.filter(**{name: request.GET[name]})
+            if wanted := request.GET.get(name):
+                if "\x00" in wanted:
+                    raise Invalid(f"{name} must hold no NUL", field=name)
+                rows = rows.filter(**{name: wanted})
         return paginated(self, rows, lambda page: OperationOut(page, many=True).data)
 
 

@@ -41,19 +41,25 @@ class Handler:
     handle: Handle
     lease: float | None
     max_attempts: int
+    stoppable: bool = True
 
 
 _handlers: dict[str, Handler] = {}
 
 
-def handles(kind: str, *, lease: float | None = None, max_attempts: int = 5) -> Callable[[Handle], Handle]:
-    """Decorate the function that does operations of `kind`; it may run twice and must then have one effect."""
+def handles(
+    kind: str, *, lease: float | None = None, max_attempts: int = 5, stoppable: bool = True
+) -> Callable[[Handle], Handle]:
+    """Decorate the function that does operations of `kind`; it may run twice and must then have one effect.
+
+    What the platform does for itself, such as clearing away when a time is over, is not `stoppable` by people.
+    """
 
     def add(handle: Handle) -> Handle:
         present = _handlers.get(kind)
         if present is not None and present.handle.__qualname__ != handle.__qualname__:
             raise ValueError(f"{kind} is handled by {present.handle!r} already")
-        _handlers[kind] = Handler(handle, lease, max_attempts)
+        _handlers[kind] = Handler(handle, lease, max_attempts, stoppable)
         return handle
 
     return add
@@ -105,6 +111,9 @@ def request(
 
 def cancel(operation: Operation, *, actor: Any = None) -> Operation:
     """Stop the work: at once while it is pending, else as soon as its handler looks; `Conflict` when it is over."""
+    handler = _handlers.get(operation.kind)
+    if actor is not None and handler is not None and not handler.stoppable:
+        raise Conflict(f"The platform does {operation.kind} for itself; nobody cancels that.")
     waiting = Operation.objects.filter(pk=operation.pk, state=Operation.State.PENDING)
     by = f"cancelled by {actor}" if actor else "cancelled"
     if waiting.update(

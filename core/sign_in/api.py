@@ -9,6 +9,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.accounts.access import Actor
 from core.accounts.models import Organisation, Role
 from core.errors import Denied, Missing
 from core.http import ApiView, paginated
@@ -29,12 +30,19 @@ class SessionOut(serializers.ModelSerializer[Session]):
         return bool(row.session_key == self.context["key"])
 
 
+def _may_look_after_accounts(actor: Actor) -> None:
+    """Pass unless it is a token that was made for something else; sessions tell where a person is."""
+    if actor.token is not None and actor.token.scopes and "accounts.manage" not in actor.token.scopes:
+        raise Denied("This needs a token with the scope 'accounts.manage'.")
+
+
 class SessionsView(ApiView):
     """Where one is signed in."""
 
     @extend_schema(responses=SessionOut(many=True))
     def get(self, request: Request) -> Response:
         """List one's open sessions, the one used last first."""
+        _may_look_after_accounts(self.actor)
         rows = Session.objects.open().filter(user=self.actor.user)
         context = {"key": request._request.session.session_key}
         return paginated(self, rows, lambda page: SessionOut(page, many=True, context=context).data)
@@ -47,12 +55,7 @@ class OneSessionView(ApiView):
     def delete(self, request: Request, ref: Any) -> Response:
         """End a session of one's own, or of a member of an organisation whose accounts one manages."""
         row = services.managed(self.actor, ref)
-        if (
-            self.actor.token is not None
-            and self.actor.token.scopes
-            and "accounts.manage" not in self.actor.token.scopes
-        ):
-            raise Denied("This needs a token with the scope 'accounts.manage'.")
+        _may_look_after_accounts(self.actor)
         services.revoke(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

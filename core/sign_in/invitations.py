@@ -25,11 +25,12 @@ from core.accounts import services as accounts
 from core.accounts.access import Actor, System
 from core.accounts.models import Membership, Organisation, Role, User
 from core.audit import services as audit
-from core.errors import Conflict, Invalid, Missing
+from core.audit.models import Entry
+from core.errors import Conflict, Invalid, Missing, Throttled
 from core.sign_in.models import Invitation
 
-#: Invitations of one organisation that may wait at once.
-MOST = 200
+#: Invitations of one organisation that may wait at once, and e-mails about them in a day: the addresses are anybody's.
+MOST, MOST_SENT = 200, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def invite(organisation: Organisation, *, role: str, email: str = "", actor: Act
             raise Invalid(_("That is no e-mail address."), field="email") from None
     secret = secrets.token_urlsafe(32)
     with transaction.atomic():
+        _may_send(organisation, email)
         waiting = Invitation.objects.waiting().filter(organisation=organisation)
         if email and waiting.filter(email__iexact=email, role=role).exists():
             raise Conflict(
@@ -79,6 +81,7 @@ def send_again(row: Invitation, *, actor: Actor) -> Made:
     actor.require("accounts.manage", row.organisation)
     secret = secrets.token_urlsafe(32)
     with transaction.atomic():
+        _may_send(row.organisation, row.email)
         fresh = Invitation.objects.filter(pk=row.pk, accepted_at=None, withdrawn_at=None)
         if not fresh.update(sha256=_digest(secret), expires_at=_end()):
             raise Conflict(_("This invitation was accepted or withdrawn."))
@@ -130,6 +133,17 @@ def accept_as_new(secret: str, *, username: str, password: str) -> User:
     return user
 
 
+def _may_send(organisation: Organisation, email: str) -> None:
+    """Pass when an e-mail may go out; each is in the audit trail, also of invitations that were withdrawn."""
+    if not email:
+        return
+    told = Entry.objects.filter(organisation_id=organisation.pk, action__in=["invitation.make", "invitation.renew"])
+    if told.filter(at__gt=timezone.now() - timedelta(days=1)).exclude(facts__email="").count() >= MOST_SENT:
+        raise Throttled(
+            _("%d invitations were sent today; go on tomorrow, or hand over links.") % MOST_SENT, retry_after=3600
+        )
+
+
 def _told(row: Invitation, secret: str) -> Made:
     link = f"{settings.PUBLIC_URL}/invitations/{secret}"
     if not row.email:
@@ -138,7 +152,7 @@ def _told(row: Invitation, secret: str) -> Made:
         "%(who)s invites you to %(organisation)s at %(store)s as %(role)s.\n\n%(link)s\n\n"
         "The link works once, until %(end)s. If you do not know what this is about, do nothing."
     ) % {
-        "who": row.invited_by or settings.STORE_NAME, "organisation": row.organisation.name,
+        "who": row.invited_by or settings.STORE_NAME, "organisation": " ".join(row.organisation.name.split()),
         "store": settings.STORE_NAME, "role": row.role, "link": link, "end": f"{row.expires_at:%Y-%m-%d %H:%M} UTC",
     }  # fmt: skip
     # What people typed goes into one line of the header, never into two.

@@ -8,7 +8,7 @@ from developer.sandbox import services
 from developer.sandbox.models import TestDeployment
 
 
-@operations.handles(services.LOOK, lease=120, max_attempts=20)
+@operations.handles(services.LOOK, lease=120, max_attempts=20, stoppable=False)
 def look(operation: Operation) -> None:
     """Look once. A worker that dies in the middle is followed by another one; the trial's lease is the last guard."""
     services.forget_looks(operation)

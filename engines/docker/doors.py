@@ -10,7 +10,7 @@ from engines.docker import netns
 from engines.docker.daemon import Daemon
 from engines.docker.proxy import Backend, Proxies, listen
 from engines.docker.seen import Pod
-from engines.pods.wanted import PodTemplate, Service, ServicePort, Wanted, Workload
+from engines.pods.wanted import NODE_PORTS, PodTemplate, Service, ServicePort, Wanted, Workload
 from engines.store import Store
 
 LOOPBACK = "127.0.0.1"
@@ -74,8 +74,8 @@ class Doors:
         kept = self.store.ports()
         taken = {number for other, number in kept.items() if other != key}
         for number in (kept.get(key, 0), port.node_port, 0):
-            if number in taken:
-                continue
+            if number in taken or (number and number == port.node_port and number not in NODE_PORTS):
+                continue  # an older engine let such a number in
             try:
                 listening = listen(LOOPBACK, number)
             except OSError:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from core.errors import Invalid
 from engines.docker.seen import PodKey
 from engines.pods.wanted import PodTemplate, Volume
 
@@ -24,13 +25,21 @@ class Files:
     """Writes the files of pods and takes them away again."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = Path(os.path.normpath(root))
 
     def _pod(self, key: PodKey) -> Path:
         return self.root / f"{key[0]}.{key[1]}" / key[2]
 
-    def volume(self, key: PodKey, name: str) -> Path:
-        return self._pod(key) / name
+    def volume(self, key: PodKey, name: str, below: str = "") -> Path:
+        """Return where a volume of files lies, or a path `below` it; `Invalid` when that would be anywhere else.
+
+        Charts are refused before they get here. What was kept by an older engine was not.
+        """
+        folder = Path(os.path.normpath(self._pod(key) / name))
+        found = Path(os.path.normpath(folder / below))
+        if folder.parent != self.root / f"{key[0]}.{key[1]}" / key[2] or not found.is_relative_to(folder):
+            raise Invalid(f"{name[:60]!r} {below[:60]!r} lies outside of the files of {key[2][:60]!r}")
+        return found
 
     def write(self, key: PodKey, template: PodTemplate) -> None:
         """Make the files of a pod's volumes as they should be; each is replaced whole, and only when it differs."""

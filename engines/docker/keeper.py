@@ -250,7 +250,7 @@ class Keeper:
             if volume is None:
                 continue
             if volume.kind == "files":
-                source = str(self.files.volume(pod.key, volume.name) / mount.sub_path)
+                source = str(self.files.volume(pod.key, volume.name, mount.sub_path))
                 binds.append(f"{source}:{mount.path}:ro")
             else:
                 name = self._volume_name(workload, pod, volume)

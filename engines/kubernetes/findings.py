@@ -36,8 +36,24 @@ def chart_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Fi
                 "externalIPs would draw the traffic of other tenants",
                 "use a Service of type NodePort or LoadBalancer",
             )
+        if manifest.kind == "Ingress":
+            yield from _snippets(manifest, place)
         if manifest.kind in {"Role", "RoleBinding"}:
             yield from _rights(manifest, place)
+
+
+def _snippets(manifest: Manifest, place: str) -> Iterator[Finding]:
+    """Tell what would be put word for word into the configuration of a proxy that serves every tenant."""
+    annotations = mapping(mapping(manifest.body.get("metadata")).get("annotations"))
+    named = sorted(str(key) for key in annotations if str(key).endswith("-snippet"))
+    if named:
+        yield Finding(
+            Level.ERROR,
+            "ingress-snippet",
+            place,
+            f"{', '.join(named)[:200]} would run as a part of the proxy that all tenants share",
+            "use the annotations that say what is wanted",
+        )
 
 
 def _rights(manifest: Manifest, place: str) -> Iterator[Finding]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from core.errors import Invalid
@@ -14,6 +16,7 @@ from engines.images.names import carried
 from engines.planning import count, items, mapping, quantity
 from engines.pods.sources import Sources
 from engines.pods.wanted import (
+    NODE_PORTS,
     Container,
     Mount,
     PodTemplate,
@@ -27,6 +30,11 @@ from engines.pods.wanted import (
 
 RUNS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
 LARGEST_COUNT = 200
+#: Names as Kubernetes takes them (RFC 1123): of objects, and of what is inside of a pod. They become names of files,
+#: volumes and containers on the node, and Helm passes on whatever a chart writes.
+_OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_INSIDE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAMES = "use a-z, 0-9 and -"
 
 
 def translate(
@@ -47,6 +55,7 @@ class _Translation:
         self.place = ""
 
     def done(self) -> tuple[Wanted, list[Finding]]:
+        self._check_names()
         services = tuple(self._service(each) for each in self.manifests if each.kind == "Service")
         workloads = []
         for manifest in self.manifests:
@@ -62,6 +71,15 @@ class _Translation:
     def _error(self, code: str, message: str, remedy: str = "", place: str = "") -> None:
         self.findings.append(Finding(Level.ERROR, code, place or self.place, message, remedy))
 
+    def _check_names(self) -> None:
+        for each in self.manifests:
+            if each.kind in {*RUNS, "Service", "PersistentVolumeClaim"} and not _OBJECT.fullmatch(each.name):
+                self._error("name", f"{each.name[:80]!r} is no name", _NAMES, place=f"{each.kind}/{each.name[:80]}")
+
+    def _check_inside(self, what: str, name: str) -> None:
+        if not _INSIDE.fullmatch(name):
+            self._error("name", f"{name[:80]!r} is no name of a {what}", _NAMES)
+
     # Services
 
     def _service(self, manifest: Manifest) -> Service:
@@ -72,12 +90,15 @@ class _Translation:
             self._error("service-external-name", "leads out of the node by name", "use the address in the app itself")
         ports = []
         for entry in items(spec.get("ports")):
-            port = count(entry.get("port"), 0)
+            port = _port(entry.get("port"))
             target = entry.get("targetPort", port)
             if not 0 < port < 65536 or not isinstance(target, int | str):
                 self._error("service-port", f"port {entry.get('port')!r} cannot be used", "use 1 to 65535")
                 continue
-            if isinstance(target, str) and target.isdigit():
+            node_port = _port(entry.get("nodePort"))
+            if node_port and node_port not in NODE_PORTS:
+                self._error("node-port", f"nodePort {entry['nodePort']!r} belongs to the node", "use 30000 to 32767")
+            if isinstance(target, str) and target.isascii() and target.isdecimal():
                 target = int(target)
             ports.append(
                 ServicePort(
@@ -85,7 +106,7 @@ class _Translation:
                     port=port,
                     target=target,
                     protocol=str(entry.get("protocol") or "TCP"),
-                    node_port=count(entry.get("nodePort"), 0),
+                    node_port=node_port,
                 )
             )
         name = manifest.name
@@ -119,6 +140,8 @@ class _Translation:
         claims = tuple(
             str(mapping(claim.get("metadata")).get("name")) for claim in items(spec.get("volumeClaimTemplates"))
         )
+        for claim in claims:
+            self._check_inside("claim", claim)
         template = self._template(manifest.kind, body, services, claims)
         rolling = mapping(mapping(spec.get("strategy")).get("rollingUpdate"))
         surge = _share(rolling.get("maxSurge", "25%"), replicas, up=True)
@@ -171,7 +194,7 @@ class _Translation:
             hosts=tuple(
                 (str(name), str(entry.get("ip")))
                 for entry in items(spec.get("hostAliases"))
-                for name in (entry.get("hostnames") or [])
+                for name in _listed(entry.get("hostnames"))
             ),
             group=security["fsGroup"] if isinstance(security.get("fsGroup"), int) else None,
         )
@@ -209,6 +232,7 @@ class _Translation:
     def _container(self, body: Mapping[str, Any], pod: Mapping[str, Any], shared: Mapping[str, Any]) -> Container:
         name = str(body.get("name") or "")
         inside = f"{self.place}/{name}"
+        self._check_inside("container", name)
         image = body.get("image")
         if not isinstance(image, str) or not image:
             self._error("no-image", "names no image", "name one", place=inside)
@@ -217,15 +241,13 @@ class _Translation:
         user, group = security.get("runAsUser"), security.get("runAsGroup")
         limits = mapping(mapping(body.get("resources")).get("limits"))
         ports = {
-            str(port["name"]): count(port.get("containerPort"), 0)
-            for port in items(body.get("ports"))
-            if port.get("name")
+            str(port["name"]): _port(port.get("containerPort")) for port in items(body.get("ports")) if port.get("name")
         }
         if mapping(body.get("lifecycle")).get("preStop") or mapping(body.get("lifecycle")).get("postStart"):
             self.findings.append(
                 Finding(Level.WARNING, "lifecycle-hooks", inside, "lifecycle hooks are not run here", "handle SIGTERM")
             )
-        groups = [security.get("fsGroup"), *(shared.get("supplementalGroups") or [])]
+        groups = [security.get("fsGroup"), *_listed(shared.get("supplementalGroups"))]
         return Container(
             name=name,
             image=str(image or ""),
@@ -276,7 +298,7 @@ class _Translation:
             self._error("probe-kind", f"{key} is neither httpGet, tcpSocket nor exec", "use one of these", place=inside)
             return None
         wanted = (http or tcp).get("port", 0)
-        port = ports.get(wanted, 0) if isinstance(wanted, str) and not wanted.isdigit() else count(int(wanted or 0), 0)
+        port = ports[wanted] if isinstance(wanted, str) and wanted in ports else _port(wanted)
         if not run and not 0 < port < 65536:
             self._error("probe-port", f"{key} asks port {wanted!r}, which there is not", "use a number", place=inside)
         if (http or tcp).get("host"):
@@ -314,12 +336,15 @@ class _Translation:
                         )
                 elif mount.get("subPath") and known.kind != "files":
                     self._error("sub-path", "subPath works for ConfigMaps and Secrets only", "mount it whole", inside)
+                elif not _below(str(mount.get("subPath") or "")):
+                    self._error("sub-path", f"{mount.get('subPath')!r} lies outside of its volume", "", inside)
                 elif not str(mount.get("mountPath") or "").startswith("/") or ":" in str(mount.get("mountPath")):
                     self._error("mount-path", f"{mount.get('mountPath')!r} is no absolute path", "", inside)
         return tuple(volumes.values())
 
     def _volume(self, body: Mapping[str, Any]) -> Volume | None:
         name = str(body.get("name") or "")
+        self._check_inside("volume", name)
         if "emptyDir" in body:
             empty = mapping(body.get("emptyDir"))
             size = int(quantity(empty.get("sizeLimit") or 0))
@@ -341,8 +366,25 @@ class _Translation:
         return Volume(name, "files", files=files)
 
 
+def _port(value: Any) -> int:
+    """Return the number of a port, also one that is written as text; 0 for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 6:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536 else 0
+
+
+def _below(path: str) -> bool:
+    """Return whether a relative path stays below where it begins, and is one path for the runtime, too."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and ":" not in path and "\0" not in path
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(entry) for entry in value) if isinstance(value, list) else ()
+    return tuple(str(entry) for entry in _listed(value))
 
 
 def _share(value: Any, replicas: int, *, up: bool) -> int:

@@ -145,6 +145,11 @@ class Workload:
         return f"{self.kind}/{self.name}"
 
 
+#: What a Service may ask for by number, as in Kubernetes (`--service-node-port-range`). Any other belongs to the node
+#: itself: a tenant must not answer in the place of a service of the host that restarts.
+NODE_PORTS = range(30000, 32768)
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePort:
     """One port of a Service; `target` is the number or name of a container's port."""

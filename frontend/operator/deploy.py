@@ -247,7 +247,7 @@ def _judged(
     values: ValuesForm,
 ) -> dict[str, Any]:
     """Return the nodes with their verdicts, or why none can be given yet."""
-    words = (request.POST.get("find") or request.GET.get("find") or "").strip()
+    words = (request.POST.get("find") or request.GET.get("find") or "").replace("\x00", "").strip()[:200]
     nodes = access.scoped(Node.objects.select_related("organisation"), actor, "deployments.write")
     if words:
         nodes = nodes.filter(name__icontains=words)

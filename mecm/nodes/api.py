@@ -68,7 +68,7 @@ class NodesView(ApiView):
             rows = rows.filter(organisation=organisation_for(request, "nodes.read"))
         for field in ("engine", "link"):
             if request.GET.get(field):
-                rows = rows.filter(**{field: request.GET[field]})
+                rows = rows.filter(**{field: _plain(request.GET[field], field)})
         if request.GET.get("q"):
             rows = rows.filter(name__icontains=_plain(request.GET["q"]))
         if request.GET.get("state"):
@@ -210,7 +210,7 @@ def _out(pk: UUID) -> dict[str, Any]:
     return data
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, field: str = "q") -> str:
     if "\x00" in text:
-        raise Invalid("q must hold no NUL", field="q")
+        raise Invalid(f"{field} must hold no NUL", field=field)
     return text

@@ -149,13 +149,9 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         manage = str(settings.BASE_DIR / "manage.py")
-        web = ["-m", "uvicorn", "mecm.asgi:application", "--workers", "1", "--log-level", "warning", "--no-access-log"]
-        web += ["--host", settings.WEB_BIND, "--port", str(settings.WEB_PORT), "--timeout-graceful-shutdown", "3"]
-        # A frame of the edge link is small or compressed already; deflate would cost 40 kB a node.
-        web += ["--ws-per-message-deflate", "false"]
         worker = ["-m", "celery", "-A", "mecm.celery:app", "worker", "-P", "threads", "-c", "4", "-B", "-l", "INFO"]
         worker += ["-s", str(self.var / "beat-schedule"), "--without-gossip", "--without-mingle"]
-        self._child("web", web, base, healthy=_every(_LOOK_EVERY, self._web_answers))
+        self._child("web", web_server(), base, healthy=_every(_LOOK_EVERY, self._web_answers))
         self._child("worker", worker, base, stop_within=8)
         if self.node:
             environment = {**base, **self._edge_environment(self.node, engine)}
@@ -268,6 +264,17 @@ class Stack:
         shutil.rmtree(self.scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.supervisor.run_dir.rmdir()
+
+
+def web_server() -> list[str]:
+    """Return the arguments of Python that serve the centre."""
+    web = ["-m", "uvicorn", "mecm.asgi:application", "--workers", "1", "--log-level", "warning", "--no-access-log"]
+    web += ["--host", settings.WEB_BIND, "--port", str(settings.WEB_PORT), "--timeout-graceful-shutdown", "3"]
+    if settings.SECURE_PROXY_SSL_HEADER is None:
+        # uvicorn believes X-Forwarded-For of whoever comes from this machine, and limits count by address.
+        web += ["--no-proxy-headers"]
+    # A frame of the edge link is small or compressed already; deflate would cost 40 kB a node.
+    return [*web, "--ws-per-message-deflate", "false"]
 
 
 def _listens(port: int) -> bool:

@@ -8,7 +8,7 @@ from mecm.trials import services
 from mecm.trials.models import Trial
 
 
-@operations.handles("trial.close", max_attempts=20)
+@operations.handles("trial.close", max_attempts=20, stoppable=False)
 def close(operation: Operation) -> None:
     """Look whether a trial is abandoned and do a step of clearing away; comes back until nothing is left."""
     trial = Trial.objects.filter(pk=operation.payload["trial"]).first()

@@ -99,6 +99,57 @@ def test_a_token_cannot_make_a_stronger_token(admin: Any) -> None:
     assert child.scopes == ["packages.read"]
 
 
+def test_a_token_ends_with_the_one_that_made_it_and_is_revoked_with_it(admin: Any, actor: Any) -> None:
+    soon = timezone.now() + timedelta(hours=1)
+    found, secret = services.issue_token(admin, name="found", expires_at=soon, actor=actor)
+    child = bearer(secret).post("/api/v1/tokens", {"name": "child"}, format="json").json()
+    assert child["expires_at"] == found.expires_at.isoformat().replace("+00:00", "Z")
+    later = {"name": "later", "expires_at": (soon + timedelta(days=900)).isoformat()}
+    assert bearer(secret).post("/api/v1/tokens", later, format="json").json()["field"] == "expires_at"
+    bearer(child["token"]).post("/api/v1/tokens", {"name": "grandchild"}, format="json")
+    services.revoke_token(found, actor=actor)
+    assert bearer(child["token"]).get("/api/v1/tokens").status_code == 401
+    assert not ApiToken.objects.alive().exists()
+
+
+def test_a_token_for_one_thing_does_nothing_else_in_its_owners_account(
+    admin: Any, actor: Any, organisation: Any
+) -> None:
+    whole, _ = services.issue_token(admin, name="whole", actor=actor)
+    other, _ = services.issue_token(admin, name="other", scopes=["packages.read", "nodes.read"], actor=actor)
+    made, secret = services.issue_token(
+        admin, name="reader", scopes=["packages.read"], organisation=organisation, actor=actor
+    )
+    reader = bearer(secret)
+    assert reader.post("/api/v1/organisations", {"slug": "mine", "name": "Mine"}, format="json").status_code == 403
+    assert reader.get("/api/v1/sessions").status_code == 403
+    assert [reader.delete(f"/api/v1/tokens/{each.pk}").status_code for each in (whole, other)] == [403, 403]
+    assert [each["name"] for each in reader.get("/api/v1/tokens").json()["results"]] == ["reader"]
+    assert reader.delete(f"/api/v1/tokens/{made.pk}").status_code == 204
+
+
+def test_nobody_becomes_a_member_unasked(
+    api: Any, organisation: Any, stranger: Any, make_user: Any, stranger_organisation: Any
+) -> None:
+    url = f"/api/v1/organisations/{organisation.pk}/members"
+    answers = [
+        api.post(url, {"username": name, "role": "viewer"}, format="json") for name in (stranger.username, "nobody")
+    ]
+    assert [each.status_code for each in answers] == [404, 404]
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
+    mate = make_user("mate", organisation, "viewer")
+    assert api.post(url, {"username": mate.username, "role": "operator"}, format="json").status_code == 201
+
+
+def test_another_site_cannot_sign_its_visitors_in_as_somebody_else(admin: Any) -> None:
+    # What a form of any site can send; the cookie of the answer would be taken.
+    form = f"username=admin&password={PASSWORD}"
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        answer = APIClient().post("/api/v1/session", form, content_type=kind)
+        assert answer.status_code == 415
+        assert not answer.cookies
+
+
 def test_unknown_scopes_are_named(api: Any) -> None:
     answer = api.post("/api/v1/tokens", {"name": "ci", "scopes": ["packages.eat"]}, format="json")
     assert (answer.status_code, answer.json()["field"]) == (400, "scopes")

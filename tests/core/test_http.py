@@ -63,3 +63,18 @@ def test_a_postgres_url_is_taken_apart() -> None:
     found = database("postgres://me:p%40ss@127.0.0.1:5433/breakwater?sslmode=disable")
     assert (found["USER"], found["PASSWORD"], found["PORT"], found["NAME"]) == ("me", "p@ss", "5433", "breakwater")
     assert found["OPTIONS"] == {"sslmode": "disable"}
+
+
+def test_nobody_keeps_what_somebody_was_told(api: Any, client: Any, admin: Any) -> None:
+    client.force_login(admin)
+    told = [client.get("/nodes"), client.get("/api/v1/audit"), api.get("/api/v1/tokens")]
+    token = api.post("/api/v1/tokens", {"name": "ci"}, format="json").json()["token"]
+    client.logout()
+    told.append(client.get("/api/v1/nodes", HTTP_AUTHORIZATION=f"Bearer {token}"))
+    assert [(each.status_code, each["Cache-Control"]) for each in told] == [(200, "no-store")] * 4
+
+
+@pytest.mark.parametrize("asked", ["operations?kind", "operations?target", "nodes?engine", "nodes?link"])
+def test_a_filter_that_no_database_takes_is_the_callers_fault(api: Any, asked: str) -> None:
+    answer = api.get(f"/api/v1/{asked}=%00")
+    assert (answer.status_code, answer.json()["field"]) == (400, asked.partition("?")[2])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from core.accounts.access import SYSTEM, Actor
 from core.audit.models import Entry
@@ -113,6 +114,17 @@ def test_a_worker_does_all_of_it(start: Any, agent: Played, node: Any) -> None:
     test.refresh_from_db()
     assert test.state == "ended"
     assert Operation.objects.filter(kind="sandbox.look").count() <= 2
+
+
+def test_nobody_cancels_its_end(start: Any, dora: Any) -> None:
+    start()
+    client = APIClient()
+    client.force_authenticate(dora)
+    kinds = set()
+    for each in Operation.objects.unfinished():
+        kinds.add(each.kind)
+        assert client.post(f"/api/v1/operations/{each.pk}/cancel").status_code == 409
+    assert kinds == {"trial.close", services.LOOK}
 
 
 def test_limits_of_count_and_time(start: Any, settings: Any, make_node: Any, node: Any) -> None:

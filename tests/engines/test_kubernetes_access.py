@@ -241,6 +241,13 @@ def manifest(kind: str, version: str = "v1", **body: Any) -> Manifest:
         (manifest("Role", rules=[{"resources": ["namespaces/status"], "verbs": ["patch"]}]), "rights-too-wide"),
         (manifest("ClusterRole"), "kind-belongs-to-the-cluster"),
         (manifest("Pod", spec={"hostNetwork": True, "containers": []}), "host-hostnetwork"),
+        (
+            manifest(
+                "Ingress",
+                metadata={"name": "it", "annotations": {"nginx.ingress.kubernetes.io/server-snippet": "root /;"}},
+            ),
+            "ingress-snippet",
+        ),
     ],
 )
 def test_what_reaches_beyond_the_tenant_is_refused(bad: Manifest, code: str) -> None:

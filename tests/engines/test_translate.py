@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from core.errors import Invalid
 from core.findings import Finding, Level
 from engines.contract import Compute
 from engines.docker.doors import mapped
+from engines.docker.files import Files
 from engines.docker.keeper import expand
 from engines.helm.manifests import manifests
 from engines.planning import compute_of, host_findings, images_of, quantity
@@ -134,6 +136,49 @@ def test_a_file_outside_of_its_volume_is_refused(path: str) -> None:
     assert [each.code for each in findings] == ["file-path"]
 
 
+@pytest.mark.parametrize(
+    ("volume", "mount"),
+    [
+        # The engine makes folders and mounts of these: each of them would be one of the host's.
+        ("/etc/cron.d", ""),
+        ("../../up", ""),
+        ("..", ""),
+        ("v", "/var/run/docker.sock"),
+        ("v", "../../../etc"),
+        ("v", "a:/b"),
+    ],
+)
+def test_a_volume_does_not_lead_to_the_files_of_the_host(volume: str, mount: str, tmp_path: Path) -> None:
+    wanted, findings = pod(
+        f"""
+        containers:
+        - {{name: main, image: app, volumeMounts: [{{name: "{volume}", mountPath: /v, subPath: "{mount}"}}]}}
+        volumes: [{{name: "{volume}", configMap: {{name: conf}}}}]
+        """,
+        CONFIG,
+    )
+    assert {each.code for each in findings} <= {"name", "sub-path"}
+    assert findings
+    if ":" in mount:
+        return
+    # What an older engine let in is stopped where the files are.
+    found = wanted.workloads[0].template.containers[0].mounts[0]
+    with pytest.raises(Invalid, match="outside"):
+        Files(tmp_path).volume(("t-a", "web", "web-1"), found.volume, found.sub_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: ../../x}\nspec: {containers: [{name: main, image: app}]}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: ../main, image: app}]}",
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: 'a:/etc'}",
+    ],
+)
+def test_names_are_names_and_no_paths(text: str) -> None:
+    assert [each.code for each in translate(manifests(text), "t-a")[1]] == ["name"]
+
+
 def test_limits_security_and_probes_are_carried_over() -> None:
     found, errors = container(
         """
@@ -160,10 +205,10 @@ def test_limits_security_and_probes_are_carried_over() -> None:
     assert (found.readiness.kind, found.readiness.scheme, found.readiness.timeout) == ("http", "https", 3.0)
 
 
-def service(name: str, port: int, target: object, protocol: str = "TCP", kind: str = "ClusterIP") -> str:
+def service(name: str, port: int, target: object, protocol: str = "TCP", kind: str = "ClusterIP", node: int = 0) -> str:
     return (
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: {kind}, selector: {{app: web}},"
-        f" ports: [{{port: {port}, targetPort: {target}, protocol: {protocol}}}]}}"
+        f" ports: [{{port: {port}, targetPort: {target}, protocol: {protocol}, nodePort: {node}}}]}}"
     )
 
 
@@ -178,6 +223,17 @@ def test_a_service_is_a_name_for_its_pods() -> None:
     assert mapped(wanted.services, wanted.workloads[0].template) == {80: 8080}
     same, _ = pod(SERVED, service("front", 8080, "http"))
     assert mapped(same.services, same.workloads[0].template) == {}
+
+
+def test_ports_keep_their_numbers_and_those_of_the_node_are_its_own() -> None:
+    high = SERVED.replace("8080", "15672").replace("}]}]", "}], livenessProbe: {tcpSocket: {port: 15672}}}]")
+    wanted, findings = pod(high, service("front", 15671, "http", node=30080))
+    assert findings == []
+    (port,) = wanted.services[0].ports
+    probe = wanted.workloads[0].template.containers[0].liveness
+    assert (port.port, port.node_port, probe.port if probe else 0) == (15671, 30080, 15672)
+    assert mapped(wanted.services, wanted.workloads[0].template) == {15671: 15672}
+    assert [each.code for each in pod(high, service("front", 80, "http", node=8443))[1]] == ["node-port"]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +279,29 @@ volumes: [{name: v, hostPath: {path: /}}]
         "host-hostnetwork", "host-hostpid", "host-hostpath", "host-privileged", "host-seccomp", "host-capabilities",
         "host-hostport",
     }  # fmt: skip
+
+
+def test_what_turns_confinement_off_for_a_whole_pod_is_refused_whoever_owns_the_pod() -> None:
+    text = """
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  template:
+    metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/main: unconfined}}
+    spec:
+      priorityClassName: system-node-critical
+      securityContext:
+        seccompProfile: {type: Unconfined}
+        sysctls: [{name: kernel.core_pattern, value: x}, {name: net.ipv4.tcp_syncookies, value: "1"}]
+        windowsOptions: {hostProcess: true}
+      containers: [{name: main, image: app, securityContext: {procMount: Unmasked}}]
+"""
+    found = {each.code: each.message for each in host_findings(manifests(text))}
+    assert set(found) == {
+        "host-apparmor", "host-seccomp", "host-sysctls", "host-hostprocess", "host-procmount", "host-priority",
+    }  # fmt: skip
+    assert "syncookies" not in found["host-sysctls"]
 
 
 def test_each_kind_is_run_ignored_or_refused() -> None:

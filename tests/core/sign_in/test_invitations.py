@@ -14,7 +14,7 @@ from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.accounts.models import ApiToken, Membership, User
 from core.audit.models import Entry
-from core.errors import Conflict, Denied, Invalid, Missing
+from core.errors import Conflict, Denied, Invalid, Missing, Throttled
 from core.sign_in import invitations
 from core.sign_in.models import Invitation
 
@@ -147,3 +147,23 @@ def test_programs_invite_too(api: Any, organisation: Any, client_of: Any, make_u
     assert client_of(make_user("op", organisation, "operator")).get(where).status_code == 403
     assert api.delete(f"{where}/{made.json()['id']}").status_code == 204
     assert api.delete(f"{where}/{made.json()['id']}").status_code == 409
+
+
+def test_invitations_are_no_way_to_send_e_mail_to_the_world(
+    api: Any, actor: Any, organisation: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(invitations, "MOST_SENT", 2)
+    made = invitations.invite(organisation, role="viewer", email="anna@acme.example", actor=actor)
+    invitations.send_again(made.invitation, actor=actor)
+    with pytest.raises(Throttled):
+        invitations.send_again(made.invitation, actor=actor)
+    invitations.withdraw(made.invitation, actor=actor)
+    with pytest.raises(Throttled):
+        invitations.invite(organisation, role="viewer", email="bert@acme.example", actor=actor)
+    assert len(mail.outbox) == 2
+    assert invitations.invite(organisation, role="viewer", actor=actor).link
+    # Neither is founding an organisation for each few of them, with the letter in its name.
+    monkeypatch.setattr(accounts, "MOST_LED", 2)
+    wanted = [("one", "Your account\n\nis at risk"), ("one", "One"), ("two", "Two")]
+    answers = [api.post("/api/v1/organisations", {"slug": slug, "name": name}, format="json") for slug, name in wanted]
+    assert [each.status_code for each in answers] == [400, 201, 409]

@@ -20,6 +20,7 @@ from core.errors import Conflict
 from mecm.nodes.models import Node
 from mecm.runtime import containers, dockerd, ports, seed
 from mecm.runtime.env import declare
+from mecm.runtime.stack import web_server
 
 SAVED = """\
 *filter
@@ -168,3 +169,10 @@ def test_the_local_node_is_registered_once(tmp_path: Path) -> None:
     known = Node.objects.get()
     assert (known.engine, known.organisation) == ("docker", Organisation.objects.get(slug="demo"))
     assert known.latitude is not None
+
+
+def test_only_a_proxy_that_was_told_of_says_who_asks(settings: Any) -> None:
+    # Whoever comes from this machine could else name another address with each guess of a password.
+    assert "--no-proxy-headers" in web_server()
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert "--no-proxy-headers" not in web_server()
