@@ -1,9 +1,15 @@
-"""Sealing of secrets at rest: AES-256-GCM with a key file that only its owner reads."""
+"""Sealing of secrets at rest: AES-256-GCM with a key file that only its owner reads.
+
+A key file holds one key of 32 bytes or several, one after the other: the first seals, every one opens. What is sealed
+names its key, so that a key can be replaced while everybody works, and one that is not there is asked for by its name.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +18,75 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import Invalid
 
-_VERSION = b"\x01"
+KEY_BYTES = 32
+#: A file with more keys than that is no key file.
+MOST_KEYS = 64
+_OLD, _VERSION = b"\x01", b"\x02"
+_ID_BYTES = 4
 _NONCE_BYTES = 12
+
+
+class KeyMissing(Invalid):
+    """Something is sealed by keys that are not here; `key_ids` names them."""
+
+    def __init__(self, key_ids: Sequence[str], where: str = "the key file") -> None:
+        named = ", ".join(key_ids)
+        super().__init__(
+            f"Secrets are sealed by a key that is not in {where}: {named}. Was the key file replaced? Bring that key "
+            "back: append its 32 bytes to the present key file, or take the key file of a backup.",
+            key_ids=list(key_ids),
+        )
+
+
+def key_id(key: bytes) -> str:
+    """Return the name of a key; it tells nothing of the key."""
+    return hashlib.sha256(b"breakwater vault key " + key).hexdigest()[: 2 * _ID_BYTES]
+
+
+class Ring:
+    """Keys by their ids, the one that seals first; `where` names their place to people."""
+
+    def __init__(self, joined: bytes, where: str = "the key file") -> None:
+        keys = [joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES)]
+        if not 0 < len(keys) <= MOST_KEYS or len(keys[-1]) != KEY_BYTES:
+            raise Invalid(f"{where} must hold keys of {KEY_BYTES} bytes each")
+        self.joined, self.where = joined, where
+        self.keys = {key_id(key): key for key in keys}
+        self.ciphers = {name: AESGCM(key) for name, key in self.keys.items()}
+        self.present = key_id(keys[0])
+
+    def ring(self) -> Ring:
+        """Return itself: these keys never change."""
+        return self
+
+    def __bytes__(self) -> bytes:
+        return self.joined
+
+
+class KeyFile:
+    """The keys in a file, read again whenever the file was replaced: a new key reaches processes that run already."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        joined = load_or_make_key(path)
+        self._known = self._mark(), Ring(joined, f"the key file {path}")
+
+    def ring(self) -> Ring:
+        """Return the keys as they are now; those known so far while the file cannot be read."""
+        seen, ring = self._known
+        with suppress(OSError, Invalid):
+            mark = self._mark()
+            if mark != seen:
+                ring = Ring(self.path.read_bytes(), ring.where)
+                self._known = mark, ring
+        return ring
+
+    def __bytes__(self) -> bytes:
+        return self.ring().joined
+
+    def _mark(self) -> tuple[int, int, int]:
+        told = self.path.stat()
+        return told.st_ino, told.st_mtime_ns, told.st_size
 
 
 class Vault:
@@ -22,38 +95,70 @@ class Vault:
     `purpose` is authenticated: what was sealed as `node:7:kubeconfig` cannot be passed off as anything else.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+    def __init__(self, keys: bytes | Ring | KeyFile) -> None:
+        self._keys = Ring(keys) if isinstance(keys, bytes) else keys
+
+    @property
+    def present(self) -> str:
+        """The id of the key that seals now."""
+        return self._keys.ring().present
+
+    @property
+    def key_ids(self) -> set[str]:
+        """The ids of all keys that are here."""
+        return set(self._keys.ring().keys)
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
         """Return `plain` encrypted; a fresh nonce each time."""
+        ring = self._keys.ring()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, purpose.encode())
+        return b"".join(
+            (
+                _VERSION,
+                bytes.fromhex(ring.present),
+                nonce,
+                ring.ciphers[ring.present].encrypt(nonce, plain, purpose.encode()),
+            )
+        )
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
-        """Return what was sealed for `purpose`; `Invalid` when it was changed, or sealed with another key or purpose."""
+        """Return what was sealed for `purpose`; `Invalid` when it was changed, or sealed with another key or purpose.
+
+        `KeyMissing`, which is one, names the key that is not here.
+        """
         sealed = bytes(sealed)
-        if sealed[:1] != _VERSION:
+        ring = self._keys.ring()
+        if sealed[:1] == _VERSION:
+            name = key_of(sealed)
+            if name not in ring.ciphers:
+                raise KeyMissing([name], ring.where)
+            ciphers, body = [ring.ciphers[name]], sealed[1 + _ID_BYTES :]
+        elif sealed[:1] == _OLD:
+            # From before keys had names.
+            ciphers, body = list(ring.ciphers.values()), sealed[1:]
+        else:
             raise Invalid("A sealed secret has an unknown form; was the key file or the database replaced?")
-        nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, body, purpose.encode())
-        except (InvalidTag, ValueError):
-            raise Invalid("A sealed secret cannot be opened with this key; was the key file replaced?") from None
+        nonce, body = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
+        for cipher in ciphers:
+            with suppress(InvalidTag, ValueError):
+                return cipher.decrypt(nonce, body, purpose.encode())
+        raise Invalid(
+            "A sealed secret cannot be opened with this key: it was changed or moved, or the key file was replaced"
+        )
+
+
+def key_of(sealed: bytes) -> str:
+    """Return the id of the key that something is sealed by; empty when it is from before keys had names."""
+    return bytes(sealed[1 : 1 + _ID_BYTES]).hex() if sealed[:1] == _VERSION else ""
 
 
 def load_or_make_key(path: Path) -> bytes:
-    """Return the 32 byte key in `path`, made on first use with mode 0600; safe when two processes start at once."""
+    """Return the keys in `path`, made on first use with mode 0600; safe when two processes start at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         return _checked(path, path.read_bytes())
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(32))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _write(fresh, secrets.token_bytes(KEY_BYTES))
     # link() refuses an existing name, so the first of two starters wins and both read its key.
     with suppress(FileExistsError):
         os.link(fresh, path)
@@ -61,7 +166,30 @@ def load_or_make_key(path: Path) -> bytes:
     return _checked(path, path.read_bytes())
 
 
+def replace_keys(path: Path, joined: bytes) -> None:
+    """Put keys in the place of those in a file, at one stroke: whoever reads finds the old ones or the new ones."""
+    _checked(path, joined)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    _write(fresh, joined)
+    fresh.replace(path)
+
+
+def read_keys(text: str) -> bytes:
+    """Return keys that are written as hexadecimal digits, with commas between them."""
+    return Ring(b"".join(bytes.fromhex(word.strip()) for word in text.split(",") if word.strip())).joined
+
+
+def _write(fresh: Path, content: bytes) -> None:
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _checked(path: Path, key: bytes) -> bytes:
-    if len(key) != 32:
-        raise Invalid(f"The key file {path.name} must hold 32 bytes")
+    if not key or len(key) % KEY_BYTES:
+        raise Invalid(f"The key file {path.name} must hold 32 bytes for each key")
     return key

@@ -49,6 +49,8 @@ class Streams(ASGIHandler):
 streams = cast(Application, Streams())
 
 from appstore.packages.ingest import Ingest  # noqa: E402  (its settings must be ready)
+from core.sealing.services import require_keys  # noqa: E402  (its models need the apps to be loaded)
+from core.vault import KeyMissing  # noqa: E402
 from mecm.edge.hub import application as edge  # noqa: E402  (its models need the apps to be loaded)
 
 #: Uploads are received without holding one of the threads that serve the pages.
@@ -67,10 +69,22 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         await pages(scope, receive, send)
 
 
+def _require_keys() -> None:
+    try:
+        require_keys()
+    finally:
+        connections.close_all()
+
+
 async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            try:
+                await sync_to_async(_require_keys)()
+            except KeyMissing as problem:
+                await send({"type": "lifespan.startup.failed", "message": problem.detail})
+                return
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await send({"type": "lifespan.shutdown.complete"})

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from core import languages
 from core.env import Env, boolean, words
-from core.vault import load_or_make_key
+from core.vault import KeyFile, Ring, load_or_make_key, read_keys
 from mecm.runtime.env import declare
 
 env = Env("BREAKWATER")
@@ -41,8 +41,21 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SIMULATED_RUNTIME = env("SIMULATED", False, cast=boolean, help="say on every page that no real runtime is behind this")
 
 # The key file makes one secret per installation; a setting may give one for several web hosts.
-_key_file = Path(env("KEY_FILE", str(VAR_DIR / "keys" / "vault.key"), help="32 byte key that seals secrets at rest"))
-VAULT_KEY = load_or_make_key(_key_file)
+_key_file = Path(
+    env(
+        "KEY_FILE",
+        str(VAR_DIR / "keys" / "vault.key"),
+        help="file of the keys that seal secrets at rest, 32 bytes each: the first seals, all open; made when missing",
+    )
+)
+_keys = env(
+    "KEYS",
+    b"",
+    cast=read_keys,
+    help="these keys instead of the file: hexadecimal digits, the newest first",
+    secret=True,
+)
+VAULT_KEY = Ring(_keys, "BREAKWATER_KEYS") if _keys else KeyFile(_key_file)
 KEY_FILE = _key_file
 SECRET_KEY = env(
     "SECRET_KEY", "", help="key of sessions; made once and kept beside the vault key when empty", secret=True
@@ -205,6 +218,7 @@ INSTALLED_APPS = [
     "core.audit",
     "core.device",
     "core.operations",
+    "core.sealing",
     "appstore.packages",
     "appstore.keys",
     "appstore.trust",

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from appstore.certification.contract import Outcome
 from core.errors import Conflict
+from core.sealing.fields import SealedJSONField
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -65,7 +66,7 @@ class Profile(models.Model):
     levels = models.JSONField(default=dict)
     options = models.JSONField(default=dict)
     #: Values with which charts are rendered for the checks.
-    values = models.JSONField(default=dict)
+    values = SealedJSONField(default=dict)
     publish_level = models.CharField(max_length=10, blank=True)
     deploy_level = models.CharField(max_length=10, blank=True)
     import_level = models.CharField(max_length=10, blank=True)
@@ -126,7 +127,7 @@ class Run(models.Model):
     sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     wanted = models.JSONField(default=list)
-    profile = models.JSONField(default=dict)
+    profile = SealedJSONField(default=dict)
     node_id = models.CharField(max_length=64, blank=True)
     parts = models.JSONField(default=dict)
     environment = models.JSONField(default=dict)

@@ -8,6 +8,8 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
+from core.sealing.fields import SealedJSONField
+
 
 class TestDeploymentQuerySet(models.QuerySet["TestDeployment"]):
     """Questions about test deployments; they chain."""
@@ -28,13 +30,13 @@ class TestDeployment(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey("accounts.Organisation", on_delete=models.CASCADE, related_name="+")
     trial = models.OneToOneField("trials.Trial", on_delete=models.CASCADE, related_name="test_deployment")
-    values = models.JSONField(default=dict, blank=True)
+    values = SealedJSONField(default=dict, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True, help_text="when nothing was left on the node")
     watched_at = models.DateTimeField(default=timezone.now, help_text="when somebody looked at it last")
     looks = models.PositiveIntegerField(default=0)
-    seen = models.JSONField(default=dict, blank=True)
+    seen = SealedJSONField(default=dict, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=500, blank=True, help_text="why the node could not be looked at")
 

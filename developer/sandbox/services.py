@@ -124,8 +124,12 @@ def look(test: TestDeployment, hand: Hand | None = None) -> None:
         return
     trials.renew(trial, until=test.ends_at)
     seen, problem = _asked(test, hand)
+    field = TestDeployment._meta.get_field("seen")
     TestDeployment.objects.filter(pk=test.pk).update(
-        seen={**test.seen, **seen}, seen_at=timezone.now(), problem=problem[:500], looks=F("looks") + 1
+        seen=field.sealed_for(test, {**test.seen, **seen}),
+        seen_at=timezone.now(),
+        problem=problem[:500],
+        looks=F("looks") + 1,
     )
     test.refresh_from_db()
     quiet = (timezone.now() - test.watched_at).total_seconds() > WATCHING

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,8 @@ from core.errors import Conflict, Unavailable
 
 #: Table -> [rows, sum].
 Sums = dict[str, list[Any]]
+#: Looks at the rows of a restored copy by queries, while it is there.
+Look = Callable[[Callable[[str], Iterator[Sequence[Any]]]], None]
 _PROGRAM_LIMIT = 24 * 3600
 _POSTGRES_SUM = "coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)::text"
 
@@ -35,8 +37,8 @@ class Database(Protocol):
     def copy(self, target: Path) -> Sums:
         """Write a consistent copy while others go on writing; returns its sums."""
 
-    def sums_of(self, copy: Path) -> Sums:
-        """Restore a copy into a temporary place and return its sums."""
+    def sums_of(self, copy: Path, look: Look | None = None) -> Sums:
+        """Restore a copy into a temporary place and return its sums; `look` may look at it there."""
 
     def bring_back(self, copy: Path) -> None:
         """Put a copy in the place of the present database: whole, or not at all."""
@@ -64,12 +66,14 @@ class Sqlite:
             copy.execute("PRAGMA journal_mode=DELETE")
         return self.sums_of(target)
 
-    def sums_of(self, copy: Path) -> Sums:
+    def sums_of(self, copy: Path, look: Look | None = None) -> Sums:
         # Opened where it was extracted to: that is all there is to restoring it.
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute("PRAGMA integrity_check").fetchone()[0]
             if found != "ok":
                 raise Conflict(f"The copy of the database is damaged: {str(found)[:200]}")
+            if look is not None:
+                look(lambda query: iter(database.execute(query)))
             database.text_factory = bytes
             names = database.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -124,13 +128,22 @@ class Postgres:
             )  # fmt: skip
             return _postgres_sums(cursor)
 
-    def sums_of(self, copy: Path) -> Sums:
+    def sums_of(self, copy: Path, look: Look | None = None) -> Sums:
         import psycopg2  # only where PostgreSQL is used
 
         with self._spare() as name, closing(psycopg2.connect(**self._parameters(name))) as there:
             self._run(
                 "pg_restore", "--no-owner", "--no-acl", "--exit-on-error", "--dbname", self._where(name), str(copy)
             )
+            if look is not None:
+
+                def ask(query: str) -> Iterator[Sequence[Any]]:
+                    # A name makes it a cursor of the server: rows come in parts.
+                    with there.cursor(name="look") as rows:
+                        rows.execute(query)
+                        yield from rows
+
+                look(ask)
             with there.cursor() as cursor:
                 cursor.execute("SET timezone = 'UTC'")
                 return _postgres_sums(cursor)

@@ -22,8 +22,14 @@ from appstore.packages.models import Blob
 from core.accounts.access import SYSTEM
 from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid
+from core.sealing import columns as sealing
+from core.sealing.fields import vault
+from core.sealing.models import VaultKey
+from core.sealing.services import missing as require
+from core.vault import KEY_BYTES, Ring, Vault
 from mecm.backup import databases, sealed
 from mecm.backup.archive import Reader, Writer, told_of_disks
+from mecm.backup.columns import everything
 from mecm.backup.models import Backup
 from mecm.edge import services as edge
 
@@ -82,6 +88,8 @@ def make(
             "database": connection.vendor,
             "migrations": sorted(map(".".join, _applied())),
             "tables": sums,
+            # By these it is known at once whether what is sealed in the database can be opened elsewhere.
+            "key_ids": sorted({*VaultKey.objects.values_list("pk", flat=True), vault().present}),
             "contents": contents,
             "missing": missing,
             "not_inside": [*NOT_INSIDE, *_left_out(contents=contents, keys=passphrase is not None)],
@@ -101,7 +109,8 @@ def prove(path: Path, *, by: str, passphrase: str | None, tell: Tell = lambda te
     """Restore a backup into a temporary place and compare everything; writes down what came of it.
 
     The database is really restored and each of its tables summed anew, every file of the contents is read and hashed,
-    and the keys are opened when there is a passphrase. `Invalid` or `Conflict` says what is wrong.
+    the keys are opened when there is a passphrase, and with them (else with ours) everything that stands sealed in the
+    database. `Invalid` or `Conflict` says what is wrong.
     """
     path = path.absolute()
     with told_of_disks(), Reader(path) as file, _scratch() as folder:
@@ -111,11 +120,14 @@ def prove(path: Path, *, by: str, passphrase: str | None, tell: Tell = lambda te
             tell("reading every file")
             file.verify()
             database = databases.ours()
+            keys = vault()
+            if KEYS in file.members and passphrase is not None:
+                keys = Vault(Ring(sealed.unseal(file.read(KEYS), passphrase)[VAULT], "the keys of this backup"))
+            require(_key_ids(file), keys, "the keys for this backup")
             tell("restoring the database into a temporary place")
             file.extract(database.member, folder / database.member)
-            _compare(file.manifest["tables"], database.sums_of(folder / database.member))
-            if KEYS in file.members and passphrase is not None:
-                sealed.unseal(file.read(KEYS), passphrase)
+            look = _opening(file, keys, tell)
+            _compare(file.manifest["tables"], database.sums_of(folder / database.member, look))
         except BreakwaterError as problem:
             Backup.objects.filter(pk=record.pk).update(problem=problem.detail[:1000])
             raise
@@ -144,6 +156,10 @@ def restore(
         if not replace and not database.empty():
             raise Conflict("There is something in this centre already; say --replace to throw it away")
         keys = _keys_of(file, passphrase, without_keys=without_keys)
+        # Keys of the environment stay what they are, whatever the backup brings.
+        fixed = VAULT not in keys or isinstance(settings.VAULT_KEY, Ring)
+        ring = vault() if fixed else Vault(Ring(keys[VAULT]))
+        require(_key_ids(file), ring, "BREAKWATER_KEYS" if fixed and VAULT in keys else "the key file")
         tell("reading every file")
         file.verify()
         file.extract(database.member, folder / database.member)
@@ -180,7 +196,7 @@ def _named() -> set[str]:
 
 
 def _keys() -> dict[str, bytes]:
-    found = {VAULT: settings.VAULT_KEY}
+    found = {VAULT: bytes(settings.VAULT_KEY)}
     authority = Path(settings.CA_DIR) / EDGE_CA
     if authority.exists():
         found[EDGE_CA] = authority.read_bytes()
@@ -200,7 +216,7 @@ def _keys_of(file: Reader, passphrase: str | None, *, without_keys: bool) -> dic
     if passphrase is None:
         raise Invalid("The keys of this backup are sealed: give its passphrase, or say --without-keys")
     keys = sealed.unseal(file.read(KEYS), passphrase)
-    if set(keys) - {VAULT, EDGE_CA} or len(keys.get(VAULT, b"")) != 32:
+    if set(keys) - {VAULT, EDGE_CA} or not keys.get(VAULT) or len(keys[VAULT]) % KEY_BYTES:
         raise Invalid("The keys of this backup are none that a centre has")
     return keys
 
@@ -214,6 +230,24 @@ def _put_key(name: str, key: bytes) -> None:
     fresh.touch(mode=0o600, exist_ok=False)
     fresh.write_bytes(key)
     fresh.replace(target)
+
+
+def _key_ids(file: Reader) -> set[str]:
+    """Return the ids of the keys that the database of a backup is sealed by; older backups do not tell."""
+    told = file.manifest.get("key_ids")
+    return {str(each) for each in told} if isinstance(told, list) else set()
+
+
+def _opening(file: Reader, keys: Vault, tell: Tell) -> databases.Look:
+    """Return what opens every sealed row of a restored copy."""
+
+    def look(ask: Callable[[str], Iterator[Any]]) -> None:
+        # A backup of an older Breakwater does not have every table of ours.
+        there = [column for column in everything() if column.table in file.manifest["tables"]]
+        count = sum(sealing.prove(ask(column.query()), column, keys) for column in there)
+        tell(f"opened what is sealed in the database: {count} rows")
+
+    return look
 
 
 def _compare(wanted: dict[str, Any], found: databases.Sums) -> None:

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from core.accounts import access
+from core.sealing.fields import SealedJSONField
 from mecm.nodes.models import DNS_LABEL
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Deployment(models.Model):
     package = models.ForeignKey("packages.Package", on_delete=models.PROTECT, related_name="deployments")
     name = models.CharField(max_length=53, validators=[DNS_LABEL], help_text="the Helm release name")
     namespace = models.CharField(max_length=63)
-    values = models.JSONField(default=dict, blank=True)
+    values = SealedJSONField(default=dict, blank=True)
     generation = models.PositiveIntegerField(default=1)
     wish = models.CharField(max_length=10, choices=Wish.choices, default=Wish.PRESENT)
     app_instance_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -171,7 +172,7 @@ class DeploymentRevision(models.Model):
     generation = models.PositiveIntegerField()
     action = models.CharField(max_length=10, choices=Action.choices)
     package = models.ForeignKey("packages.Package", on_delete=models.PROTECT, related_name="+")
-    values = models.JSONField(default=dict, blank=True)
+    values = SealedJSONField(default=dict, blank=True, bound_to=("deployment", "generation"))
     restores = models.PositiveIntegerField(null=True, blank=True, help_text="the generation gone back to")
     outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.OPEN, blank=True)
     message = models.TextField(blank=True)

@@ -142,7 +142,7 @@ def tell_again(node: Node, wanted: list[Wish], state: Mapping[str, Any], *, now:
     now, held = now or timezone.now(), Held.read(state)
     lacking = {each.deployment.pk: each.lacking(held) for each in wanted}
     rows = ReportedObject.objects.filter(node=node, kind=KIND, key__in=[str(pk) for pk in lacking])
-    known = {key: Memory.read(status) for key, status in rows.values_list("key", "status")}
+    known = {row.key: Memory.read(row.status) for row in rows}
     changed: dict[str, Memory] = {}
     for key, memory in known.items():
         over = set(memory.tries) - set(lacking[UUID(key)])

@@ -165,8 +165,8 @@ class BlobView(NodeView):
         return response
 
     def _may_have(self, sha256: str) -> bool:
-        specs = DesiredObject.objects.filter(node=self.speaker.node).live().values_list("spec", flat=True)
-        return any(sha256 in named_blobs(spec) for spec in specs.iterator())
+        wanted = DesiredObject.objects.filter(node=self.speaker.node).live().only("node", "kind", "key", "spec")
+        return any(sha256 in named_blobs(each.spec) for each in wanted.iterator())
 
 
 UNSATISFIABLE = (-1, -1)

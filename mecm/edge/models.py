@@ -8,6 +8,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from core.sealing.fields import SealedJSONField
+
+#: Kinds of reports that hold nothing of anybody's values, and that SQL looks into; all others stand sealed.
+OPEN_REPORTS = ("mep", "recalls")
+
 
 def fresh_epoch() -> str:
     """Return a name for one life of the database; restoring a backup starts another."""
@@ -69,7 +74,7 @@ class DesiredObject(models.Model):
     rev = models.BigIntegerField()
     generation = models.BigIntegerField(default=1)
     deleted = models.BooleanField(default=False)
-    spec = models.JSONField(default=dict)
+    spec = SealedJSONField(default=dict, bound_to=("node", "kind", "key"))
     sha256 = models.CharField(max_length=64)
 
     objects = DesiredObjectQuerySet.as_manager()
@@ -91,7 +96,7 @@ class ReportedObject(models.Model):
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=120)
     observed_generation = models.BigIntegerField(default=0)
-    status = models.JSONField(default=dict)
+    status = SealedJSONField(default=dict, bound_to=("node", "kind", "key"), open_if=("kind", OPEN_REPORTS))
     reported_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

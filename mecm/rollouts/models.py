@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from core.accounts import access
+from core.sealing.fields import SealedJSONField
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -70,7 +71,7 @@ class Rollout(models.Model):
     package = models.ForeignKey("packages.Package", on_delete=models.PROTECT, related_name="+")
     title = models.CharField(max_length=120)
     name = models.CharField(max_length=53, blank=True, help_text="release name of deployments that are made")
-    values = models.JSONField(null=True, blank=True, help_text="null: each deployment keeps its own")
+    values = SealedJSONField(null=True, blank=True, help_text="null: each deployment keeps its own")
     target = models.JSONField(default=dict)
 
     waves = models.JSONField(default=list, help_text='sizes as they were asked for: ["1", "10%", "rest"]')

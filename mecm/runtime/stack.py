@@ -22,6 +22,7 @@ from django.db import close_old_connections
 
 from core.accounts.access import SYSTEM
 from core.errors import Unavailable
+from core.sealing.services import require_keys
 from mecm.edge import services as edge
 from mecm.nodes.models import Node
 from mecm.runtime import containers, dockerd, ports, seed
@@ -53,6 +54,7 @@ class Stack:
         began = time.monotonic()
         self.clear_leftovers()
         ports.require_free(self._ports())
+        require_keys()
         call_command("migrate", interactive=False, verbosity=0)
         call_command("pack_assets", verbosity=0)
         engine = self._engine()

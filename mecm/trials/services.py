@@ -140,13 +140,11 @@ def command(trial: Trial, verb: str, deployment: Deployment, *, within: float, *
 
 def answer(trial: Trial, number: int) -> dict[str, Any] | None:
     """Return what the node says about command `number`; None while it says nothing."""
-    row = (
-        ReportedObject.objects.filter(node=trial.node_id, kind=REPORT, key=str(trial.pk), observed_generation=number)
-        .values_list("status", flat=True)
-        .first()
-    )
+    row = ReportedObject.objects.filter(
+        node=trial.node_id, kind=REPORT, key=str(trial.pk), observed_generation=number
+    ).first()
     if row is not None:
-        return dict(row)
+        return dict(row.status)
     # An agent that is older than trials says so under the name of the kind.
     told = ReportedObject.objects.filter(node=trial.node_id, kind=COMMAND, key=str(trial.pk)).first()
     if told is not None and told.status.get("reason") == "Unsupported":

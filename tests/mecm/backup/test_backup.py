@@ -15,6 +15,7 @@ from appstore.packages import blobs
 from appstore.packages.models import Blob, Package
 from core.audit.models import Entry
 from core.errors import BreakwaterError, Conflict, Invalid
+from core.vault import KeyFile, KeyMissing
 from mecm.backup import archive, sealed, services
 from mecm.backup.models import Backup
 
@@ -88,8 +89,8 @@ def test_a_backup_holds_rows_contents_and_keys_and_is_proved(
         assert f"contents/{loose}" not in file.members
         # The rows of this test are not committed; with real ones in test_backup_live.py.
         assert file.manifest["tables"]["django_migrations"][0] > 30
-        assert sealed.unseal(file.read("keys.sealed"), PASSPHRASE)["vault.key"] == settings.VAULT_KEY
-        assert settings.VAULT_KEY not in target.read_bytes()
+        assert sealed.unseal(file.read("keys.sealed"), PASSPHRASE)["vault.key"] == bytes(settings.VAULT_KEY)
+        assert bytes(settings.VAULT_KEY) not in target.read_bytes()
     proved = services.prove(target, by="root on the server", passphrase=PASSPHRASE)
     assert (proved.pk, proved.proved_by, proved.problem) == (made.pk, "root on the server", "")
     assert [entry.action for entry in Entry.objects.order_by("at")] == ["backup.make", "backup.prove"]
@@ -102,6 +103,13 @@ def test_a_backup_holds_rows_contents_and_keys_and_is_proved(
         services._compare({**file.manifest["tables"], "accounts_user": [2, "0"]}, file.manifest["tables"])
     with pytest.raises(Conflict, match="--replace"):
         services.restore(target, by="root", passphrase=PASSPHRASE)
+    # Somewhere else, where the key file is another one: it is known before anything is read.
+    settings.VAULT_KEY = KeyFile(tmp_path / "another.key")
+    with pytest.raises(KeyMissing, match="key file"):
+        services.restore(target, by="root", passphrase=None, without_keys=True, replace=True)
+    with pytest.raises(KeyMissing, match="keys for this backup"):
+        services.prove(target, by="root", passphrase=None)
+    services.prove(target, by="root", passphrase=PASSPHRASE)
     assert list(Path(settings.VAR_DIR).glob("backup-*")) == []
     blobs.path_of(digest).chmod(0o600)
     blobs.path_of(digest).write_bytes(b"a chert")

@@ -23,12 +23,16 @@ SEED = (
     "from mecm.edge.ca import authority; authority();"
     "from mecm.nodes.sealed import seal;"
     "n = Node.objects.create(organisation=o, name='berth-7', engine='memory');"
-    "n.mep_token = seal(n, 'mep_token', 'a secret'); n.save()"
+    "n.mep_token = seal(n, 'mep_token', 'a secret'); n.save();"
+    "from mecm.edge.services import put;"
+    "put(n, 'app', 'a', generation=1, spec={'values': {'password': 'planted-0b7c'}})"
 )
 LOOK = (
     "from mecm.nodes.models import Node; from mecm.nodes.sealed import reveal; from mecm.backup.models import Backup;"
-    "n = Node.objects.get(); print('FOUND', n.name, reveal(n, 'mep_token'), Backup.objects.count())"
+    "from mecm.edge.models import DesiredObject; spec = DesiredObject.objects.get().spec;"
+    "n = Node.objects.get(); print('FOUND', n.name, reveal(n, 'mep_token'), Backup.objects.count(), spec['values'])"
 )
+PLANTED = b"planted-0b7c"
 
 
 class Centre:
@@ -60,11 +64,19 @@ class Centre:
 def there_and_back(lost: Centre, found: Centre, file: Path) -> None:
     lost.run("migrate", "-v", "0")
     lost.run("shell", "-v", "0", "-c", SEED)
-    assert "Proved" in lost.run("backup", str(file), "--prove", lost.word())
+    # A key that is replaced, and a backup whose keys are those of that moment.
+    assert "Sealed anew: 2 rows" in lost.run("rotate_key", "--forget")
+    told = lost.run("backup", str(file), "--prove", lost.word())
+    assert "Proved" in told
+    assert "sealed in the database: 2 rows" in told
+    for written in (file, *(path for path in lost.folder.rglob("*") if path.is_file())):
+        assert PLANTED not in written.read_bytes(), written
     assert "there already" in lost.run("backup", str(file), lost.word(), fails=True)
     assert "throw it away" in lost.run("restore", str(file), lost.word(), fails=True)
+    if found is not lost:
+        assert "key that is not in" in found.run("restore", str(file), "--without-keys", fails=True)
     assert "Restored" in found.run("restore", str(file), found.word(), *(["--replace"] if found is lost else []))
-    assert "FOUND berth-7 a secret 1" in found.run("shell", "-v", "0", "-c", LOOK)
+    assert "FOUND berth-7 a secret 1 {'password': 'planted-0b7c'}" in found.run("shell", "-v", "0", "-c", LOOK)
     assert (found.folder / "ca" / "edge-ca.pem").read_bytes() == (lost.folder / "ca" / "edge-ca.pem").read_bytes()
 
 
@@ -92,3 +104,6 @@ def test_a_centre_on_postgresql_comes_back(tmp_path: Path) -> None:
     with servers.postgres() as url:
         centre = Centre(tmp_path / "centre", url)
         there_and_back(centre, centre, tmp_path / "centre.backup")
+        dump = subprocess.run(["pg_dump", "--dbname", url], capture_output=True, check=True).stdout
+        assert b"berth-7" in dump
+        assert PLANTED not in dump

@@ -204,7 +204,8 @@ def test_an_agent_is_asked_for_log_lines_while_somebody_looks(api: Any, deployme
     )
     assert [line["text"] for line in api.get(f"{url}?tail=2").json()["lines"]] == ["7", "8"]
     for left, renewed in ((20, False), (10, True)):
-        DesiredObject.objects.filter(pk=watch.pk).update(spec={"until": time.time() + left}, sha256="")
+        watch.spec, watch.sha256 = {"until": time.time() + left}, ""
+        watch.save(update_fields=["spec", "sha256"])
         api.get(url)
         again = DesiredObject.objects.get(pk=watch.pk)
         assert (again.rev > watch.rev) is renewed, "a second look within seconds writes nothing"

@@ -72,7 +72,7 @@ def worker(tmp_path: Path, settings: Any) -> Iterator[Callable[[], subprocess.Po
     """Start a Celery worker with its beat; it sweeps each second and takes a worker for dead after two."""
     started: list[subprocess.Popen[bytes]] = []
     key = tmp_path / "vault.key"
-    key.write_bytes(settings.VAULT_KEY)
+    key.write_bytes(bytes(settings.VAULT_KEY))
 
     def run() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "mecm.celery", "worker", "--beat", "--concurrency", "1"]
