@@ -100,8 +100,9 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-def serve(files: dict[str, bytes]) -> int:
-    """Serve files by path with ETags; returns the port."""
+def serve(files: dict[str, bytes], key: Any) -> int:
+    """Serve files by path with ETags, signed with the key of the store; returns the port."""
+    from appstore.federation import signing
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,7 +113,16 @@ def serve(files: dict[str, bytes]) -> int:
             known = data is not None and self.headers.get("If-None-Match") == etag
             self.send_response(304 if known else 404 if data is None else 200)
             body = b"" if known or data is None else data
-            self.send_header("ETag", etag)
+            headers = {"ETag": etag}
+            if body:
+                kind = "application/gzip" if self.path.endswith(".gz") else "application/json"
+                headers |= {"Content-Type": kind, "Content-Digest": signing.digest_of(body)}
+            lower = {name.lower(): value for name, value in headers.items()}
+            asked = {name.lower(): value for name, value in self.headers.items()}
+            status = 304 if known else 404 if data is None else 200
+            headers |= signing.sign_answer(key, status, self.path, lower, asked)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -192,7 +202,7 @@ def following(organisation: Any, apps: int, each: int) -> None:
     full = forge.targets["index-1.json.gz"]
     seconds = time.perf_counter() - began
     print(f"partner: {len(index)} releases of {apps} apps, index {len(full) / 1e6:.2f} MB, signed in {seconds:.2f} s")
-    relay = Relay(serve(forge.files))
+    relay = Relay(serve(forge.files, forge.store))
     peer = forge.peer(organisation, url=f"http://127.0.0.1:{relay.port}")
 
     def measured(what: str) -> None:

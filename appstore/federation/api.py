@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appstore.federation import identity, meeting, services, wire
+from appstore.federation import answering, identity, meeting, services, wire
 from appstore.federation.models import Agreement, Peer
 from core.accounts import access
 from core.http import ApiView, paginated
@@ -26,7 +26,7 @@ class PeerOut(serializers.ModelSerializer[Peer]):
         model = Peer
         fields = [
             "id", "store_id", "fingerprint", "name", "url", "kind", "state", "confirmed_at", "they_confirmed_at",
-            "heard_at", "problem", "created_at",
+            "answers_signed_at", "heard_at", "problem", "created_at",
         ]  # fmt: skip
 
     def get_fingerprint(self, peer: Peer) -> str:
@@ -74,7 +74,7 @@ class IdentityView(ApiView):
         return Response(identity.envelope(), headers={"Cache-Control": "no-cache"})
 
 
-class IntroductionsView(ApiView):
+class IntroductionsView(answering.AnsweringView):
     """The door for stores that we do not know yet."""
 
     public = True
@@ -92,13 +92,14 @@ class IntroductionsView(ApiView):
     def post(self, request: Request) -> Response:
         """Introduce a store, by a request that is signed with the key of its identity document."""
         wire.bounded_body(request._request)  # before it is parsed
+        answering.begin_unproven(request._request)
         given = IntroductionIn(data=request.data)
         given.is_valid(raise_exception=True)
         peer = meeting.receive_introduction(request._request, given.validated_data["identity"])
         return Response({"state": peer.state}, 202)
 
 
-class RotationsView(ApiView):
+class RotationsView(answering.AnsweringView):
     """The door for a partner that has changed its key."""
 
     public = True
@@ -108,9 +109,10 @@ class RotationsView(ApiView):
     def post(self, request: Request) -> Response:
         """Take a new key that the old one vouches for; 404 when no partner has that old key."""
         wire.bounded_body(request._request)  # before it is parsed
+        answering.begin_unproven(request._request)
         given = RotationIn(data=request.data)
         given.is_valid(raise_exception=True)
-        meeting.receive_rotation(given.validated_data["statement"])
+        meeting.receive_rotation(given.validated_data["statement"], request._request)
         return Response(status=204)
 
 

@@ -12,7 +12,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from appstore.federation import feed, offers, ports, roots, serials, trustroot, walk
+from appstore.federation import feed, offers, ports, roots, serials, signing, trustroot, walk
 from appstore.federation.allowance import Allowance
 from appstore.federation.models_feed import FeedFile, FeedMetadata, FeedPartner, FeedRoot
 from appstore.federation.wire import PeerView
@@ -156,6 +156,8 @@ class BlobView(PeerView):
         if wanted:
             response.status_code = 206
             response["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        else:
+            response["Content-Digest"] = signing.content_digest(bytes.fromhex(sha256))
         response["Content-Length"] = str(end - start)
         response["ETag"], response["Accept-Ranges"] = etag, "bytes"
         response["Cache-Control"] = "private, immutable, max-age=86400"

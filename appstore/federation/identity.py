@@ -28,6 +28,9 @@ KIND: Final = "urn:breakwater:federation:identity:1"
 PAYLOAD: Final = "application/vnd.breakwater.identity+json"
 ROTATION: Final = "application/vnd.breakwater.rotation+json"
 VERSIONS: Final = ("1",)
+#: What a store says that it can beside the first release; others pass over what they do not know.
+SIGNED_ANSWERS: Final = "signed-answers"
+CAPABILITIES: Final = (SIGNED_ANSWERS,)
 #: Bytes of an identity document, with its envelope.
 LONGEST: Final = 32 * 1024
 LONGEST_NAME: Final = 120
@@ -42,6 +45,7 @@ class Identity:
     name: str
     url: str
     public_pem: str
+    signs_answers: bool = True
 
 
 def store_id() -> str:
@@ -65,6 +69,7 @@ def envelope() -> dict[str, Any]:
         "url": mine.url,
         "publicKey": mine.public_pem,
         "versions": list(VERSIONS),
+        "capabilities": list(CAPABILITIES),
     }
     return dsse.sign(PAYLOAD, _packed(said), keys.signer(keys.STORE))
 
@@ -88,7 +93,9 @@ def read(document: Any) -> Identity:
         raise Invalid("The identity document has no usable name.")
     if not isinstance(url, str):
         raise Invalid("The identity document has no address.")
-    return Identity(dsse.key_id(key), name.strip(), origin(url), pem)
+    able = said.get("capabilities", [])
+    signs = isinstance(able, list) and SIGNED_ANSWERS in able[:50]
+    return Identity(dsse.key_id(key), name.strip(), origin(url), pem, signs)
 
 
 def origin(url: str) -> str:

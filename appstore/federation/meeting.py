@@ -7,7 +7,7 @@ another key under a known address is refused and shown, unless the old key vouch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
@@ -93,13 +93,14 @@ def introduce(url: str, *, fingerprint: str, actor: Actor) -> Peer:
         if peer is None:
             peer = Peer.objects.create(
                 organisation=organisation, store_id=found.store_id, public_pem=found.public_pem, name=found.name,
-                url=found.url, confirmed_at=timezone.now(),
+                url=found.url, confirmed_at=timezone.now(), answers_signed_at=_signs_since(found),
             )  # fmt: skip
             Acquaintance.objects.create(peer=peer, introduced_by_us=True)
         elif peer.state == Peer.State.ENDED:
             _begin_again(peer, found, confirmed=True)
             Acquaintance.objects.filter(peer=peer).update(introduced_by_us=True)
         elif peer.state == Peer.State.PENDING and peer.confirmed_at is None:
+            _note_signing(peer, found)
             return _confirmed_by_us(peer, actor)
         else:
             raise Conflict(f"{peer.name} is known already ({peer.state}).", peer=str(peer.pk))
@@ -112,12 +113,14 @@ def confirm(peer: Peer, *, fingerprint: str, actor: Actor) -> Peer:
     """Confirm a store that introduced itself; asks at its address first whether the key is the same there."""
     manager(actor)
     _compare(fingerprint, peer.store_id)
-    if identity.fetch(peer.url).store_id != peer.store_id:
+    found = identity.fetch(peer.url)
+    if found.store_id != peer.store_id:
         raise Conflict("At its address answers another key than the one that introduced itself. Refuse it.")
     with transaction.atomic():
         held = _held(peer)
         if held.state != Peer.State.PENDING or held.confirmed_at is not None:
             raise Conflict(f"There is nothing to confirm: {held.name} is {held.state}.")
+        _note_signing(held, found)
         return _confirmed_by_us(held, actor)
 
 
@@ -173,7 +176,7 @@ def receive_introduction(request: HttpRequest, document: Any) -> Peer:
         if peer is None:
             peer = Peer.objects.create(
                 organisation=accounts.operator(), store_id=found.store_id, public_pem=found.public_pem,
-                name=found.name, url=found.url, they_confirmed_at=timezone.now(),
+                name=found.name, url=found.url, they_confirmed_at=timezone.now(), answers_signed_at=_signs_since(found),
             )  # fmt: skip
             Acquaintance.objects.create(peer=peer)
             audit.record(_name(peer), "peer.introduced", peer, store=peer.store_id, url=peer.url)
@@ -181,6 +184,7 @@ def receive_introduction(request: HttpRequest, document: Any) -> Peer:
             _begin_again(peer, found, confirmed=False)
             audit.record(_name(peer), "peer.introduced", peer, store=peer.store_id, url=peer.url)
         elif peer.state == Peer.State.PENDING:
+            _note_signing(peer, found)
             _confirmed_by_them(peer)
     return peer
 
@@ -221,13 +225,18 @@ def receive_end(peer: Peer, message: Mapping[str, Any]) -> None:
 
 
 @transaction.atomic
-def receive_rotation(document: Any) -> Peer:
+def receive_rotation(document: Any, request: HttpRequest | None = None) -> Peer:
     """Take a new key of a known partner if the old one vouches for it; its agreements and packages follow it.
 
-    Signed by the old key alone, so it needs no signed request; a second time there is no such old key any more.
+    Signed by the old key alone, so it needs no signed request. Who sends it again, since our answer was lost, is told
+    the same again; only `request` can show that it is the partner who asks.
     """
     old_id = identity.predecessor(document)
     peer = Peer.objects.select_for_update().filter(store_id=old_id, kind="breakwater", state__in=KNOWN).first()
+    if peer is None and request is not None:
+        peer = _renamed(old_id, request)
+        if peer is not None:
+            return peer
     if peer is None:
         raise Missing("This store knows no partner with that key.")
     new_id, pem = identity.read_rotation(document, dsse.load_public(peer.public_pem))
@@ -245,6 +254,19 @@ def receive_rotation(document: Any) -> Peer:
 
 
 # Inside
+
+
+def _renamed(old_id: str, request: HttpRequest) -> Peer | None:
+    """Return the partner that had that key before, if the request is signed with its present one."""
+    try:
+        claim = wire.read_claim(request)
+        peer = Peer.objects.filter(store_id=claim.key_id, kind="breakwater", state__in=KNOWN).first()
+        if peer is None or old_id not in services.acquaintance(peer).former_ids:
+            return None
+        wire.check_claim(request, claim, dsse.load_public(peer.public_pem))
+    except Unauthenticated:
+        return None
+    return peer
 
 
 def _compare(typed: str, key_id: str) -> None:
@@ -297,10 +319,23 @@ def _begin_again(peer: Peer, found: Identity, *, confirmed: bool) -> None:
     now = timezone.now()
     peer.state, peer.name, peer.url, peer.problem = Peer.State.PENDING, found.name, found.url, None
     peer.confirmed_at, peer.they_confirmed_at = (now, None) if confirmed else (None, now)
+    # The one way back for a partner that went back to an older release: its administrator and ours meet anew.
+    peer.answers_signed_at = _signs_since(found)
     peer.save()
     Acquaintance.objects.update_or_create(
         peer=peer, defaults={"their_state": "", "reason": "", "their_reason": "", "introduced_by_us": confirmed}
     )
+
+
+def _signs_since(found: Identity) -> datetime | None:
+    return timezone.now() if found.signs_answers else None
+
+
+def _note_signing(peer: Peer, found: Identity) -> None:
+    """Remember that the store signs its answers. An older document that does not say so changes nothing."""
+    if found.signs_answers and peer.answers_signed_at is None:
+        peer.answers_signed_at = timezone.now()
+        peer.save(update_fields=["answers_signed_at"])
 
 
 def _confirmed_by_us(peer: Peer, actor: Actor) -> Peer:

@@ -43,6 +43,8 @@ class Peer(models.Model):
     kind = models.CharField(max_length=12, default="breakwater")
     confirmed_at = models.DateTimeField(null=True, blank=True, help_text="when we confirmed its fingerprint")
     they_confirmed_at = models.DateTimeField(null=True, blank=True, help_text="when it told us that it confirmed ours")
+    #: Since when we know that it signs its answers. From then on an answer without its signature is not its answer.
+    answers_signed_at = models.DateTimeField(null=True, blank=True)
     heard_at = models.DateTimeField(null=True, blank=True)
     problem = models.JSONField(null=True, blank=True, help_text="the last thing that went wrong, as a problem document")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -14,7 +14,7 @@ from appstore.federation import wire
 from appstore.federation.models import Peer
 from appstore.federation.models_peers import Acquaintance, OutMessage
 from core.accounts.access import Actor
-from core.errors import BreakwaterError, Denied, Invalid, Rejected
+from core.errors import BreakwaterError, Denied, Invalid, Rejected, Unavailable
 from core.operations import services as operations
 from core.operations.models import Operation
 
@@ -117,6 +117,8 @@ def _deliver(client: wire.SignedClient, message: OutMessage) -> None:
     try:
         client.post(DOORS.get(message.kind, DOOR), body)
     except Rejected as refusal:
+        if not _is_no(refusal):
+            raise Unavailable(refusal.detail, **refusal.context) from refusal
         with transaction.atomic():
             rows.update(refusal=refusal.problem(), tries=F("tries") + 1)
             act = _refusals.get(message.kind)
@@ -125,6 +127,15 @@ def _deliver(client: wire.SignedClient, message: OutMessage) -> None:
                 act(message)
         return
     rows.update(sent_at=timezone.now(), problem=None, tries=F("tries") + 1)
+
+
+def _is_no(refusal: Rejected) -> bool:
+    """Return whether the partner itself said no to the message; nonsense on the line ends no matter.
+
+    401 is no such word: it says that our request was not recognised, and waiting may help (clocks, a change of key).
+    """
+    status = refusal.context.get("remote_status")
+    return isinstance(status, int) and 400 <= status < 500 and status not in (401, 407, 408)
 
 
 def note_problem(peer: Peer, error: BreakwaterError) -> None:

@@ -2,6 +2,7 @@
 
 Every request is signed with the store's key (see `signing`), taken only within five minutes of its date, only by the
 store that it names, and only once. What a partner's server may cost us is bounded at the socket (see `reaching`).
+Each answer is signed, too (see `answering`): before that is verified, neither its status nor its words are believed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import hashlib
 import json as jsons
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,7 +27,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
 
-from appstore.federation import reaching, signing
+from appstore.federation import answering, reaching, signing
+from appstore.federation.answering import AnsweringView
 from appstore.federation.models import Agreement, Peer
 from appstore.federation.models_peers import SeenRequest
 from appstore.keys import services as keys
@@ -41,13 +43,14 @@ from core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from core.http import ApiView
 
 ROOT: Final = "/api/v1/federation"
 #: Bytes of an answer that is read into memory, unless a caller says otherwise.
 MOST: Final = 1 << 20
 #: Bytes of a message between stores.
 LONGEST_MESSAGE: Final = 256 * 1024
+#: Bytes of a refusal, of which the words are shown.
+_LONGEST_REFUSAL: Final = 64 * 1024
 #: Seconds for a small request as a whole.
 SECONDS: Final = 20.0
 #: Requests a minute of a peer with which nothing is agreed yet.
@@ -87,7 +90,9 @@ class SignedClient:
     """Speaks to one peer, signed. For one thread at a time; use it in a `with` block or call `close`.
 
     All calls raise our errors: `Rejected` (it said no, sent nonsense, or more than it may), `Unavailable` (cannot be
-    reached, 5xx, 429) and `TimedOut` (silent or stalling). A redirect is never followed.
+    reached, 5xx, 429) and `TimedOut` (silent or stalling). A redirect is never followed. `key` is the partner's; of a
+    partner whose answers are signed (`signs`) an answer that is not its own is `Unavailable`: the line is in trouble,
+    and nothing is known about the partner. `proven` is called when a first answer is signed.
     """
 
     def __init__(
@@ -98,8 +103,12 @@ class SignedClient:
         audience: str,
         transport: httpx.BaseTransport | None = None,
         guard: reaching.Guard | None = None,
+        key: dsse.PublicKey | None = None,
+        signs: bool = False,
+        proven: Callable[[], object] = lambda: None,
     ) -> None:
         self.name, self.audience = name, audience
+        self._partner, self._signs, self._proven = key, signs, proven
         self._guard = guard or reaching.Guard()
         self._base = reaching.normal_url(url)
         way = transport or reaching.Way(reaching.locate(url, policy()), self._guard, _trusted())
@@ -107,6 +116,8 @@ class SignedClient:
             transport=way, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(10.0),
             headers={"User-Agent": "breakwater", "Accept": "application/json", "Accept-Encoding": "identity"},
         )  # fmt: skip
+        # It is what HTTP/1.1 does anyway (RFC 9112, 9.3), and each byte of an idle sync counts.
+        del self._http.headers["Connection"]
         self._key = keys.signer(keys.STORE) if audience else None
 
     def __enter__(self) -> Self:
@@ -129,18 +140,23 @@ class SignedClient:
     def post(self, path: str, json: Any, *, most: int = MOST, seconds: float = SECONDS) -> Answer:
         """Send JSON and return the answer."""
         body = jsons.dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(body) > LONGEST_MESSAGE:
+            # Said here, since the other side refuses it before it knows who asks.
+            raise Rejected(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.", remote_status=413)
         kind = {"Content-Type": "application/json"}
         with self._asked("POST", path, kind, body, most=most, seconds=seconds) as answer:
             return Answer(answer.status, answer.headers, b"".join(answer))
 
     def stream(
-        self, path: str, headers: Mapping[str, str] | None = None, *, most: int
+        self, path: str, headers: Mapping[str, str] | None = None, *, most: int, known: bool = False
     ) -> contextlib.AbstractContextManager[Streamed]:
         """Fetch something large: `with client.stream(path, {"Range": ...}, most=size) as answer: for chunk in answer`.
 
-        There is no limit of time as a whole, but one of silence (10 s) and a floor of speed (2 kB/s).
+        There is no limit of time as a whole, but one of silence (10 s) and a floor of speed (2 kB/s). Believe nothing
+        of the body before its end: then it is compared with what the partner signed. With `known` it is not, for
+        those who know the digest of what they fetch.
         """
-        return self._asked("GET", path, headers, b"", most=most, seconds=None)
+        return self._asked("GET", path, headers, b"", most=most, seconds=None, known=known)
 
     @contextmanager
     def _asked(
@@ -152,6 +168,7 @@ class SignedClient:
         *,
         most: int,
         seconds: float | None,
+        known: bool = False,
     ) -> Iterator[Streamed]:
         url = httpx.URL(self._base + path)
         signed = self._signature(method, url.raw_path.decode("ascii"), body)
@@ -160,32 +177,85 @@ class SignedClient:
             reaching.talking_to(self.name),
             self._http.stream(method, url, headers={**(headers or {}), **signed}, content=body or None) as response,
         ):
+            digest = self._believed(response)
             if not (200 <= response.status_code < 300 or response.status_code == 304):
-                raise self._refusal(response)
+                raise self._refusal(response, digest)
             announced = response.headers.get("Content-Length", "0")
             if not announced.isdecimal() or int(announced) > most:
-                raise Rejected(f"{self.name} answers with more than the {most} bytes that are taken.", peer=self.name)
+                raise self._nonsense(f"{self.name} answers with more than the {most} bytes that are taken.")
             answer = Streamed(response.status_code, response.headers)
-            answer._chunks = self._bounded(response, answer, most)
+            answer._chunks = self._bounded(response, answer, most, None if known else digest)
             yield answer
 
     def _signature(self, method: str, target: str, body: bytes) -> dict[str, str]:
         assert self._key is not None
         return signing.sign(self._key, method, target, body, audience=self.audience, now=time.time())
 
-    def _bounded(self, response: httpx.Response, answer: Streamed, most: int) -> Iterator[bytes]:
+    def _believed(self, response: httpx.Response) -> bytes | None:
+        """Pass an answer of the partner; return the SHA-256 that its body must have, None where nobody signed one.
+
+        `Unavailable` when somebody else gave it, or may have given it.
+        """
+        headers = response.headers
+        if self._partner is None or not (self._signs or "Signature" in headers or "Signature-Input" in headers):
+            return None
+        path = response.request.url.raw_path.decode("ascii").partition("?")[0]
+        told = headers.get("Content-Digest")
+        digest = signing.read_digest(told) if told else hashlib.sha256(b"").digest()
+        good = signing.answers(self._partner, response.status_code, path, headers, response.request.headers)
+        # We asked for bodies as they are; what packs them on the way is no partner.
+        if not good or digest is None or headers.get("Content-Encoding", "identity") != "identity":
+            raise self._stranger(response.status_code)
+        if not self._signs:
+            self._signs = True
+            self._proven()
+        return digest
+
+    def _stranger(self, status: int) -> Unavailable:
+        if status == 401:
+            # A store that does not know who asks signs nothing: anybody could have it say so about a request of ours.
+            return Unavailable(
+                f"At the address of {self.name} our request was not recognised (401), and the answer is not signed. "
+                "If this lasts, compare the clocks and the keys of both stores.",
+                peer=self.name, unsigned=True,
+            )  # fmt: skip
+        return Unavailable(
+            f"Somebody between us and {self.name} answered ({status}): the answer does not have its signature. "
+            "It was not believed.",
+            peer=self.name, unsigned=True,
+        )  # fmt: skip
+
+    def _nonsense(self, detail: str) -> BreakwaterError:
+        """Return the error for an answer beyond its bounds: of the line, where the partner proves what it says."""
+        return (Unavailable if self._signs else Rejected)(detail, peer=self.name)
+
+    def _bounded(
+        self, response: httpx.Response, answer: Streamed, most: int, digest: bytes | None = None
+    ) -> Iterator[bytes]:
+        hashed = hashlib.sha256()
         with reaching.talking_to(self.name):
             for chunk in response.iter_bytes():
                 answer.received += len(chunk)
                 if answer.received > most:
-                    raise Rejected(f"{self.name} sends more than the {most} bytes that are taken.", peer=self.name)
+                    raise self._nonsense(f"{self.name} sends more than the {most} bytes that are taken.")
+                if digest is not None:
+                    hashed.update(chunk)
                 yield chunk
+        if digest is not None and hashed.digest() != digest:
+            raise Unavailable(
+                f"Somebody between us and {self.name} changed its answer: it has another body than was signed.",
+                peer=self.name, unsigned=True,
+            )  # fmt: skip
 
-    def _refusal(self, response: httpx.Response) -> BreakwaterError:
+    def _refusal(self, response: httpx.Response, digest: bytes | None) -> BreakwaterError:
         """Return our error for a refusal; what the peer says of it is shown, cut, as the words of a stranger."""
-        said, code = "", ""
-        with contextlib.suppress(BreakwaterError, ValueError, RecursionError, httpx.HTTPError):
-            body = b"".join(self._bounded(response, Streamed(0, {}), 16 * 1024))
+        said, code, body = "", "", b""
+        try:
+            body = b"".join(self._bounded(response, Streamed(0, {}), _LONGEST_REFUSAL, digest))
+        except (BreakwaterError, httpx.HTTPError):
+            if digest is not None:
+                raise
+        with contextlib.suppress(ValueError, RecursionError):
             told = jsons.loads(body)
             if isinstance(told, dict):
                 said = "".join(each for each in str(told.get("detail", ""))[:300] if each.isprintable())
@@ -200,9 +270,19 @@ class SignedClient:
         return Rejected(f"{self.name} refused ({response.status_code}). {said}".strip(), **facts)
 
 
-def client(peer: Peer, *, transport: httpx.BaseTransport | None = None) -> SignedClient:
+def client(
+    peer: Peer, *, transport: httpx.BaseTransport | None = None, guard: reaching.Guard | None = None
+) -> SignedClient:
     """Return the client for a peer; `Invalid` when its address is not allowed here, `Unavailable` without an address."""
-    return SignedClient(name=peer.name, url=peer.url, audience=peer.store_id, transport=transport)
+
+    def proven() -> None:
+        # From now on for good: a partner that signs does not stop, somebody takes the signature away.
+        Peer.objects.filter(pk=peer.pk, answers_signed_at=None).update(answers_signed_at=timezone.now())
+
+    return SignedClient(
+        name=peer.name, url=peer.url, audience=peer.store_id, transport=transport, guard=guard,
+        key=dsse.load_public(peer.public_pem), signs=peer.answers_signed_at is not None, proven=proven,
+    )  # fmt: skip
 
 
 def plain(name: str, url: str, *, transport: httpx.BaseTransport | None = None) -> PlainClient:
@@ -250,10 +330,10 @@ def authenticate(request: HttpRequest, *, states: tuple[str, ...] = (Peer.State.
     if peer is None:
         raise Unauthenticated("This store does not know the key that the request is signed with.")
     check_claim(request, claim, dsse.load_public(peer.public_pem))
+    # Before it is looked at any further, so that no request has two answers.
+    _take_once(claim, _per_minute(peer.agreement()))
     if peer.state not in states:
         raise Denied(f"Between this store and yours the state is {peer.state!r}; that does not allow this.")
-    agreement = peer.agreement()
-    _take_once(claim, _per_minute(agreement))
     if peer.heard_at is None or timezone.now() - peer.heard_at > timedelta(minutes=1):
         Peer.objects.filter(pk=peer.pk).update(heard_at=timezone.now())
     return peer
@@ -278,7 +358,7 @@ def bounded_body(request: HttpRequest) -> bytes:
 def check_claim(request: HttpRequest, claim: signing.Claim, key: dsse.PublicKey) -> None:
     """Pass when the request is signed with `key`, now, for us, and with this body."""
     claim.verify(key)
-    if claim.audience != keys.current(keys.STORE).pk:
+    if claim.audience != answering.begin(request).pk:
         raise Unauthenticated("The request is meant for another store.")
     if abs(time.time() - claim.created) > signing.WINDOW:
         raise Unauthenticated(
@@ -319,7 +399,7 @@ def _per_minute(agreement: Agreement | None) -> int:
     return max(10, offer.limits.requests_per_minute) if offer else PER_MINUTE
 
 
-class PeerView(ApiView):
+class PeerView(AnsweringView):
     """Base of views that other stores call: `self.peer` is who asks, `self.agreement` what is in force.
 
     `states` are the states of a peer in which it may ask; a view with `agreed = True` (the usual) answers only under

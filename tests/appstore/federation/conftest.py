@@ -36,6 +36,8 @@ class Store:
         #: What it answers instead of the truth, and the problem with which it refuses every message.
         self.shown: Any = None
         self.refuses: dict[str, Any] = {}
+        #: With which key its answers are signed; None as in older releases.
+        self.answers_with: Any = None
 
     @property
     def id(self) -> str:
@@ -62,7 +64,9 @@ class Store:
             said = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
             self.heard.append((request.path.rsplit("/", 1)[1], said))
             body = json.dumps(self.refuses).encode() if self.refuses else b""
-            answer_with(int(self.refuses["status"]) if self.refuses else 204, body)(request)
+            status = int(self.refuses["status"]) if self.refuses else 204
+            headers = signed_answer(self.answers_with, status, body, request) if self.answers_with else {}
+            answer_with(status, body, **headers)(request)
 
         self.url = serve(answer)
 
@@ -138,6 +142,13 @@ def serve() -> Iterator[Callable[[Callable[[BaseHTTPRequestHandler], None]], str
     for server in running:
         server.shutdown()
         server.server_close()
+
+
+def signed_answer(key: Any, status: int, body: bytes, request: BaseHTTPRequestHandler) -> dict[str, str]:
+    """Return the headers with which a store signs its answer to that request."""
+    headers = {"content-digest": signing.digest_of(body)} if body else {}
+    asked = {name.lower(): value for name, value in request.headers.items()}
+    return {**headers, **signing.sign_answer(key, status, request.path, headers, asked)}
 
 
 def answer_with(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:

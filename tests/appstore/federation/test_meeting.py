@@ -210,7 +210,7 @@ def test_a_squatter_on_an_address_keeps_its_owner_out_of_nothing(known: Store, m
     assert meeting.introduce(known.url, fingerprint=known.id, actor=actor).store_id == known.id
 
 
-def test_a_new_key_that_the_old_one_vouches_for_is_taken(known: Store, actor: Any) -> None:
+def test_a_new_key_that_the_old_one_vouches_for_is_taken(known: Store, mallory: Store, actor: Any) -> None:
     organisation = _operator()
     peer = known.peer(organisation)
     package = Package.objects.create(organisation=organisation, sha256="a" * 64, size=1, origin=known.id)
@@ -224,8 +224,9 @@ def test_a_new_key_that_the_old_one_vouches_for_is_taken(known: Store, actor: An
     assert peer.store_id == package.origin == successor.id
     assert successor.tell("suspend", reason="x").status_code == 204
     assert known.tell("suspend", reason="x").status_code == 401
-    # The same statement again: there is no such old key any more.
-    assert successor.post("/api/v1/federation/rotations", {"statement": statement}).status_code == 404
+    # Once more, since our answer was lost: the partner is told the same, nobody else is told anything.
+    assert successor.post("/api/v1/federation/rotations", {"statement": statement}).status_code == 204
+    assert mallory.post("/api/v1/federation/rotations", {"statement": statement}).status_code == 404
 
 
 def test_a_new_key_without_the_word_of_the_old_one_is_refused(known: Store, mallory: Store) -> None:
