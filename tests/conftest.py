@@ -24,6 +24,8 @@ EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "
 collect_ignore = [] if EDGE else ["mep"]
 KIND = "edge" if EDGE else "centre"
 _NUMBERS = itertools.count()
+# While modules are imported and tests are looked for, next to nothing becomes garbage; the collector is back after that.
+gc.disable()
 
 
 def _settled(file: Any) -> None:
@@ -68,6 +70,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
