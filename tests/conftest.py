@@ -24,6 +24,8 @@ EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "
 collect_ignore = [] if EDGE else ["mep"]
 KIND = "edge" if EDGE else "centre"
 _NUMBERS = itertools.count()
+# While modules are imported and tests are looked for, next to nothing becomes garbage; the collector is back after that.
+gc.disable()
 
 
 def _settled(file: Any) -> None:
@@ -54,12 +56,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to make the database that the processes of this run copy, while they still look for their tests."""
-    leads = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
-    if leads and connection.vendor == "sqlite" and not databases.cached(KIND).exists():
-        config._making = subprocess.Popen(  # type: ignore[attr-defined]
-            [sys.executable, "-m", "tests.databases", KIND], cwd=databases.ROOT
-        )
+    """Begin to make what the processes of this run share, while they still look for their tests."""
+    config._making = []  # type: ignore[attr-defined]
+    if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        return
+    wanted = []
+    if connection.vendor == "sqlite" and not databases.cached(KIND).exists():
+        wanted.append(["-m", "tests.databases", KIND])
+    if not EDGE and not (databases.ROOT / ".hypothesis" / "unicode_data").exists():
+        # Which characters there are in UTF-8: each process would count them at its first text.
+        wanted.append(["-c", "from hypothesis import strategies; strategies.text().validate()"])
+    config._making = [  # type: ignore[attr-defined]
+        subprocess.Popen([sys.executable, *each], cwd=databases.ROOT) for each in wanted
+    ]
 
 
 @pytest.hookimpl(trylast=True)
@@ -68,11 +77,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave no process behind, not even after a run without a database."""
-    if making := getattr(config, "_making", None):
+    for making in getattr(config, "_making", ()):
         making.wait()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Terminal
-from tests.frontend.conftest import sandbox_test  # noqa: F401  (a test deployment that runs)
+from tests.frontend.centre_objects import sandbox_test  # noqa: F401  (a test deployment that runs)
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from engines.peek import Peek
 from frontend.values import form as values_form
 from mecm.deployments import fitting, services
 from mecm.deployments.models import Deployment
-from tests.frontend.conftest import CHART
+from tests.frontend.hello import CHART
 
 SCHEMA = {
     "type": "object",

@@ -13,8 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.frontend.conftest import Objects, chart
+from tests.frontend.conftest import Objects
 from tests.frontend.forms.reading import Form
+from tests.frontend.hello import chart
 
 
 @dataclass(frozen=True)
