@@ -280,23 +280,25 @@ def check_password(user: User, password: str, *, address: str, field: str) -> No
 def throttle(name: str, address: str, *, anywhere: bool = False) -> None:
     """Pass unless there were too many misses lately; `Throttled` says when to come back.
 
-    Misses count by name and address, and by address; with `anywhere` by name from all addresses together.
+    Misses count by name and address, and by address; with `anywhere` by name from all addresses together. Who passes
+    counts as a miss until `forgive` is called: of many guesses at once no more than the limit are looked at.
     """
     since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
-    misses = LoginAttempt.objects.filter(at__gt=since)
-    here = misses.filter(address=address[:45])
-    named = (misses if anywhere else here).filter(name=name[:150])
-    if named.count() >= settings.LOGIN_LIMIT or here.count() >= settings.LOGIN_LIMIT * 4:
-        raise Throttled(
-            f"Too many failed sign-ins; try again in {settings.LOGIN_WINDOW // 60} minutes.",
-            retry_after=settings.LOGIN_WINDOW,
-        )
+    with transaction.atomic():
+        misses = LoginAttempt.objects.filter(at__gt=since)
+        here = misses.filter(address=address[:45])
+        named = (misses if anywhere else here).filter(name=name[:150])
+        if named.count() >= settings.LOGIN_LIMIT or here.count() >= settings.LOGIN_LIMIT * 4:
+            raise Throttled(
+                f"Too many failed sign-ins; try again in {settings.LOGIN_WINDOW // 60} minutes.",
+                retry_after=settings.LOGIN_WINDOW,
+            )
+        LoginAttempt.objects.create(name=name[:150], address=address[:45])
 
 
 def missed(name: str, address: str) -> None:
-    """Write down a failed sign-in, for the limit and for the audit trail."""
+    """Write a failed sign-in down in the audit trail; `throttle` has counted it."""
     since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
-    LoginAttempt.objects.create(name=name[:150], address=address[:45])
     LoginAttempt.objects.filter(at__lt=since).delete()
     audit.record(Actor(None), "session.refuse", None, name=name[:150], address=address)
 

@@ -63,6 +63,7 @@ def enrol(user: User, *, secret: str, code: str, address: str = "") -> list[str]
     step = totp.step_of(secret, _plain(code), time.time())
     if step is None:
         raise Invalid(_("That is not the code of this moment. Is the clock of the device right?"), field="code")
+    accounts.forgive(_name(user), address, anywhere=True)
     Totp.objects.create(user=user, sealed_secret=_vault().seal(secret.encode(), _purpose(user)), last_step=step)
     audit.record(Actor(user), "factor.add", user, kind="authenticator application")
     return [] if RecoveryCode.objects.filter(user=user).exists() else renew_recovery_codes(user)

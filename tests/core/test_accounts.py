@@ -48,6 +48,22 @@ def test_guessing_a_password_is_stopped_and_the_right_one_waits_too(admin: Any, 
     assert sign_in("admin", address="192.0.2.2").status_code == 200
 
 
+def test_guesses_that_come_at_once_are_counted_before_they_are_looked_at(
+    admin: Any, settings: Any, monkeypatch: Any
+) -> None:
+    looked = []
+
+    def authenticate(request: Any, **_said: str) -> None:
+        # Hashing takes a while; meanwhile the next guess is here.
+        looked.append(1)
+        if len(looked) < 3 * settings.LOGIN_LIMIT:
+            sign_in("admin", "guess")
+
+    monkeypatch.setattr(services, "authenticate", authenticate)
+    assert sign_in("admin", "guess").status_code == 401
+    assert len(looked) == settings.LOGIN_LIMIT
+
+
 def test_the_pause_after_guessing_ends(admin: Any, settings: Any) -> None:
     for _ in range(settings.LOGIN_LIMIT):
         sign_in("admin", "guess")
