@@ -186,8 +186,11 @@ def replace_keys(path: Path, joined: bytes) -> None:
 
 
 def read_keys(text: str) -> bytes:
-    """Return keys that are written as hexadecimal digits, with commas between them."""
-    return Ring(b"".join(bytes.fromhex(word.strip()) for word in text.split(",") if word.strip())).joined
+    """Return keys that are written as hexadecimal digits, with commas between them; `ValueError` for what is none."""
+    keys = [bytes.fromhex(word.strip()) for word in text.split(",") if word.strip()]
+    if any(len(key) != KEY_BYTES for key in keys):
+        raise ValueError(f"a key has {2 * KEY_BYTES} hexadecimal digits")
+    return b"".join(keys)
 
 
 def _write(fresh: Path, content: bytes) -> None:
