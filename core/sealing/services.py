@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.apps import apps
+from django.conf import settings
 from django.db import connection
 
 from core.sealing.columns import Column
 from core.sealing.fields import SealedJSONField, vault
 from core.sealing.models import VaultKey
-from core.vault import KeyMissing, Vault
+from core.vault import KeyMissing, Ring, Vault
 
 
 def columns() -> list[Column]:
@@ -28,7 +29,8 @@ def require_keys() -> None:
     """
     if VaultKey._meta.db_table not in connection.introspection.table_names():
         return
-    missing(set(VaultKey.objects.values_list("pk", flat=True)), vault())
+    here = "BREAKWATER_KEYS" if isinstance(settings.VAULT_KEY, Ring) else f"the key file {settings.KEY_FILE}"
+    missing(set(VaultKey.objects.values_list("pk", flat=True)), vault(), here)
     VaultKey.objects.get_or_create(pk=vault().present)
 
 

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
 from core.env import Env, boolean, words
 from core.registry import Registry
-from core.vault import Vault, load_or_make_key
+from core.vault import KeyMissing, Ring, Vault, key_id, key_of, load_or_make_key, read_keys
 
 TREE = [kind for kind in errors._tree(errors.BreakwaterError) if kind.__module__ == "core.errors"]
 
@@ -91,6 +92,27 @@ def test_what_is_sealed_opens_for_its_purpose_only(plain: bytes, purpose: str) -
     assert vault.open(sealed, purpose) == plain
     with pytest.raises(errors.Invalid):
         vault.open(sealed, purpose + "!")
+
+
+def test_the_first_key_seals_all_open_and_one_that_is_not_there_is_named() -> None:
+    old, new = bytes(32), b"n" * 32
+    sealed = Vault(old).seal(b"x", "p")
+    assert key_of(sealed) == key_id(old)
+    both = Vault(new + old)
+    assert both.open(sealed, "p") == b"x"
+    assert key_of(both.seal(b"y", "p")) == key_id(new)
+    # From before keys had names: any of the keys may be the one.
+    unnamed = b"\x01" + bytes(12) + AESGCM(old).encrypt(bytes(12), b"z", b"p")
+    assert both.open(unnamed, "p") == b"z"
+    assert key_of(unnamed) == ""
+    with pytest.raises(KeyMissing, match=key_id(old)):
+        Vault(new).open(sealed, "p")
+    with pytest.raises(errors.Invalid, match="changed"):
+        Vault(new).open(unnamed, "p")
+    assert Ring(read_keys(f"{new.hex()}, {old.hex()}")).keys == {key_id(new): new, key_id(old): old}
+    for wrong in (b"", bytes(31), bytes(33)):
+        with pytest.raises(errors.Invalid, match="32 bytes"):
+            Ring(wrong)
 
 
 @given(st.binary(max_size=60))
