@@ -29,15 +29,18 @@ _PACKED: Final = "application/gzip"
 _NOT_THERE: Final = OpenApiResponse(description="there is no such thing, or none for the store that asks")
 
 
-def _answer(request: Request, data: bytes, kind: str, *, sha256: str = "", fixed: bool = True) -> HttpResponse:
-    """Answer bytes with their digest as ETag, or 304 when the partner has them."""
-    etag = f'"{sha256 or feed.digest(data)}"'
+def _answer(request: Request, data: bytes, kind: str, *, fixed: bool = True) -> HttpResponse:
+    """Answer bytes; of those that change, with their digest as ETag, or 304 when the partner has them."""
+    response = HttpResponse(data, content_type=kind)
+    if fixed:  # its path names its bytes, and nobody asks for it twice
+        response["Cache-Control"] = "private, immutable, max-age=86400"
+        return response
+    etag = f'"{feed.digest(data)}"'
     known = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
     if etag in known:
         return HttpResponse(status=304, headers={"ETag": etag})
-    response = HttpResponse(data, content_type=kind)
     response["ETag"] = etag
-    response["Cache-Control"] = "private, immutable, max-age=86400" if fixed else "private, no-cache"
+    response["Cache-Control"] = "private, no-cache"
     return response
 
 
@@ -102,7 +105,7 @@ class TargetView(PeerView):
 
     @extend_schema(
         operation_id="federation_feed_target",
-        responses={(200, _PACKED): OpenApiTypes.BINARY, 304: None, 404: _NOT_THERE},
+        responses={(200, _PACKED): OpenApiTypes.BINARY, 404: _NOT_THERE},
     )
     def get(self, request: Request, audience: str, file: str) -> HttpResponseBase:
         """Return the entry, an index or a diff of the feed of the asking store: `<SHA-256>.<name>`."""
@@ -112,7 +115,7 @@ class TargetView(PeerView):
         row = FeedFile.objects.filter(audience=audience, name=name, sha256=sha256).first()
         if row is None:
             raise Missing("There is no such file, or no longer.")
-        return _answer(request, bytes(row.content), _PACKED, sha256=sha256)
+        return _answer(request, bytes(row.content), _PACKED)
 
 
 class BlobView(PeerView):
@@ -223,4 +226,4 @@ class CertificateView(PeerView):
         found = dict(offers.certificates(package)) if package else {}
         if sha256 not in found:
             raise Missing("There is no such certificate, or it is not offered to your store.")
-        return _answer(request, found[sha256], _JSON, sha256=sha256)
+        return _answer(request, found[sha256], _JSON)

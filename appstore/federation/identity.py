@@ -165,11 +165,17 @@ def rotate(*, actor: Actor) -> Rotation:
     signer = keys.private(old)
     new = keys.rotate(keys.STORE, actor=actor)
     said = {"from": old.pk, "to": new.pk, "publicKey": new.public_pem, "at": timezone.now().isoformat()}
-    return Rotation.objects.create(old_id=old.pk, new_id=new.pk, envelope=dsse.sign(ROTATION, _packed(said), signer))
+    # By both: the old key vouches for the new one, and the new one is ours to take.
+    envelope = dsse.sign(ROTATION, _packed(said), signer, keys.private(new))
+    return Rotation.objects.create(old_id=old.pk, new_id=new.pk, envelope=envelope)
 
 
-def read_rotation(document: Any, old: dsse.PublicKey) -> tuple[str, str]:
-    """Return id and public key of the successor that the old key vouches for; `Invalid` without its signature."""
+def read_rotation(document: Any, old: dsse.PublicKey, *, sender: str = "") -> tuple[str, str]:
+    """Return id and public key of the successor that the old key vouches for; `Invalid` without its signature.
+
+    The holder of the new key must agree, or a store could take the key of another one for its own: by a signature of
+    that key, too, or, as in older releases, by sending the statement (`sender` is the key that signed the request).
+    """
     said = _opened_unverified(document, ROTATION)
     dsse.verify(document, ROTATION, [old])
     pem = said.get("publicKey")
@@ -180,12 +186,19 @@ def read_rotation(document: Any, old: dsse.PublicKey) -> tuple[str, str]:
         raise Invalid("Keys of stores are ECDSA P-256.")
     if said.get("from") != dsse.key_id(old) or said.get("to") != dsse.key_id(key) or said["from"] == said["to"]:
         raise Invalid("The statement speaks of other keys than it holds.")
+    if sender != dsse.key_id(key):
+        dsse.verify(document, ROTATION, [key])
     return dsse.key_id(key), pem
 
 
 def predecessor(document: Any) -> str:
     """Return which key a rotation statement is about, before anything is verified."""
     return str(_opened_unverified(document, ROTATION).get("from", ""))[:64]
+
+
+def successor(document: Any) -> str:
+    """Return the new key (PEM) that a rotation statement names, before anything is verified."""
+    return str(_opened_unverified(document, ROTATION).get("publicKey", ""))[:2000]
 
 
 def is_ours(key_id: str) -> bool:

@@ -239,7 +239,8 @@ def receive_rotation(document: Any, request: HttpRequest | None = None) -> Peer:
             return peer
     if peer is None:
         raise Missing("This store knows no partner with that key.")
-    new_id, pem = identity.read_rotation(document, dsse.load_public(peer.public_pem))
+    sender = _signer(document, request) if request is not None else ""
+    new_id, pem = identity.read_rotation(document, dsse.load_public(peer.public_pem), sender=sender)
     if identity.is_ours(new_id) or Peer.objects.filter(store_id=new_id).exists():
         raise Conflict("That key belongs to another store already.")
     known = services.acquaintance(peer)
@@ -254,6 +255,16 @@ def receive_rotation(document: Any, request: HttpRequest | None = None) -> Peer:
 
 
 # Inside
+
+
+def _signer(document: Any, request: HttpRequest) -> str:
+    """Return the id of the new key that a statement names, if the request is signed with it; else nothing."""
+    try:
+        claim, key = wire.read_claim(request), dsse.load_public(identity.successor(document))
+        wire.check_claim(request, claim, key)
+    except (Unauthenticated, Invalid):
+        return ""
+    return claim.key_id
 
 
 def _renamed(old_id: str, request: HttpRequest) -> Peer | None:
@@ -323,7 +334,8 @@ def _begin_again(peer: Peer, found: Identity, *, confirmed: bool) -> None:
     peer.answers_signed_at = _signs_since(found)
     peer.save()
     Acquaintance.objects.update_or_create(
-        peer=peer, defaults={"their_state": "", "reason": "", "their_reason": "", "introduced_by_us": confirmed}
+        peer=peer,
+        defaults={"their_state": "", "reason": "", "their_reason": "", "introduced_by_us": confirmed, "last_number": 0},
     )
 
 

@@ -24,6 +24,8 @@ class Acquaintance(models.Model):
     strange_key = models.CharField(max_length=64, blank=True)
     strange_key_at = models.DateTimeField(null=True, blank=True)
     former_ids = models.JSONField(default=list, help_text="ids that it had before it changed its key")
+    #: The number of its latest message that was taken: older ones come too late.
+    last_number = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:

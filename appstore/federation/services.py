@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ from core.operations.models import Operation
 DELIVER: Final = "federation.deliver"
 #: Where kinds go that are not for the common door, since the receiver cannot know our key yet.
 DOORS: Final = {"introduce": f"{wire.ROOT}/introductions", "rotate": f"{wire.ROOT}/rotations"}
+#: The member of a message by which its order is known.
+NUMBER: Final = "number"
 DOOR: Final = f"{wire.ROOT}/messages"
 _AT_ONCE = 100
 
@@ -66,6 +69,8 @@ def receive(peer: Peer, message: Any) -> None:
         raise Invalid(f"Messages have one of these kinds: {', '.join(sorted(_receivers))}", field="kind")
     with transaction.atomic():
         held = Peer.objects.select_for_update().get(pk=peer.pk)
+        if not _in_order(held, message):
+            return
         if held.state not in receiver.states:
             raise Denied(f"Between this store and yours the state is {held.state!r}; that does not allow this.")
         receiver.receive(held, message)
@@ -76,9 +81,34 @@ def receive(peer: Peer, message: Any) -> None:
 
 def tell(peer: Peer, kind: str, **body: Any) -> OutMessage:
     """Write down that the peer has to be told something; it is signed when it is sent."""
-    message = OutMessage.objects.create(peer=peer, kind=kind, body=body)
+    message = OutMessage.objects.create(peer=peer, kind=kind, body={**body, NUMBER: _next_number(peer)})
     request_delivery(peer)
     return message
+
+
+def _next_number(peer: Peer) -> int:
+    """Return a number that is larger than all before it: the time in microseconds, so that a restored store goes on."""
+    last = OutMessage.objects.filter(peer=peer).order_by("-id").values_list("body", flat=True).first()
+    return max(time.time_ns() // 1000, int((last or {}).get(NUMBER, 0)) + 1)
+
+
+def _in_order(peer: Peer, message: Mapping[str, Any]) -> bool:
+    """Note how far the partner's messages have come; False for one that is older than one that was taken.
+
+    Somebody on the line could keep a `suspend` back, have it sent again, and let it go after the `resume`. The same
+    number again is the same message, whose answer was lost. Older releases number nothing.
+    """
+    number = message.get(NUMBER)
+    if number is None:
+        return True
+    if type(number) is not int or not 0 < number < 2**62:
+        raise Invalid("The number of a message is a positive integer.", field=NUMBER)
+    known = acquaintance(peer)
+    if number < known.last_number:
+        return False
+    known.last_number = number
+    known.save(update_fields=["last_number"])
+    return True
 
 
 def request_delivery(peer: Peer, *, actor: Actor | None = None) -> Operation:

@@ -116,8 +116,9 @@ class SignedClient:
             transport=way, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(10.0),
             headers={"User-Agent": "breakwater", "Accept": "application/json", "Accept-Encoding": "identity"},
         )  # fmt: skip
-        # It is what HTTP/1.1 does anyway (RFC 9112, 9.3), and each byte of an idle sync counts.
-        del self._http.headers["Connection"]
+        if audience:
+            # What HTTP/1.1 does anyway (RFC 9112, 9.3), and a wish that no store looks at: bytes of every sync.
+            del self._http.headers["Connection"], self._http.headers["Accept"]
         self._key = keys.signer(keys.STORE) if audience else None
 
     def __enter__(self) -> Self:
@@ -181,7 +182,7 @@ class SignedClient:
             if not (200 <= response.status_code < 300 or response.status_code == 304):
                 raise self._refusal(response, digest)
             announced = response.headers.get("Content-Length", "0")
-            if not announced.isdecimal() or int(announced) > most:
+            if not announced.isdecimal() or len(announced) > 19 or int(announced) > most:
                 raise self._nonsense(f"{self.name} answers with more than the {most} bytes that are taken.")
             answer = Streamed(response.status_code, response.headers)
             answer._chunks = self._bounded(response, answer, most, None if known else digest)
@@ -350,7 +351,12 @@ def read_claim(request: HttpRequest) -> signing.Claim:
 def bounded_body(request: HttpRequest) -> bytes:
     """Return the body of a message between stores; `TooLarge` before one that is longer is read."""
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > LONGEST_MESSAGE or len(request.body) > LONGEST_MESSAGE:
+    if (
+        not length.isdecimal()
+        or len(length) > 9
+        or int(length) > LONGEST_MESSAGE
+        or len(request.body) > LONGEST_MESSAGE
+    ):
         raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
     return request.body
 

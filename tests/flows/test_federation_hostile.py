@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,7 @@ from appstore.federation.reaching import Guard
 from appstore.packages.models import Package
 from core.errors import BreakwaterError, Missing, Rejected, TimedOut, Unavailable
 from tests.appstore import making
+from tests.appstore.federation.conftest import signed_answer
 from tests.appstore.federation.forge import Forge, Memory, ref, release
 
 #: Each attack waits for a real server that stalls, lies or never ends.
@@ -53,6 +55,8 @@ class Hostile:
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.sent = 0
+        #: Whether it signs its answers; what `answers` knows is then somebody's on the line, who cannot.
+        self.signs = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -90,10 +94,14 @@ class Hostile:
     def give(self, request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
         request.send_response(status)
         usual = {"Content-Length": str(len(body)), "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}
+        usual |= self.signed(request, status, body) if self.signs else {}
         for name, value in {**usual, **{n.replace("_", "-"): v for n, v in headers.items()}}.items():
             request.send_header(name, value)
         request.end_headers()
         self.send(request, body)
+
+    def signed(self, request: BaseHTTPRequestHandler, status: int, body: bytes) -> dict[str, str]:
+        return signed_answer(self.forge.store, status, body, request)
 
     def send(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         request.wfile.write(body)
@@ -157,8 +165,7 @@ def peer(hostile: Hostile, friend: Forge, organisation: Any) -> Peer:
 
 def link(peer: Peer, **guard: Any) -> Any:
     """A signed link; where an attack takes time, it is less patient than usual, so that the tests are quick."""
-    client = wire.SignedClient(name=peer.name, url=peer.url, audience=peer.store_id, guard=Guard(**guard))
-    return WireLink(client)
+    return WireLink(wire.client(peer, guard=Guard(**guard)))
 
 
 def follow(peer: Peer, grace: float = 10.0, **options: Any) -> sync.Done:
@@ -592,6 +599,83 @@ def test_it_cannot_give_its_package_the_name_of_another(hostile: Hostile, peer: 
         imports.bring(offer, link=link(peer))
     assert refused.value.reason == "mislabelled"
     assert list(Package.objects.order_by("pk").values()) == before
+
+
+# Between the two ------------------------------------------------------------------------------------------------------
+
+
+class Between:
+    """Somebody on the line to an honest partner who signs: what it answers passes here, and may be kept, swapped, changed."""
+
+    def __init__(self, hostile: Hostile) -> None:
+        self.hostile = hostile
+        self.kept: dict[str, dict[str, str]] = {}
+
+    def true(self, request: BaseHTTPRequestHandler) -> tuple[int, bytes, dict[str, str]]:
+        """Return what the partner answers."""
+        data = self.hostile.forge.files.get(request.path.removeprefix(ROOT))
+        status = 404 if data is None else 200
+        return status, data or b"", self.hostile.signed(request, status, data or b"")
+
+    def give(self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
+        request.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        self.hostile.send(request, body)
+
+    def forges(self, request: BaseHTTPRequestHandler) -> None:
+        said = {"type": "urn:breakwater:problem:denied", "code": "denied", "detail": "We have ended our agreement."}
+        self.give(request, 403, json.dumps(said).encode(), {})
+
+    def changes_the_status(self, request: BaseHTTPRequestHandler) -> None:
+        status, body, headers = self.true(request)
+        self.give(request, 404 if status == 200 else 200, body, headers)
+
+    def strips(self, request: BaseHTTPRequestHandler) -> None:
+        status, body, _ = self.true(request)
+        self.give(request, status, body, {})
+
+    def changes_the_body(self, request: BaseHTTPRequestHandler) -> None:
+        status, body, headers = self.true(request)
+        self.give(request, status, body[:-1] + b" ", headers)
+
+    def replays(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer what the partner once answered to the same question."""
+        status, body, headers = self.true(request)
+        self.give(request, status, body, self.kept.setdefault(request.path, headers))
+
+    def swaps(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer what the partner answers to another question of ours: a 404 for the root that is not there yet."""
+        self.kept.setdefault("other", self.hostile.signed(request, 404, b""))
+        self.give(request, 404, b"", self.kept["other"])
+
+
+@pytest.mark.parametrize(
+    "attack", ["forges", "changes_the_status", "strips", "changes_the_body", "replays", "swaps"]
+)  # fmt: skip
+def test_who_sits_on_the_line_is_not_taken_for_the_partner(hostile: Hostile, peer: Peer, attack: str) -> None:
+    hostile.signs = True
+    hostile.forge.say({ref(4): release("four"), ref(2): release(**TRUE)})
+    follow(peer)
+    peer.refresh_from_db()
+    assert peer.answers_signed_at is not None
+    between = Between(hostile)
+    hostile.answers = {"": getattr(between, attack)}
+    if attack in ("replays", "swaps"):
+        # The first answer is right, and is kept.
+        with suppress(BreakwaterError):
+            follow(peer)
+        takes_nothing(peer, ref(4))
+    hostile.forge.say({ref(5): release("five")})
+    problem = refuses(peer)
+    assert isinstance(problem, Unavailable)
+    assert problem.context["unsigned"] is True
+    assert peer.agreement() is not None
+    # A package of which somebody says that it is gone, or not for us: the offer stays, and is fetched later.
+    assert isinstance(takes_nothing(peer, ref(4)), Unavailable)
+    hostile.answers = {}
+    assert follow(peer).put == 1
 
 
 def test_after_all_of_this_an_honest_answer_is_taken_again(hostile: Hostile, peer: Peer) -> None:

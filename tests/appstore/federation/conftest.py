@@ -33,6 +33,7 @@ class Store:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name, self.url = name, url
         self.heard: list[tuple[str, dict[str, Any]]] = []
+        self.numbers: list[int] = []
         #: What it answers instead of the truth, and the problem with which it refuses every message.
         self.shown: Any = None
         self.refuses: dict[str, Any] = {}
@@ -62,6 +63,7 @@ class Store:
                 answer_with(200, json.dumps(self.shown or self.identity()).encode())(request)
                 return
             said = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+            self.numbers.append(said.pop("number", 0))
             self.heard.append((request.path.rsplit("/", 1)[1], said))
             body = json.dumps(self.refuses).encode() if self.refuses else b""
             status = int(self.refuses["status"]) if self.refuses else 204

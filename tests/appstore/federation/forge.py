@@ -54,6 +54,8 @@ class Forge:
         self.diffs: dict[tuple[int, int], feed.Patch] = {}
         self.serial = 0
         self.ticket_number = 1
+        #: Whether the delegations are signed once only, as a real store does.
+        self.steady, self.top = False, b""
         self.versions = dict.fromkeys((*trustroot.ROLES, "audience"), 0)
         self.roots: list[bytes] = []
         self.audiences: dict[str, tuple[int, bytes]] = {}
@@ -135,12 +137,16 @@ class Forge:
         self.files["feed"] = self.ticket()
 
     def _sign_targets(self, now: datetime) -> None:
-        for role in ("targets", "audience", "snapshot"):
+        # A store signs anew to which keys it delegates only when that changes.
+        kept = self.steady and self.versions["targets"] > 0
+        for role in ("audience", "snapshot") if kept else ("targets", "audience", "snapshot"):
             self.versions[role] += 1
         v, offers = self.versions, self.keys["offers"]
-        top = trustroot.make_targets(
-            {self.audience: trustroot.public_of(offers)}, version=v["targets"], now=now, key=self.keys["targets"]
-        )
+        if not kept:
+            self.top = trustroot.make_targets(
+                {self.audience: trustroot.public_of(offers)}, version=v["targets"], now=now, key=self.keys["targets"]
+            )
+        top = self.top
         # The entry names the diffs.
         listed = {f"{self.audience}/{n}": (len(d), feed.digest(d)) for n, d in self.targets.items() if "diff" not in n}
         audience = trustroot.make_audience(listed, version=v["audience"], now=now, key=offers)

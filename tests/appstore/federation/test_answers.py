@@ -23,9 +23,11 @@ from core.errors import BreakwaterError, Missing, Rejected, Unavailable
 from tests.appstore.federation.conftest import Store, our_id
 from tests.appstore.federation.forge import agree
 from tests.appstore.federation.test_agreements import proposal
-from tests.appstore.federation.test_feed_served import publish  # noqa: F401  (a fixture)
+from tests.appstore.federation.test_feed_served import publish
 
 pytestmark = pytest.mark.django_db
+
+__all__ = ["publish"]  # a fixture
 
 ROOT = "/api/v1/federation"
 NO = json.dumps({"type": "urn:breakwater:problem:missing", "code": "missing", "detail": "gone"}).encode()
@@ -79,7 +81,7 @@ def not_believed(asks: wire.SignedClient, path: str = "feed", **headers: str) ->
     assert problem.value.retryable
 
 
-def test_every_answer_is_signed_and_the_client_takes_it(asks: wire.SignedClient, line: Line) -> None:
+def test_every_answer_is_signed_and_the_client_takes_it(asks: wire.SignedClient, harbour: Store, line: Line) -> None:
     stamp = asks.get(f"{ROOT}/tuf/timestamp.json")
     assert asks.get(f"{ROOT}/tuf/timestamp.json", {"If-None-Match": stamp.headers["ETag"]}).status == 304
     assert asks.get(f"{ROOT}/feed").json()["payloadType"]
@@ -94,8 +96,8 @@ def test_every_answer_is_signed_and_the_client_takes_it(asks: wire.SignedClient,
         assert no.value.context["remote_status"] == status
     with pytest.raises(Rejected, match="one of these kinds"):
         asks.post(f"{ROOT}/messages", {"kind": "nonsense"})
+    envelope = dsse.sign(identity.ROTATION, b'{"from": "x"}', harbour.key)
     with pytest.raises(Rejected, match="no partner"):
-        envelope = dsse.sign(identity.ROTATION, b'{"from": "x"}', asks._key)  # type: ignore[arg-type]
         asks.post(f"{ROOT}/rotations", {"statement": envelope})
     assert len(line.taken) == 10
 

@@ -237,6 +237,35 @@ def test_a_new_key_without_the_word_of_the_old_one_is_refused(known: Store, mall
     assert row(known).store_id == known.id
 
 
+def test_a_store_cannot_take_the_key_of_another_one_for_its_own(known: Store, mallory: Store) -> None:
+    # The old key vouches, but who holds the other one has not agreed: its requests would count as those of this partner.
+    known.peer(_operator())
+    said = {"from": known.id, "to": mallory.id, "publicKey": mallory.pem}
+    statement = dsse.sign(identity.ROTATION, json.dumps(said).encode(), known.key)
+    assert known.post("/api/v1/federation/rotations", {"statement": statement}).status_code == 400
+    assert row(known).store_id == known.id
+    both = dsse.sign(identity.ROTATION, json.dumps(said).encode(), known.key, mallory.key)
+    assert known.post("/api/v1/federation/rotations", {"statement": both}).status_code == 204
+
+
+def test_a_message_that_was_kept_back_comes_too_late(known: Store, actor: Any) -> None:
+    peer = known.peer(_operator())
+    assert known.tell("suspend", reason="x", number=5).status_code == 204
+    assert known.tell("resume", number=6).status_code == 204
+    # The first attempt to send the suspension, which somebody on the line kept: with a nonce that nobody has seen.
+    assert known.tell("suspend", reason="x", number=5).status_code == 204
+    assert Peer.objects.get().acquaintance.their_state == ""
+    assert known.tell("suspend", reason="x", number=6).status_code == 204
+    assert Peer.objects.get().acquaintance.their_state == "suspended"
+    for number in (0, -1, True, "7", 2**63, 1.5):
+        assert known.tell("resume", number=number).status_code == 400
+    # Ours are numbered, too, and no clock that is set back makes them go down.
+    far = services.tell(peer, "resume")
+    far.body["number"] = 2**61
+    far.save()
+    assert services.tell(peer, "resume").body["number"] == 2**61 + 1
+
+
 def test_our_own_new_key_is_told_to_every_partner_first(known: Store, actor: Any) -> None:
     peer = known.peer(_operator())
     services.tell(peer, "suspend", reason="later")
