@@ -18,13 +18,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core import errors
+from core import errors, languages, spoken
 from core.accounts import services as accounts
 from core.accounts.access import ANONYMOUS, Actor
 from core.accounts.middleware import actor_of
 from core.accounts.models import ApiToken, Organisation
 from core.live.guard import Pass
 from core.live.hub import Topic, follow
+from core.words import joined, say
 
 logger = logging.getLogger("breakwater.http")
 
@@ -140,10 +141,11 @@ def organisation_for(request: Any, permission: str) -> Organisation:
     return next((row for row in allowed if str(row.pk) == chosen), allowed[0])
 
 
-def problem_response(error: errors.BreakwaterError) -> HttpResponse:
-    """Return the error as `application/problem+json` (RFC 9457)."""
-    response = JsonResponse(error.problem(), status=error.status, content_type=PROBLEM)
-    for name, value in _headers(error).items():
+def problem_response(error: errors.BreakwaterError, request: HttpRequest | None = None) -> HttpResponse:
+    """Return the error as `application/problem+json` (RFC 9457), in the language that the request accepts."""
+    body, headers = _told(error, request)
+    response = JsonResponse(body, status=error.status, content_type=PROBLEM)
+    for name, value in headers.items():
         response[name] = value
     return response
 
@@ -155,8 +157,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
         logger.exception("unexpected error in %s", context.get("view"), exc_info=exc)
         error = errors.BreakwaterError("An unexpected error happened; the server's log has the details.")
     status = getattr(exc, "status_code", error.status) if isinstance(exc, drf.APIException) else error.status
-    body = {**error.problem(), "status": status}
-    return Response(body, status=status, content_type=PROBLEM, headers=_headers(error))
+    told, headers = _told(error, context.get("request"))
+    return Response({**told, "status": status}, status=status, content_type=PROBLEM, headers=headers)
 
 
 def translate(exc: Exception) -> errors.BreakwaterError | None:
@@ -165,7 +167,8 @@ def translate(exc: Exception) -> errors.BreakwaterError | None:
         return exc
     if isinstance(exc, drf.ValidationError):
         found = list(_field_errors(exc.detail))
-        return errors.Invalid("; ".join(f"{item['field']}: {item['detail']}" for item in found), errors=found)
+        places = (say("{field}: {problem}", field=item["field"], problem=item["detail"]) for item in found)
+        return errors.Invalid(joined("; ", places), errors=found)
     if isinstance(exc, ModelInvalid):
         return errors.Invalid(" ".join(exc.messages))
     if isinstance(exc, (drf.NotAuthenticated, drf.AuthenticationFailed)):
@@ -194,6 +197,15 @@ def _field_errors(detail: Any, place: str = "") -> list[dict[str, str]]:
     return [{"field": place, "detail": str(detail)}]
 
 
+def _told(error: errors.BreakwaterError, request: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return body and headers of a problem: English, and another language only for those who ask for it."""
+    body, headers = error.problem(), _headers(error)
+    language = spoken.accepted(request) if request is not None else languages.SOURCE
+    if language != languages.SOURCE:
+        body, headers = spoken.problem_in(body, language), {**headers, "Content-Language": language}
+    return body, headers
+
+
 def _headers(error: errors.BreakwaterError) -> dict[str, str]:
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="breakwater"'}
@@ -204,7 +216,7 @@ def _headers(error: errors.BreakwaterError) -> dict[str, str]:
 
 def not_found(request: HttpRequest, exception: Exception | None = None, unknown: str = "") -> HttpResponse:
     """Answer 404 for unknown paths below /api/ as a problem."""
-    return problem_response(errors.Missing("There is no such page or object."))
+    return problem_response(errors.Missing("There is no such page or object."), request)
 
 
 def sse(request: Any, topic: Topic, actor: Actor | None = None) -> StreamingHttpResponse:

@@ -295,7 +295,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Run.objects.all(), actor, "packages.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         run = Run.objects.filter(pk=pk).first()

@@ -336,7 +336,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Package.objects.all(), actor, "packages.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         package = Package.objects.filter(pk=pk).defer("descriptor").first()

@@ -20,6 +20,7 @@ from django.conf import settings
 
 from appstore.packages import blobs
 from core.errors import Conflict, Invalid, TooLarge
+from core.words import say
 
 _CHUNK = 1 << 20
 
@@ -27,13 +28,13 @@ _CHUNK = 1 << 20
 class Busy(Conflict):
     """Somebody writes to this upload already; the other writer ends, or its line does, and then there is room."""
 
-    title, status, retryable = "Somebody else is writing", 423, True
+    title, status, retryable = say("Somebody else is writing"), 423, True
 
 
 class WrongChecksum(Invalid):
     """A part did not arrive as it was sent (tus, Checksum: 460)."""
 
-    title: ClassVar[str] = "Checksum mismatch"
+    title: ClassVar[str] = say("Checksum mismatch")
     status = 460
 
 

@@ -28,6 +28,7 @@ from appstore.packages.partial import Partial
 from core.accounts import access
 from core.errors import BreakwaterError, Invalid, TooLarge
 from core.http import ApiView, exception_handler, organisation_for, paginated
+from core.words import say
 
 VERSION = "1.0.0"
 CHECKSUMS = {"sha1": 20, "sha256": 32}
@@ -40,12 +41,12 @@ _HEADERS = [
 
 
 class _Version(Invalid):
-    title: ClassVar[str] = "Another version of the protocol"
+    title: ClassVar[str] = say("Another version of the protocol")
     status = 412
 
 
 class _Kind(Invalid):
-    title: ClassVar[str] = "Another kind of content"
+    title: ClassVar[str] = say("Another kind of content")
     status = 415
 
 

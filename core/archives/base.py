@@ -17,6 +17,7 @@ from typing import IO, ClassVar
 
 from core.errors import Invalid
 from core.findings import Finding, Level, blocking
+from core.words import say
 
 CHUNK = 1 << 20
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -45,7 +46,7 @@ class Limits:
 class Damaged(Invalid):
     """The archive, or one member of it, cannot be read; `finding` is the stable code of the reason."""
 
-    code, title = "damaged-archive", "The file cannot be read as an archive"
+    code, title = "damaged-archive", say("The file cannot be read as an archive")
 
     def __init__(self, finding: str, detail: str, place: str = "") -> None:
         super().__init__(detail, finding=finding, place=place)

@@ -88,7 +88,7 @@ def stream(request: HttpRequest, pk: Any) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Operation.objects.all(), actor, "operations.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         operation = Operation.objects.filter(pk=pk).first()

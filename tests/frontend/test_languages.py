@@ -39,10 +39,16 @@ def test_choosing_a_language_leads_nobody_away(client: Any, target: str) -> None
     assert "breakwater_language" not in client.post("/language", {"language": "xx"}).cookies
 
 
-def test_programs_get_english_whatever_they_accept(api: Any) -> None:
-    answer = api.post("/api/v1/nodes", {}, format="json", headers={"Accept-Language": "zh-CN"})
-    assert answer.status_code == 400
-    assert str(answer.content.decode()).isascii()
+def test_programs_get_english_unless_they_ask_for_another_language(api: Any) -> None:
+    api.cookies["breakwater_language"] = "zh-hans"
+    for headers in ({}, {"Accept-Language": "en,zh-CN;q=0.5"}, {"Accept-Language": "xx"}, {"Accept-Language": "*"}):
+        answer = api.post("/api/v1/nodes", {}, format="json", headers=headers)
+        assert answer.status_code == 400
+        assert str(answer.content.decode()).isascii()
+    asked = api.post("/api/v1/nodes", {}, format="json", headers={"Accept-Language": "zh-CN"})
+    assert asked.headers["Content-Language"] == "zh-hans"
+    assert asked.json()["errors"][0] == {"field": "name", "detail": "该字段是必填项。"}
+    assert "该字段是必填项。" in asked.json()["detail"]
 
 
 def test_times_and_numbers_are_said_in_the_language(pages: Any, package: Any) -> None:
