@@ -33,8 +33,8 @@ class Said(str):
         return said
 
 
-def say(template: str, /, **facts: Any) -> Said:
-    """Return the sentence with its facts put in.
+def say(template: str, /, **facts: Any) -> str:
+    """Return the sentence with its facts put in: a `Said`, which is told from other text only where it is shown.
 
     The template is a literal, so that it can be found and translated; its places are plain names (`{name}`), and each
     has its fact. Facts are written as they are: whatever stands in one is no template.
@@ -43,7 +43,7 @@ def say(template: str, /, **facts: Any) -> Said:
     return Said(filled(template, told), template, told)
 
 
-def joined(separator: str, sentences: Iterable[str]) -> Said:
+def joined(separator: str, sentences: Iterable[str]) -> str:
     """Return several sentences as one text; each of them is said again by itself."""
     told = {f"part{number}": sentence for number, sentence in enumerate(sentences)}
     template = separator.replace("{", "{{").replace("}", "}}").join(f"{{{name}}}" for name in told)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -34,7 +34,7 @@ class Busy(Conflict):
 class WrongChecksum(Invalid):
     """A part did not arrive as it was sent (tus, Checksum: 460)."""
 
-    title: ClassVar[str] = say("Checksum mismatch")
+    title = say("Checksum mismatch")
     status = 460
 
 

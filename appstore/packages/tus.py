@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -41,12 +41,12 @@ _HEADERS = [
 
 
 class _Version(Invalid):
-    title: ClassVar[str] = say("Another version of the protocol")
+    title = say("Another version of the protocol")
     status = 412
 
 
 class _Kind(Invalid):
-    title: ClassVar[str] = say("Another kind of content")
+    title = say("Another kind of content")
     status = 415
 
 

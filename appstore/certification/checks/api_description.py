@@ -50,6 +50,6 @@ class ApiDescription(Check):
             if "paths" in root and ("openapi" in root or "swagger" in root):
                 good += 1
         if not good:
-            say = support.error if options["required"] else support.warning
+            finding = support.error if options["required"] else support.warning
             remedy = "Add Artifacts/Docs/openapi.yaml"
-            yield say("api-undescribed", "", f"No OpenAPI description of {', '.join(offered)[:120]}", remedy)
+            yield finding("api-undescribed", "", f"No OpenAPI description of {', '.join(offered)[:120]}", remedy)

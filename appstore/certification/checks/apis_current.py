@@ -63,5 +63,5 @@ class ApisCurrent(Check):
             place, (ended, instead) = f"{each.kind}/{each.name}", known
             when = ".".join(str(part) for part in ended)
             message = f"{each.api_version} {each.kind} is gone since Kubernetes {when}"
-            say = support.error if newest >= ended else support.warning
-            yield say("api-removed", place, message, f"Use {instead}")
+            finding = support.error if newest >= ended else support.warning
+            yield finding("api-removed", place, message, f"Use {instead}")

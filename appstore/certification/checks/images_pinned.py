@@ -22,10 +22,10 @@ class ImagesPinned(Check):
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         carried = {image.name for image in subject.images}
-        say = support.error if options["strict"] else support.warning
+        finding = support.error if options["strict"] else support.warning
         for each in support.all_containers(tools):
             image = str(each.body.get("image") or "")
             if "@sha256:" in image or image in carried:
                 continue
             message = f"{image[:160]} is neither named by digest nor carried in the package"
-            yield say("image-not-pinned", each.place, message, "Name it as name@sha256:..., or ship it in Image/")
+            yield finding("image-not-pinned", each.place, message, "Name it as name@sha256:..., or ship it in Image/")

@@ -37,7 +37,7 @@ class KnownVulnerabilities(Check):
             if hit.id in ignored or ignored & set(hit.aliases):
                 continue
             fatal = advisories.SEVERITIES.index(hit.severity) >= gate
-            say = support.error if fatal else support.warning
+            finding = support.error if fatal else support.warning
             remedy = f"Update to {hit.fixed}" if hit.fixed else "There is no corrected version yet"
             message = f"{hit.component} {hit.version} has {hit.id} ({hit.severity}): {hit.summary[:160]}"
-            yield say("vulnerable", hit.place, message, remedy)
+            yield finding("vulnerable", hit.place, message, remedy)

@@ -21,7 +21,7 @@ class NoPrivilegeEscalation(Check):
     options = (Option("strict", False, "fail when it is not forbidden, not only when it is allowed"),)
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        say = support.error if options["strict"] else support.warning
+        finding = support.error if options["strict"] else support.warning
         for each in support.all_containers(tools):
             allowed = each.security.get("allowPrivilegeEscalation")
             if allowed is True:
@@ -30,4 +30,4 @@ class NoPrivilegeEscalation(Check):
                 )
             elif allowed is not False:
                 remedy = "Set allowPrivilegeEscalation: false"
-                yield say("privilege-escalation", each.place, "It does not forbid privilege escalation", remedy)
+                yield finding("privilege-escalation", each.place, "It does not forbid privilege escalation", remedy)

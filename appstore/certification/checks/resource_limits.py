@@ -27,8 +27,8 @@ class ResourceLimits(Check):
             limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
             for name in ("memory", "cpu"):
                 if not limits.get(name):
-                    say = support.error if name == "memory" or options["cpu"] else support.warning
-                    yield say("limit-missing", each.place, f"It has no limit of {name}", f"Set resources.limits.{name}")
+                    finding = support.error if name == "memory" or options["cpu"] else support.warning
+                    yield finding("limit-missing", each.place, f"It has no limit of {name}", f"Set resources.limits.{name}")
                 if not requests.get(name) and not limits.get(name):
                     yield support.warning(
                         "request-missing", each.place, f"It requests no {name}", f"Set resources.requests.{name}"

@@ -21,11 +21,11 @@ class RunsAsUser(Check):
     options = (Option("strict", False, "fail when it is not forbidden, not only when it is asked for"),)
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        say = support.error if options["strict"] else support.warning
+        finding = support.error if options["strict"] else support.warning
         for each in support.all_containers(tools):
             user = each.security.get("runAsUser", each.pod_security.get("runAsUser"))
             no_root = each.security.get("runAsNonRoot", each.pod_security.get("runAsNonRoot"))
             if user == 0:
                 yield support.beyond(tools, "run-as-root", each.place, "It runs as user 0", "Set another runAsUser")
             elif no_root is not True and not user:
-                yield say("may-run-as-root", each.place, "It may run as root", "Set runAsNonRoot: true")
+                yield finding("may-run-as-root", each.place, "It may run as root", "Set runAsNonRoot: true")
