@@ -14,8 +14,8 @@ sys.path.insert(0, str(ROOT))
 from core.words import places  # noqa: E402
 
 ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "engines")
-#: What speaks to programs or in a terminal, in English: the protocol of registries, commands, the checks' own jail.
-ENGLISH = ("appstore/oci/", "appstore/certification/running/", "/management/", "/migrations/")
+#: What speaks to programs or in a terminal, in English: registries, commands, the start of a stack, the jail of checks.
+ENGLISH = ("appstore/oci/", "appstore/certification/running/", "/management/", "/migrations/", "mecm/runtime/")
 #: The words themselves, whose templates are made.
 MAKERS = ("core/words.py",)
 _ROOT_ERROR = "BreakwaterError"

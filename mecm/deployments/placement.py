@@ -175,10 +175,10 @@ def _short(needed: Compute, capacity: Compute, present: list[Allocation]) -> lis
     return [
         Reason(
             code,
-            f"does not fit: needs {say(need)} {noun}, {say(remaining)} free",
-            {"need": say(need), "free": say(remaining)},
+            f"does not fit: needs {amount(need)} {noun}, {amount(remaining)} free",
+            {"need": amount(need), "free": amount(remaining)},
         )
-        for code, need, remaining, has, say, noun in rows
+        for code, need, remaining, has, amount, noun in rows
         if has and need > remaining
     ]
 

@@ -210,7 +210,8 @@ def empty() -> HttpResponse:
 
 def encode(body: Any) -> bytes:
     """Return the JSON of `body`."""
-    return msgspec.json.encode(body)
+    # What the kernel says is a kind of text, which msgspec knows by its base only.
+    return msgspec.json.encode(body, enc_hook=str)
 
 
 def refused(error: BreakwaterError) -> HttpResponse:
