@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import Invalid
+from core.words import say
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
@@ -34,12 +35,12 @@ class Vault:
         """Return what was sealed for `purpose`; `Invalid` when it was changed, or sealed with another key or purpose."""
         sealed = bytes(sealed)
         if sealed[:1] != _VERSION:
-            raise Invalid("A sealed secret has an unknown form; was the key file or the database replaced?")
+            raise Invalid(say("A sealed secret has an unknown form; was the key file or the database replaced?"))
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, body, purpose.encode())
         except (InvalidTag, ValueError):
-            raise Invalid("A sealed secret cannot be opened with this key; was the key file replaced?") from None
+            raise Invalid(say("A sealed secret cannot be opened with this key; was the key file replaced?")) from None
 
 
 def load_or_make_key(path: Path) -> bytes:
@@ -63,5 +64,5 @@ def load_or_make_key(path: Path) -> bytes:
 
 def _checked(path: Path, key: bytes) -> bytes:
     if len(key) != 32:
-        raise Invalid(f"The key file {path.name} must hold 32 bytes")
+        raise Invalid(say("The key file {name} must hold 32 bytes", name=path.name))
     return key

@@ -14,6 +14,7 @@ from core.errors import Denied, Missing
 from core.http import ApiView, paginated
 from core.sign_in import invitations, services
 from core.sign_in.models import Invitation, Session
+from core.words import say
 
 
 class SessionOut(serializers.ModelSerializer[Session]):
@@ -52,7 +53,7 @@ class OneSessionView(ApiView):
             and self.actor.token.scopes
             and "accounts.manage" not in self.actor.token.scopes
         ):
-            raise Denied("This needs a token with the scope 'accounts.manage'.")
+            raise Denied(say("This needs a token with the scope 'accounts.manage'."))
         services.revoke(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -112,6 +113,6 @@ class InvitationView(ApiView):
         self.actor.require(self.permission, pk)
         row = Invitation.objects.select_related("organisation").filter(organisation_id=pk, pk=invitation).first()
         if row is None:
-            raise Missing("There is no such invitation.")
+            raise Missing(say("There is no such invitation."))
         invitations.withdraw(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
