@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, wait
 from datetime import UTC, datetime
 
 from core.errors import BreakwaterError
+from core.words import say
 from engines.contract import Endpoint, EngineSettings, Reason, ReleaseStatus, State, WorkloadStatus
 from engines.docker import decide, seen
 from engines.docker.daemon import Daemon
@@ -357,10 +358,10 @@ class Rounds:
         pods = list(self._look(namespace=namespace, release=name).values())
         if release is None:
             state = State.PROGRESSING if pods else State.ABSENT
-            return ReleaseStatus(name, namespace, state, message="being removed" if pods else "")
+            return ReleaseStatus(name, namespace, state, message=say("being removed") if pods else "")
         number, generation = release.revision.number, release.revision.generation
         if release.leaving:
-            return ReleaseStatus(name, namespace, State.PROGRESSING, number, generation, message="being removed")
+            return ReleaseStatus(name, namespace, State.PROGRESSING, number, generation, message=say("being removed"))
         wanted = self.wanted(release)
         states = {}
         for pod in pods:
