@@ -69,14 +69,20 @@ class Sentences:
 
     def __init__(self, templates: Iterable[str]) -> None:
         self._by_word: dict[str, list[_Shape]] = {}
+        self._whole: dict[str, str] = {}
         for template in templates:
-            if places(template) and (shape := _Shape(template)).word:
+            if not places(template):
+                if "{{" in template:  # what was said has single braces
+                    self._whole[filled(template, {})] = template
+            elif (shape := _Shape(template)).word:
                 self._by_word.setdefault(shape.word, []).append(shape)
         for shapes in self._by_word.values():
             shapes.sort(key=lambda shape: -shape.letters)
 
     def read(self, text: str) -> tuple[str, dict[str, str]] | None:
         """Return template and facts of a sentence, or None. The template that says the most itself is taken."""
+        if text in self._whole:
+            return self._whole[text], {}
         candidates = [shape for word in set(_WORD.findall(text)) for shape in self._by_word.get(word, ())]
         for shape in sorted(candidates, key=lambda shape: -shape.letters):
             if (facts := shape.read(text)) is not None:

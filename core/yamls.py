@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from core.errors import Invalid
-from core.words import say
+from core.words import Said, say
 
 #: libyaml where it is built in: its scanner is a hundred times quicker than the one in Python.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -52,3 +52,11 @@ def load(text: str, what: str, *, deepest: int = 60, most_nodes: int = 50_000, a
         mark = getattr(problem, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise Invalid(say("{what} is no readable YAML{where}", what=what, where=where)) from None
+
+
+def _said(dumper: Any, sentence: Said) -> Any:
+    return dumper.represent_str(str(sentence))
+
+
+# The writers of YAML know exact types only, and a sentence is a kind of text.
+yaml.representer.SafeRepresenter.add_representer(Said, _said)

@@ -19,8 +19,10 @@ ENGLISH = ("appstore/oci/", "appstore/certification/running/", "/management/", "
 #: The words themselves, whose templates are made.
 MAKERS = ("core/words.py",)
 _ROOT_ERROR = "BreakwaterError"
-#: The position of the sentence where it is not the first argument.
-_POSITION = {"Damaged": 1, "Refusal": 1}
+#: The positions of sentences where an error does not begin with its own, and in what else services say.
+_POSITIONS = {
+    "Damaged": (1,), "Refusal": (1,), "NoPath": (0, 1), "Finding": (3, 4), "Skip": (0,), "Progress": (1,), "progress": (1,),
+}  # fmt: skip
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -72,18 +74,27 @@ def misspoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def unsaid(tree: ast.Module, errors: frozenset[str]) -> Iterator[tuple[int, str]]:
-    """Yield line and problem of each error that is made of a bare text with facts or words."""
+    """Yield line and problem of each error, finding or note of an operation that is made of a bare text with words."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (name := _name(node)) in errors:
-            position = _POSITION.get(name, 0)
-            text = node.args[position] if len(node.args) > position else None
-            if isinstance(text, ast.JoinedStr) and any(
-                isinstance(each, ast.Constant) and any(letter.isalpha() for letter in str(each.value))
-                for each in text.values
-            ):
-                yield node.lineno, f"{name} is raised with a bare f-string; use say()"
-            elif isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value:
-                yield node.lineno, f"{name} is raised with a bare text; use say()"
+        if not isinstance(node, ast.Call) or (name := _name(node)) not in errors | _POSITIONS.keys():
+            continue
+        for position in _POSITIONS.get(name, (0,)):
+            for text in _ways(node.args[position]) if len(node.args) > position else ():
+                if isinstance(text, ast.JoinedStr) and any(
+                    isinstance(each, ast.Constant) and any(letter.isalpha() for letter in str(each.value))
+                    for each in text.values
+                ):
+                    yield text.lineno, f"{name} speaks a bare f-string; use say()"
+                elif isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value:
+                    yield text.lineno, f"{name} speaks a bare text; use say()"
+
+
+def _ways(text: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(text, ast.IfExp):
+        yield from _ways(text.body)
+        yield from _ways(text.orelse)
+    else:
+        yield text
 
 
 def kinds_of_errors(trees: Iterable[ast.Module]) -> frozenset[str]:
@@ -111,6 +122,8 @@ def _calls(tree: ast.Module, name: str) -> Iterator[ast.Call]:
 def _name(call: ast.Call) -> str:
     function = call.func
     # `cms.Refused` is no error of ours, though another one of that name is.
+    if isinstance(function, ast.Attribute) and function.attr == "progress":
+        return function.attr
     if isinstance(function, ast.Attribute):
         return function.attr if isinstance(function.value, ast.Name) and function.value.id == "errors" else ""
     return function.id if isinstance(function, ast.Name) else ""
