@@ -42,6 +42,7 @@ from core.errors import (
     Unavailable,
 )
 from core.http import ApiView
+from core.words import say
 
 ROOT: Final = "/api/v1/federation"
 #: Bytes of an answer that is read into memory, unless a caller says otherwise.
@@ -67,7 +68,7 @@ class Answer:
         try:
             return jsons.loads(self.content)
         except (ValueError, RecursionError):
-            raise Rejected("The partner's answer is no JSON.") from None
+            raise Rejected(say("The partner's answer is no JSON.")) from None
 
 
 @dataclass(slots=True)
@@ -164,7 +165,10 @@ class SignedClient:
                 raise self._refusal(response)
             announced = response.headers.get("Content-Length", "0")
             if not announced.isdecimal() or int(announced) > most:
-                raise Rejected(f"{self.name} answers with more than the {most} bytes that are taken.", peer=self.name)
+                raise Rejected(
+                    say("{name} answers with more than the {most} bytes that are taken.", name=self.name, most=most),
+                    peer=self.name,
+                )
             answer = Streamed(response.status_code, response.headers)
             answer._chunks = self._bounded(response, answer, most)
             yield answer
@@ -178,7 +182,10 @@ class SignedClient:
             for chunk in response.iter_bytes():
                 answer.received += len(chunk)
                 if answer.received > most:
-                    raise Rejected(f"{self.name} sends more than the {most} bytes that are taken.", peer=self.name)
+                    raise Rejected(
+                        say("{name} sends more than the {most} bytes that are taken.", name=self.name, most=most),
+                        peer=self.name,
+                    )
                 yield chunk
 
     def _refusal(self, response: httpx.Response) -> BreakwaterError:
@@ -194,10 +201,25 @@ class SignedClient:
                 )
         facts = {"peer": self.name, "remote_status": response.status_code, "remote_code": code}
         if response.status_code >= 500 or response.status_code == 429:
-            return Unavailable(f"{self.name} cannot answer now ({response.status_code}). {said}".strip(), **facts)
+            return Unavailable(
+                say(
+                    "{name} cannot answer now ({status_code}). {said}",
+                    name=self.name,
+                    status_code=response.status_code,
+                    said=said,
+                ).strip(),
+                **facts,
+            )
         if 300 <= response.status_code < 400:
-            return Rejected(f"{self.name} wants to send us elsewhere; redirects are not followed.", **facts)
-        return Rejected(f"{self.name} refused ({response.status_code}). {said}".strip(), **facts)
+            return Rejected(
+                say("{name} wants to send us elsewhere; redirects are not followed.", name=self.name), **facts
+            )
+        return Rejected(
+            say(
+                "{name} refused ({status_code}). {said}", name=self.name, status_code=response.status_code, said=said
+            ).strip(),
+            **facts,
+        )
 
 
 def client(peer: Peer, *, transport: httpx.BaseTransport | None = None) -> SignedClient:
@@ -248,10 +270,12 @@ def authenticate(request: HttpRequest, *, states: tuple[str, ...] = (Peer.State.
     claim = read_claim(request)
     peer = Peer.objects.filter(store_id=claim.key_id, kind="breakwater").first()
     if peer is None:
-        raise Unauthenticated("This store does not know the key that the request is signed with.")
+        raise Unauthenticated(say("This store does not know the key that the request is signed with."))
     check_claim(request, claim, dsse.load_public(peer.public_pem))
     if peer.state not in states:
-        raise Denied(f"Between this store and yours the state is {peer.state!r}; that does not allow this.")
+        raise Denied(
+            say("Between this store and yours the state is {state}; that does not allow this.", state=repr(peer.state))
+        )
     agreement = peer.agreement()
     _take_once(claim, _per_minute(agreement))
     if peer.heard_at is None or timezone.now() - peer.heard_at > timedelta(minutes=1):
@@ -271,7 +295,9 @@ def bounded_body(request: HttpRequest) -> bytes:
     """Return the body of a message between stores; `TooLarge` before one that is longer is read."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdecimal() or int(length) > LONGEST_MESSAGE or len(request.body) > LONGEST_MESSAGE:
-        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
+        raise TooLarge(
+            say("Messages between stores have at most {longest_message} bytes.", longest_message=LONGEST_MESSAGE)
+        )
     return request.body
 
 
@@ -279,13 +305,16 @@ def check_claim(request: HttpRequest, claim: signing.Claim, key: dsse.PublicKey)
     """Pass when the request is signed with `key`, now, for us, and with this body."""
     claim.verify(key)
     if claim.audience != keys.current(keys.STORE).pk:
-        raise Unauthenticated("The request is meant for another store.")
+        raise Unauthenticated(say("The request is meant for another store."))
     if abs(time.time() - claim.created) > signing.WINDOW:
         raise Unauthenticated(
-            f"The date of the request is more than {signing.WINDOW // 60} minutes off; compare the clocks of both stores."
+            say(
+                "The date of the request is more than {window} minutes off; compare the clocks of both stores.",
+                window=signing.WINDOW // 60,
+            )
         )
     if hashlib.sha256(request.body).hexdigest() != (claim.body_sha256 or hashlib.sha256(b"").hexdigest()):
-        raise Unauthenticated("The body of the request is not the one that was signed.")
+        raise Unauthenticated(say("The body of the request is not the one that was signed."))
 
 
 def take_once(claim: signing.Claim, per_minute: int = PER_MINUTE) -> None:
@@ -301,12 +330,12 @@ def _take_once(claim: signing.Claim, per_minute: int) -> None:
     mine = SeenRequest.objects.filter(key_id=claim.key_id)
     lately = mine.filter(at__gt=now - timedelta(minutes=1)).count()
     if lately >= per_minute:
-        raise Throttled(f"More than {per_minute} requests in a minute.", retry_after=30)
+        raise Throttled(say("More than {per_minute} requests in a minute.", per_minute=per_minute), retry_after=30)
     try:
         with transaction.atomic():
             SeenRequest.objects.create(key_id=claim.key_id, nonce=claim.nonce, at=now)
     except IntegrityError:
-        raise Unauthenticated("This very request was sent before; it is taken once.") from None
+        raise Unauthenticated(say("This very request was sent before; it is taken once.")) from None
     if lately == 0:  # once a minute at most
         SeenRequest.objects.filter(at__lt=now - timedelta(seconds=2 * signing.WINDOW + 60)).delete()
 
@@ -340,4 +369,4 @@ class PeerView(ApiView):
         if self.agreed:
             self.agreement = self.peer.agreement()
             if self.agreement is None:
-                raise Denied("There is no agreement in force between this store and yours.")
+                raise Denied(say("There is no agreement in force between this store and yours."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Conflict
+from core.words import say
 
 DRAFT, CHECKED, REJECTED, IN_REVIEW = "draft", "checked", "rejected", "in-review"
 PUBLISHED, DEPRECATED, YANKED, QUARANTINED, RECALLED = "published", "deprecated", "yanked", "quarantined", "recalled"
@@ -70,7 +71,7 @@ def after(state: str, deed: str, resumes: str = "") -> str:
         reached = TRANSITIONS[state, deed]
     except KeyError:
         why = _WHY_NOT.get((deed, state), f"That is not possible while it is {state}.")
-        raise Conflict(f"This package cannot {deed} now. {why}", state=state) from None
+        raise Conflict(say("This package cannot {deed} now. {why}", deed=deed, why=why), state=state) from None
     return resumes if deed in RETURNS and resumes in KEPT else reached
 
 
