@@ -77,7 +77,7 @@ class Counts:
 
     def __str__(self) -> str:
         if not self.total:
-            return "runs nowhere"
+            return say("runs nowhere")
         parts = [f"{self.done} of {self.total} done"]
         parts += [f"{self.under_way} under way"] if self.under_way else []
         parts += [f"{self.dark} dark"] if self.dark else []

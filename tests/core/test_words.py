@@ -6,41 +6,24 @@ import copy
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from babel.messages import Catalog
-from babel.messages.mofile import write_mo
+import yaml
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import translation
+from yaml import CSafeDumper
 
+from core import yamls  # noqa: F401  (it teaches the writers of YAML what a sentence is)
 from core.errors import Conflict, Invalid, from_problem
 from core.http import problem_response
+from core.operations.models import Operation
 from core.spoken import in_language, problem_in
 from core.words import Said, Sentences, joined, say
 
 Speak = Callable[[dict[str, str]], None]
-
-
-@pytest.fixture
-def speak(tmp_path: Path, settings: Any) -> Iterator[Speak]:
-    """Return what makes a small Chinese catalogue the only one of ours."""
-
-    def with_catalogue(texts: dict[str, str]) -> None:
-        catalogue = Catalog(locale="zh_Hans")
-        for english, chinese in texts.items():
-            catalogue.add(english, chinese)
-        path = tmp_path / "zh_Hans" / "LC_MESSAGES" / "django.mo"
-        path.parent.mkdir(parents=True)
-        with path.open("wb") as file:
-            write_mo(file, catalogue)
-        settings.LOCALE_PATHS = [tmp_path]
-
-    yield with_catalogue
-    translation.trans_real._translations = {}
 
 
 NOT_ENROLLED = {"The node {name} is not enrolled": "节点 {name} 尚未注册"}
@@ -53,6 +36,24 @@ def test_what_is_said_is_the_english_text_wherever_it_goes() -> None:
     for twin in (copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
         assert twin == said
         assert twin.facts == {"name": "edge-1", "free": "3"}
+
+
+@pytest.mark.django_db
+def test_what_is_kept_in_the_database_is_the_english_text_and_is_known_again(speak: Speak) -> None:
+    speak(NOT_ENROLLED)
+    said = say("The node {name} is not enrolled", name="n")
+    Operation.objects.create(kind="x", target="y", note=said, problem=Conflict(said, why=said).problem())
+    kept = Operation.objects.get(note=said, problem__why=said)
+    assert (type(kept.note), kept.note) == (str, "The node n is not enrolled")
+    assert in_language(kept.note, "zh-hans") == in_language(kept.problem["detail"], "zh-hans") == "节点 n 尚未注册"
+    assert Operation.objects.filter(pk=kept.pk).update(note=say("a {b}", b=1)) == 1
+
+
+def test_a_sentence_is_written_as_yaml_like_any_text() -> None:
+    said = say("has {most} values", most=3)
+    assert (
+        yaml.safe_dump({"detail": said}) == yaml.dump({"detail": said}, Dumper=CSafeDumper) == "detail: has 3 values\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,12 @@ def test_a_template_of_facts_alone_recognises_nothing() -> None:
     assert known.read("x: y") is None
     assert known.read("1 of 2") is None
     assert known.read("The node a b is not enrolled") == ("The node {name} is not enrolled", {"name": "a b"})
+
+
+def test_braces_that_were_doubled_are_known_again() -> None:
+    known = Sentences(["Send POST /applications/{{appInstanceId}}/services"])
+    told = known.read("Send POST /applications/{appInstanceId}/services")
+    assert told == ("Send POST /applications/{{appInstanceId}}/services", {})
 
 
 def test_a_hostile_text_takes_no_time_to_read() -> None:

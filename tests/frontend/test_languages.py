@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from core import languages
+from core.operations.models import Operation
+from core.words import say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +51,21 @@ def test_programs_get_english_unless_they_ask_for_another_language(api: Any) -> 
     assert asked.headers["Content-Language"] == "zh-hans"
     assert asked.json()["errors"][0] == {"field": "name", "detail": "该字段是必填项。"}
     assert "该字段是必填项。" in asked.json()["detail"]
+
+
+def test_what_was_kept_in_english_is_shown_in_the_language_of_the_page(pages: Any, package: Any, speak: Any) -> None:
+    speak({"applying generation {generation}": "正在应用第 {generation} 代"})
+    Operation.objects.create(
+        kind="deployment.apply",
+        target="x",
+        organisation_id=package.organisation_id,
+        note=say("applying generation {generation}", generation=3),
+    )
+    assert "applying generation 3" in pages.get("/operations").content.decode()
+    pages.cookies["breakwater_language"] = "zh-hans"
+    shown = pages.get("/operations").content.decode()
+    assert "正在应用第 3 代" in shown
+    assert "applying generation 3" not in shown
 
 
 def test_times_and_numbers_are_said_in_the_language(pages: Any, package: Any) -> None:
