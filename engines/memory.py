@@ -212,7 +212,7 @@ class MemoryEngine(Engine):
                     continue
                 owner = self._wants(kept).workload(pod.workload)
                 for container in owner.template.containers if owner else ():
-                    text = f"simulated: {container.image} does not really run"
+                    text = say("simulated: {image} does not really run", image=container.image)
                     lines.append(LogLine(kept.revision.created_at, pod.name, container.name, text))
             return lines[-tail:] if tail > 0 else []
 

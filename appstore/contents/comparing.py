@@ -111,10 +111,14 @@ def changed_parts(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def _signer_words(old: Facts, new: Facts) -> str:
     before, after = old.signer_name or old.signer, new.signer_name or new.signer
     if not old.signer:
-        return f"It is signed by {after}; the release before was not signed."
+        return say("It is signed by {after}; the release before was not signed.", after=after)
     if not new.signer:
-        return f"It is not signed; the release before was signed by {before}."
-    return f"It is signed by {after} with another certificate than the release before ({before})."
+        return say("It is not signed; the release before was signed by {before}.", before=before)
+    return say(
+        "It is signed by {after} with another certificate than the release before ({before}).",
+        after=after,
+        before=before,
+    )
 
 
 def _topic(

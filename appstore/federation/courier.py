@@ -225,7 +225,7 @@ def take(path: Path, *, actor: Actor, now: datetime | None = None) -> Unpacked:
 def _opened(archive: Archive, now: datetime) -> tuple[Peer, dict[str, Any], str]:
     """Verify the index of a bag; returns whose it is, what it says, and its digest."""
     if not archive.sound or _INDEX not in archive:
-        worst = archive.findings[0].message if archive.findings else f"there is no {_INDEX} in it"
+        worst = archive.findings[0].message if archive.findings else say("there is no {index} in it", index=_INDEX)
         raise Refused(say("That is no bag of a courier: {worst}", worst=worst), reason="changed")
     peer, said, payload = _statement(feed.parsed(archive.read(_INDEX, at_most=dsse.LONGEST * 2)), BAG, _FORMAT)
     created, expires = (_moment(said, name) for name in ("created", "expires"))

@@ -80,7 +80,9 @@ def set_policy(
 def check(offer: RemoteRelease) -> None:
     """Pass when a release may be fetched now; `Conflict` with the reason otherwise."""
     if offer.problem:
-        raise Conflict(str(offer.problem.get("detail", "It cannot be taken.")), code_of=offer.problem.get("code", ""))
+        raise Conflict(
+            str(offer.problem.get("detail", say("It cannot be taken."))), code_of=offer.problem.get("code", "")
+        )
     if offer.state not in feed.OFFERED:
         raise Conflict(
             say("{peer} has {state} this release; it is not fetched any more.", peer=offer.peer, state=offer.state),

@@ -126,7 +126,7 @@ def _never(signature: Mapping[str, Any]) -> tuple[str, str] | None:
     if not signature.get("signers") or not signature.get("certificates"):
         return "It was checked before signers were kept, so nobody can be asked.", "Upload it as a new package."
     if signature.get("covers") == "sources":
-        reason = "Only the digests are signed: name, provider and version could be changed unnoticed."
+        reason = say("Only the digests are signed: name, provider and version could be changed unnoticed.")
         return reason, "Sign the whole manifest, as NFV-SOL 004 has it."
     if signature.get("uncovered_count"):
         count = signature["uncovered_count"]
@@ -176,9 +176,9 @@ def _judge(signer: Mapping[str, Any], signature: Mapping[str, Any], trust: Trust
     notes += _late(used, now)
     name = f"{anchor.name}, on the list of the store" if anchor.store else anchor.name
     who = cms.short_name(paths.certificate(own).subject)
-    reason = f"Signed by {who}, for whom {name} vouches."
+    reason = say("Signed by {who}, for whom {name} vouches.", who=who, name=name)
     if path == [own]:
-        reason = f"Signed by {who}, who is trusted as {name}."
+        reason = say("Signed by {who}, who is trusted as {name}.", who=who, name=name)
     told = replace(
         standing,
         state=State.TRUSTED,

@@ -155,7 +155,7 @@ class TarArchive(Archive):
             self.admit(Member(name, 0, 0, at), folder=True)
             return
         if kind not in _FILES or sparse:
-            what = "a sparse file" if sparse else _KINDS.get(kind, f"of the unknown type {kind!r}")
+            what = say("a sparse file") if sparse else _KINDS.get(kind, f"of the unknown type {kind!r}")
             self.problem("unsafe-member", name, say("The member is {what}", what=what), say("Ship plain files"))
             self.count()
             return

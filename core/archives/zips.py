@@ -195,7 +195,7 @@ class ZipArchive(Archive):
         kind = stat.S_IFMT(entry.mode)
         member = Member(name, entry.size, entry.packed, entry.offset, entry.method, entry.crc)
         if kind and not stat.S_ISREG(entry.mode) and not stat.S_ISDIR(entry.mode):
-            what = "a symbolic link" if stat.S_ISLNK(entry.mode) else "a device or pipe"
+            what = say("a symbolic link") if stat.S_ISLNK(entry.mode) else say("a device or pipe")
             self.problem("unsafe-member", name, say("The member is {what}", what=what), say("Ship plain files"))
         elif folder and (entry.size or stat.S_ISREG(entry.mode)):
             self.problem("unsafe-member", name, say("The member is a folder and a file at once"))

@@ -409,7 +409,11 @@ def expand(text: str, surroundings: Mapping[str, str]) -> str:
 
 def _why(ended: Exit, container: Container, killed: bool) -> tuple[Reason, str]:
     if ended.oom:
-        limit = f"its limit of {container.memory >> 20} MiB" if container.memory else "the node's memory"
+        limit = (
+            say("its limit of {memory} MiB", memory=container.memory >> 20)
+            if container.memory
+            else say("the node's memory")
+        )
         return Reason.OOM_KILLED, f"was killed because it needed more than {limit}"
     if killed:
         return Reason.PROBE_FAILING, "was stopped because its probe failed"

@@ -251,7 +251,9 @@ class Rounds:
         status = release.revision.status
         if state is State.READY and status != "deployed":
             self.store.set_status(release, "deployed", ready=True)
-            self._event(release, "Normal", "Deployed", f"Revision {release.revision.number} is ready")
+            self._event(
+                release, "Normal", "Deployed", say("Revision {number} is ready", number=release.revision.number)
+            )
         elif reason is Reason.DEADLINE_EXCEEDED and status.startswith("pending"):
             self.store.set_status(release, "failed")
             self._event(release, "Warning", str(reason), message)

@@ -158,7 +158,7 @@ def _hit(plan: Plan, counts: Mapping[int, Counts]) -> str:
             continue
         each = counts[wave]
         if plan.stop_over is not None and each.failed > plan.stop_over:
-            allowed = f"at most {plan.stop_over} may" if plan.stop_over else "none may"
+            allowed = say("at most {stop_over} may", stop_over=plan.stop_over) if plan.stop_over else say("none may")
             return say(
                 "{failed} of {size} failed in wave {wave}; {allowed}.",
                 failed=each.failed,

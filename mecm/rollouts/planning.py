@@ -84,7 +84,7 @@ def insist_on_something(plan: Sketch) -> None:
         return
     if not plan.places:
         raise Invalid(say("Nothing is chosen: no node or deployment of the organisation matches."), field="target")
-    told = f"{plan.counts['keep']} run it already, {plan.counts['unfit']} do not fit"
+    told = say("{keep} run it already, {unfit} do not fit", keep=plan.counts["keep"], unfit=plan.counts["unfit"])
     raise Invalid(
         say("There is nothing to do on the {places_count} chosen: {told}.", places_count=len(plan.places), told=told),
         field="target",

@@ -201,7 +201,7 @@ def observe(
     told = {"absent": State.APPLIED}.get(state, state if state in State.values and state else State.FAILED)
     message = str(status.get("message") or "")
     if status.get("reason") == "Unsupported":
-        message = "The agent of this node is too old to take rules from the centre; update it."
+        message = say("The agent of this node is too old to take rules from the centre; update it.")
     raw = status.get("rules")
     outcomes = [
         {name: str(each.get(name, ""))[:500] for name in ("kind", "id", "outcome", "reason")}

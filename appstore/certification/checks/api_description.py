@@ -52,7 +52,7 @@ class ApiDescription(Check):
                 good += 1
         if not good:
             finding = support.error if options["required"] else support.warning
-            remedy = "Add Artifacts/Docs/openapi.yaml"
+            remedy = say("Add Artifacts/Docs/openapi.yaml")
             yield finding(
                 "api-undescribed",
                 "",

@@ -75,7 +75,11 @@ def _dns(wanted: Any, found: Any) -> Iterator[Finding]:
             answers = known.get("answers") or []
             if rule.get("ipAddress") not in answers:
                 said = known.get("dns_problem") or f"it says {', '.join(answers) or 'nothing'}"
-                problem = f"the node's resolver does not answer {rule.get('ipAddress')}: {said}"
+                problem = say(
+                    "the node's resolver does not answer {ip_address}: {said}",
+                    ip_address=rule.get("ipAddress"),
+                    said=said,
+                )
         if problem:
             yield Finding(Level.ERROR, "dns-rule-not-applied", place, f"{rule.get('domainName')}: {problem}")
 

@@ -25,7 +25,7 @@ class ValuesSchema(Check):
         archive, root = tools.chart_archive(), support.chart_root(tools)
         member = f"{root}/values.schema.json"
         if member not in archive:
-            remedy = "Add values.schema.json"
+            remedy = say("Add values.schema.json")
             yield support.warning(
                 "schema-missing", "values.schema.json", say("The chart has no schema of its values"), remedy
             )
