@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from core.errors import Invalid
+from core.words import say
 
 #: in-toto attestation framework v1: the payload type and the type of a statement.
 IN_TOTO = "application/vnd.in-toto+json"
@@ -41,12 +42,12 @@ def load_public(pem: str | bytes) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
     except (ValueError, TypeError) as problem:
-        raise Invalid("That is no public key in PEM") from problem
+        raise Invalid(say("That is no public key in PEM")) from problem
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise Invalid("Only keys of ECDSA P-256 and Ed25519 are taken")
+    raise Invalid(say("Only keys of ECDSA P-256 and Ed25519 are taken"))
 
 
 def sign_bytes(key: PrivateKey, data: bytes) -> bytes:
@@ -92,38 +93,40 @@ def verify(envelope: Mapping[str, Any], payload_type: str, keys: Iterable[Public
     `Invalid` says what is wrong: not an envelope, another type, signed by an unknown key, or changed.
     """
     if not isinstance(envelope, Mapping):
-        raise Invalid("That is no DSSE envelope")
+        raise Invalid(say("That is no DSSE envelope"))
     kind, encoded_payload, signatures = (envelope.get(name) for name in ("payloadType", "payload", "signatures"))
     if not isinstance(encoded_payload, str) or not isinstance(signatures, list) or len(encoded_payload) > LONGEST:
-        raise Invalid("That is no DSSE envelope")
+        raise Invalid(say("That is no DSSE envelope"))
     if kind != payload_type:
-        raise Invalid(f"The envelope holds {str(kind)[:80]}, not {payload_type}")
+        raise Invalid(
+            say("The envelope holds {kind}, not {payload_type}", kind=str(kind)[:80], payload_type=payload_type)
+        )
     payload = _decoded(encoded_payload)
     known = {key_id(key): key for key in keys}
     data = encoded(payload_type, payload)
     tried = False
     for each in signatures[:_MOST_SIGNATURES]:
         if not isinstance(each, Mapping) or not isinstance(each.get("sig"), str):
-            raise Invalid("A signature of the envelope cannot be read")
+            raise Invalid(say("A signature of the envelope cannot be read"))
         # The key id is a hint that nobody signed: without one every key is tried.
         named = each.get("keyid")
         if named is not None and not isinstance(named, str):
-            raise Invalid("A signature of the envelope cannot be read")
+            raise Invalid(say("A signature of the envelope cannot be read"))
         chosen = {named: known[named]} if named in known else ({} if named else known)
         for name, key in chosen.items():
             tried = True
             if fits(key, _decoded(each["sig"]), data):
                 return payload, name
     if tried:
-        raise Invalid("The signature does not fit: the statement was changed, or signed with another key")
-    raise Invalid("The envelope is signed by a key that is not trusted here")
+        raise Invalid(say("The signature does not fit: the statement was changed, or signed with another key"))
+    raise Invalid(say("The envelope is signed by a key that is not trusted here"))
 
 
 def payload_of(envelope: Mapping[str, Any]) -> bytes:
     """Return the payload of an envelope that `verify` or `sign` gave; `Invalid` when it is none."""
     payload = envelope.get("payload")
     if not isinstance(payload, str) or len(payload) > LONGEST:
-        raise Invalid("That is no DSSE envelope")
+        raise Invalid(say("That is no DSSE envelope"))
     return _decoded(payload)
 
 
@@ -150,9 +153,9 @@ def open_statement(
         subjects = {str(each["name"]): str(each["digest"]["sha256"]) for each in said["subject"]}
         kind, predicate = said["predicateType"], said["predicate"]
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise Invalid("The envelope holds no in-toto statement") from problem
+        raise Invalid(say("The envelope holds no in-toto statement")) from problem
     if said.get("_type") != STATEMENT or kind != predicate_type or not isinstance(predicate, dict) or not subjects:
-        raise Invalid(f"The statement is not of the type {predicate_type}")
+        raise Invalid(say("The statement is not of the type {predicate_type}", predicate_type=predicate_type))
     return said, signer
 
 
@@ -160,4 +163,4 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as problem:
-        raise Invalid("The envelope is not base64") from problem
+        raise Invalid(say("The envelope is not base64")) from problem

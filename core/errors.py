@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from core.words import say
+
 #: `type` of a problem is this prefix plus the error's code; docs/errors.md explains each code.
 PROBLEM_TYPE_PREFIX = "urn:breakwater:problem:"
 
@@ -17,12 +19,12 @@ PROBLEM_TYPE_PREFIX = "urn:breakwater:problem:"
 class BreakwaterError(Exception):
     """Root of our errors: a sentence for the person, and facts for the machine.
 
-    `detail` is shown to people, so it never holds a secret. `context` becomes extension
-    members of the problem document; values must be JSON.
+    `detail` is shown to people, so it never holds a secret; what `say` said reaches everybody in
+    their language. `context` becomes extension members of the problem document; values must be JSON.
     """
 
     code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Something went wrong on our side"
+    title: ClassVar[str] = say("Something went wrong on our side")
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
@@ -50,67 +52,67 @@ class Invalid(BreakwaterError):
     `errors` lists the places: `[{"field": "name", "detail": "must not be empty"}]`.
     """
 
-    code, title, status = "invalid", "The request is not valid", 400
+    code, title, status = "invalid", say("The request is not valid"), 400
 
 
 class TooLarge(Invalid):
     """The request body or file is larger than this store takes."""
 
-    code, title, status = "too-large", "The content is too large", 413
+    code, title, status = "too-large", say("The content is too large"), 413
 
 
 class Unauthenticated(BreakwaterError):
     """We do not know who asks."""
 
-    code, title, status = "unauthenticated", "Sign in first", 401
+    code, title, status = "unauthenticated", say("Sign in first"), 401
 
 
 class Denied(BreakwaterError):
     """We know who asks, and they may not."""
 
-    code, title, status = "denied", "This is not allowed", 403
+    code, title, status = "denied", say("This is not allowed"), 403
 
 
 class Missing(BreakwaterError):
     """There is no such thing, or none that the asker may see."""
 
-    code, title, status = "missing", "Not found", 404
+    code, title, status = "missing", say("Not found"), 404
 
 
 class Conflict(BreakwaterError):
     """The thing is in a state that forbids this now."""
 
-    code, title, status = "conflict", "The present state does not allow this", 409
+    code, title, status = "conflict", say("The present state does not allow this"), 409
 
 
 class Stale(BreakwaterError):
     """The caller decided on an older version than the present one (If-Match)."""
 
-    code, title, status = "stale", "The object has changed meanwhile", 412
+    code, title, status = "stale", say("The object has changed meanwhile"), 412
 
 
 class Throttled(BreakwaterError):
     """Too many requests; `retry_after` says when to come back, in seconds."""
 
-    code, title, status, retryable = "throttled", "Too many requests", 429, True
+    code, title, status, retryable = "throttled", say("Too many requests"), 429, True
 
 
 class Rejected(BreakwaterError):
     """A remote system answered, and its answer is no or nonsense."""
 
-    code, title, status = "rejected", "A remote system refused", 502
+    code, title, status = "rejected", say("A remote system refused"), 502
 
 
 class Unavailable(BreakwaterError):
     """A remote system or a part of ours cannot be reached at the moment."""
 
-    code, title, status, retryable = "unavailable", "Not available at the moment", 503, True
+    code, title, status, retryable = "unavailable", say("Not available at the moment"), 503, True
 
 
 class TimedOut(BreakwaterError):
     """A remote system or a workload did not finish in the time given."""
 
-    code, title, status, retryable = "timed-out", "It took too long", 504, True
+    code, title, status, retryable = "timed-out", say("It took too long"), 504, True
 
 
 def from_problem(problem: Mapping[str, Any]) -> BreakwaterError:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.errors import Invalid, TooLarge
+from core.words import say
 
 #: Version of the protocol, told in HELLO.
 PROTOCOL = 1
@@ -37,14 +38,14 @@ def encode(frame: Mapping[str, Any]) -> str | bytes:
 def decode(data: str | bytes) -> dict[str, Any]:
     """Return the frame that the other end sent; `Invalid` for anything that is none, `TooLarge` for a bomb."""
     if len(data) > WIRE_BYTES:
-        raise TooLarge(f"A frame may have at most {WIRE_BYTES} bytes")
+        raise TooLarge(say("A frame may have at most {wire_bytes} bytes", wire_bytes=WIRE_BYTES))
     text = _unzip(data) if isinstance(data, bytes) else data
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise Invalid("A frame is no JSON") from problem
+        raise Invalid(say("A frame is no JSON")) from problem
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-        raise Invalid("A frame must be a JSON object with a type")
+        raise Invalid(say("A frame must be a JSON object with a type"))
     return frame
 
 
@@ -53,9 +54,13 @@ def _unzip(data: bytes) -> bytes:
     try:
         text = unpacker.decompress(data, UNPACKED_BYTES)
     except zlib.error as problem:
-        raise Invalid("A binary frame is not gzip") from problem
+        raise Invalid(say("A binary frame is not gzip")) from problem
     if not unpacker.eof:
-        raise TooLarge(f"A frame may unpack to at most {UNPACKED_BYTES} bytes, and must be whole")
+        raise TooLarge(
+            say(
+                "A frame may unpack to at most {unpacked_bytes} bytes, and must be whole", unpacked_bytes=UNPACKED_BYTES
+            )
+        )
     return text
 
 

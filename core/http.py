@@ -18,13 +18,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core import errors
+from core import errors, languages, spoken
 from core.accounts import services as accounts
 from core.accounts.access import ANONYMOUS, Actor
 from core.accounts.middleware import actor_of
 from core.accounts.models import ApiToken, Organisation
 from core.live.guard import Pass
 from core.live.hub import Topic, follow
+from core.words import joined, say
 
 logger = logging.getLogger("breakwater.http")
 
@@ -52,7 +53,7 @@ class JsonParser(JSONParser):
         try:
             return super().parse(*args, **kwargs)
         except RecursionError:
-            raise errors.Invalid("The JSON body is nested too deeply.") from None
+            raise errors.Invalid(say("The JSON body is nested too deeply.")) from None
 
 
 class AnyAccept(DefaultContentNegotiation):
@@ -83,7 +84,7 @@ class ApiView(APIView):
         self.actor = Actor(user, token) if user and user.is_authenticated else ANONYMOUS
         request._request.actor = self.actor  # type: ignore[attr-defined]
         if not self.public and not self.actor.authenticated:
-            raise errors.Unauthenticated("Sign in, or send an API token as a bearer token.")
+            raise errors.Unauthenticated(say("Sign in, or send an API token as a bearer token."))
 
     @property
     def permission(self) -> str:
@@ -130,20 +131,25 @@ def organisation_for(request: Any, permission: str) -> Organisation:
     if named:
         found = next((row for row in mine if str(named) in (row.slug, str(row.pk))), None)
         if found is None:
-            raise errors.Missing(f"There is no organisation {str(named)[:60]!r}, or you are no member of it.")
+            raise errors.Missing(
+                say("There is no organisation {named}, or you are no member of it.", named=repr(str(named)[:60]))
+            )
         actor.require(permission, found)
         return found
     allowed = [row for row in mine if actor.may(permission, row.pk)]
     if not allowed:
-        raise errors.Denied(f"In none of your organisations you hold the permission {permission!r}.")
+        raise errors.Denied(
+            say("In none of your organisations you hold the permission {permission}.", permission=repr(permission))
+        )
     chosen = getattr(request, "session", {}).get("organisation")
     return next((row for row in allowed if str(row.pk) == chosen), allowed[0])
 
 
-def problem_response(error: errors.BreakwaterError) -> HttpResponse:
-    """Return the error as `application/problem+json` (RFC 9457)."""
-    response = JsonResponse(error.problem(), status=error.status, content_type=PROBLEM)
-    for name, value in _headers(error).items():
+def problem_response(error: errors.BreakwaterError, request: HttpRequest | None = None) -> HttpResponse:
+    """Return the error as `application/problem+json` (RFC 9457), in the language that the request accepts."""
+    body, headers = _told(error, request)
+    response = JsonResponse(body, status=error.status, content_type=PROBLEM)
+    for name, value in headers.items():
         response[name] = value
     return response
 
@@ -153,10 +159,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     error = translate(exc)
     if error is None:
         logger.exception("unexpected error in %s", context.get("view"), exc_info=exc)
-        error = errors.BreakwaterError("An unexpected error happened; the server's log has the details.")
+        error = errors.BreakwaterError(say("An unexpected error happened; the server's log has the details."))
     status = getattr(exc, "status_code", error.status) if isinstance(exc, drf.APIException) else error.status
-    body = {**error.problem(), "status": status}
-    return Response(body, status=status, content_type=PROBLEM, headers=_headers(error))
+    told, headers = _told(error, context.get("request"))
+    return Response({**told, "status": status}, status=status, content_type=PROBLEM, headers=headers)
 
 
 def translate(exc: Exception) -> errors.BreakwaterError | None:
@@ -165,19 +171,20 @@ def translate(exc: Exception) -> errors.BreakwaterError | None:
         return exc
     if isinstance(exc, drf.ValidationError):
         found = list(_field_errors(exc.detail))
-        return errors.Invalid("; ".join(f"{item['field']}: {item['detail']}" for item in found), errors=found)
+        places = (say("{field}: {problem}", field=item["field"], problem=item["detail"]) for item in found)
+        return errors.Invalid(joined("; ", places), errors=found)
     if isinstance(exc, ModelInvalid):
         return errors.Invalid(" ".join(exc.messages))
     if isinstance(exc, (drf.NotAuthenticated, drf.AuthenticationFailed)):
         return errors.Unauthenticated(str(exc.detail))
     if isinstance(exc, (drf.PermissionDenied, PermissionDenied)):
-        return errors.Denied(str(exc) or "You may not do this.")
+        return errors.Denied(str(exc) or say("You may not do this."))
     if isinstance(exc, (Http404, drf.NotFound)):
-        return errors.Missing("There is no such page or object.")
+        return errors.Missing(say("There is no such page or object."))
     if isinstance(exc, drf.Throttled):
-        return errors.Throttled("Too many requests.", retry_after=int(getattr(exc, "wait", None) or 1))
+        return errors.Throttled(say("Too many requests."), retry_after=int(getattr(exc, "wait", None) or 1))
     if isinstance(exc, RequestDataTooBig):
-        return errors.TooLarge("The body of the request is too large.")
+        return errors.TooLarge(say("The body of the request is too large."))
     if isinstance(exc, drf.APIException):
         return errors.Invalid(str(exc.detail))
     return None
@@ -194,6 +201,15 @@ def _field_errors(detail: Any, place: str = "") -> list[dict[str, str]]:
     return [{"field": place, "detail": str(detail)}]
 
 
+def _told(error: errors.BreakwaterError, request: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return body and headers of a problem: English, and another language only for those who ask for it."""
+    body, headers = error.problem(), _headers(error)
+    language = spoken.accepted(request) if request is not None else languages.SOURCE
+    if language != languages.SOURCE:
+        body, headers = spoken.problem_in(body, language), {**headers, "Content-Language": language}
+    return body, headers
+
+
 def _headers(error: errors.BreakwaterError) -> dict[str, str]:
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="breakwater"'}
@@ -204,7 +220,7 @@ def _headers(error: errors.BreakwaterError) -> dict[str, str]:
 
 def not_found(request: HttpRequest, exception: Exception | None = None, unknown: str = "") -> HttpResponse:
     """Answer 404 for unknown paths below /api/ as a problem."""
-    return problem_response(errors.Missing("There is no such page or object."))
+    return problem_response(errors.Missing(say("There is no such page or object.")), request)
 
 
 def sse(request: Any, topic: Topic, actor: Actor | None = None) -> StreamingHttpResponse:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from core.errors import Invalid
+from core.words import say
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
@@ -118,7 +119,7 @@ def read(kind: type[Wanted], raw: Any) -> Wanted:
 def traffic_rule(raw: Any) -> TrafficRule:
     """Read a traffic rule in any of the spellings met in the field; `Invalid` where it makes no sense."""
     if not isinstance(raw, dict):
-        raise Invalid("A traffic rule must be an object")
+        raise Invalid(say("A traffic rule must be an object"))
     raw = dict(raw)
     for name in ("dstInterface", "trafficFilter"):
         if isinstance(raw.get(name), dict):
@@ -132,26 +133,41 @@ def traffic_rule(raw: Any) -> TrafficRule:
         for name in ("srcAddress", "dstAddress", "srcTunnelAddress", "tgtTunnelAddress"):
             for text in getattr(each, name) or ():
                 _check(
-                    is_address_range(text), f"trafficFilter[{at}].{name}", f"{text!r} is no address, prefix or range"
+                    is_address_range(text),
+                    f"trafficFilter[{at}].{name}",
+                    say("{text} is no address, prefix or range", text=repr(text)),
                 )
         for name in ("srcPort", "dstPort", "srcTunnelPort", "dstTunnelPort"):
             for text in getattr(each, name) or ():
-                _check(is_port_range(text), f"trafficFilter[{at}].{name}", f"{text!r} is no port or range of ports")
+                _check(
+                    is_port_range(text),
+                    f"trafficFilter[{at}].{name}",
+                    say("{text} is no port or range of ports", text=repr(text)),
+                )
     # 7.1.5.2: the number of destinations follows from the action. Met in the field and harmless: PASSTHROUGH without
     # one, and DUPLICATE with the one object that the published OpenAPI files allow (the copy goes there).
     count = len(rule.dst_interface or ())
     allowed = {"DROP": (0,), "PASSTHROUGH": (0, 1)}.get(rule.action, (1, 2) if rule.action.startswith("DUP") else (1,))
-    _check(count in allowed, "dstInterface", f"{rule.action} takes {allowed[-1]} destination interfaces, not {count}")
+    _check(
+        count in allowed,
+        "dstInterface",
+        say(
+            "{action} takes {allowed} destination interfaces, not {count}",
+            action=rule.action,
+            allowed=allowed[-1],
+            count=count,
+        ),
+    )
     for at, target in enumerate(rule.dst_interface or ()):
         _check(
             target.interface_type != "IP" or target.dst_ip_address is not None,
             f"dstInterface[{at}].dstIpAddress",
-            "is needed for interfaceType IP",
+            say("is needed for interfaceType IP"),
         )
         _check(
             target.interface_type != "TUNNEL" or target.tunnel_info is not None,
             f"dstInterface[{at}].tunnelInfo",
-            "is needed for interfaceType TUNNEL",
+            say("is needed for interfaceType TUNNEL"),
         )
     return rule
 
@@ -164,21 +180,21 @@ def dns_rule(raw: Any) -> DnsRule:
     _check(
         len(name) <= 253 and all(re.fullmatch(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", label) for label in labels),
         "domainName",
-        f"{rule.domain_name[:80]!r} is no domain name",
+        say("{domain_name} is no domain name", domain_name=repr(rule.domain_name[:80])),
     )
     try:
         address = ipaddress.ip_address(rule.ip_address)
     except ValueError:
         raise Invalid(
-            f"ipAddress: {rule.ip_address[:80]!r} is no IP address",
-            errors=[{"field": "ipAddress", "detail": "is no IP address"}],
+            say("ipAddress: {ip_address} is no IP address", ip_address=repr(rule.ip_address[:80])),
+            errors=[{"field": "ipAddress", "detail": say("is no IP address")}],
         ) from None
     _check(
         f"IP_V{address.version}" == rule.ip_address_type,
         "ipAddress",
-        f"{address} is no address of type {rule.ip_address_type}",
+        say("{address} is no address of type {ip_address_type}", address=address, ip_address_type=rule.ip_address_type),
     )
-    _check(getattr(address, "scope_id", None) is None, "ipAddress", "must not have a zone")
+    _check(getattr(address, "scope_id", None) is None, "ipAddress", say("must not have a zone"))
     rule.domain_name, rule.ip_address = name, str(address)
     return rule
 

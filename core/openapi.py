@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from core.errors import PROBLEM_TYPE_PREFIX
 from core.http import PROBLEM, Pagination
+from core.words import say
 
 _METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -47,7 +48,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "detail": "name: This field is required.",
         "code": "invalid",
         "retryable": False,
-        "errors": [{"field": "name", "detail": "This field is required."}],
+        "errors": [{"field": "name", "detail": say("This field is required.")}],
     },
 }
 

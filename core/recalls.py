@@ -19,6 +19,7 @@ from typing import Any
 
 from core import dsse
 from core.errors import Conflict, Invalid, TooLarge
+from core.words import say
 
 #: The payload type of the envelope, and the format that it holds.
 PAYLOAD_TYPE = "application/vnd.breakwater.recalls.v1+json"
@@ -117,15 +118,15 @@ def parse(payload: bytes) -> RecallList:
     try:
         said = json.loads(payload)
         if not isinstance(said, dict) or said.get("format") != FORMAT:
-            raise Invalid("The recall list is of a format that is not known here; a newer version reads it")
+            raise Invalid(say("The recall list is of a format that is not known here; a newer version reads it"))
         entries = tuple(_entry(each) for each in _bounded(said["entries"]))
         lifted = tuple(_lift(each) for each in _bounded(said["lifted"]))
         keys = said["keys"]
         if not isinstance(keys, list) or len(keys) > _MOST_KEYS:
-            raise Invalid("The recall list names its keys wrongly")
+            raise Invalid(say("The recall list names its keys wrongly"))
         serial = said["serial"]
         if not isinstance(serial, int) or isinstance(serial, bool) or not 0 < serial < 1 << 53:
-            raise Invalid("The recall list has no serial")
+            raise Invalid(say("The recall list has no serial"))
         return RecallList(
             store=str(said["store"])[:64],
             serial=serial,
@@ -136,7 +137,7 @@ def parse(payload: bytes) -> RecallList:
             keys=tuple(str(each)[:2000] for each in keys),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise Invalid("The envelope holds no recall list") from problem
+        raise Invalid(say("The envelope holds no recall list")) from problem
 
 
 def insist_on_newer(held: RecallList | None, offered: RecallList) -> None:
@@ -148,19 +149,29 @@ def insist_on_newer(held: RecallList | None, offered: RecallList) -> None:
         return
     if offered.serial < held.serial:
         raise Conflict(
-            f"The recall list {offered.serial} is older than {held.serial}, which is held here",
+            say(
+                "The recall list {offered_serial} is older than {held_serial}, which is held here",
+                offered_serial=offered.serial,
+                held_serial=held.serial,
+            ),
             reason="older",
             held=held.serial,
         )
     if offered.serial == held.serial and offered.payload() != held.payload():
-        raise Conflict(f"There are two recall lists of the serial {held.serial}", reason="two-of-one")
+        raise Conflict(
+            say("There are two recall lists of the serial {serial}", serial=held.serial), reason="two-of-one"
+        )
     ended = {each.key for each in offered.lifted}
     present = {each.key for each in offered.entries}
     lost = [each for each in held.entries if each.key not in present and each.key not in ended]
     forgotten = [each for each in held.lifted if each.key not in ended]
     if lost or forgotten:
         raise Conflict(
-            f"The recall list {offered.serial} has lost {len(lost) + len(forgotten)} entries without lifting them",
+            say(
+                "The recall list {serial} has lost {lost_count} entries without lifting them",
+                serial=offered.serial,
+                lost_count=len(lost) + len(forgotten),
+            ),
             reason="shrunk",
         )
 
@@ -188,35 +199,35 @@ def pack(envelope: Mapping[str, Any]) -> str:
 def unpack(text: object) -> dict[str, Any]:
     """Return the envelope that `pack` packed; `Invalid` for anything else, `TooLarge` for a bomb."""
     if not isinstance(text, str):
-        raise Invalid("The recall list is missing")
+        raise Invalid(say("The recall list is missing"))
     unpacker = zlib.decompressobj()
     try:
         raw = unpacker.decompress(base64.b64decode(text, validate=True), 2 * LONGEST)
         if unpacker.unconsumed_tail or not unpacker.eof:
-            raise TooLarge("The recall list is too large")
+            raise TooLarge(say("The recall list is too large"))
         envelope = json.loads(raw)
     except (zlib.error, binascii.Error, ValueError, RecursionError) as problem:
-        raise Invalid("The recall list cannot be unpacked") from problem
+        raise Invalid(say("The recall list cannot be unpacked")) from problem
     if not isinstance(envelope, dict):
-        raise Invalid("The recall list is no envelope")
+        raise Invalid(say("The recall list is no envelope"))
     return envelope
 
 
 def _bounded(rows: Any) -> list[Any]:
     if not isinstance(rows, list) or len(rows) > _MOST_ENTRIES:
-        raise Invalid("The recall list has no usable entries")
+        raise Invalid(say("The recall list has no usable entries"))
     return rows
 
 
 def _entry(raw: Any) -> Entry:
     entry = Entry(**{name: str(raw[name])[:1000] for name in Entry.__dataclass_fields__ if name in raw})
     if not _DIGEST.fullmatch(entry.sha256) or entry.action not in ACTIONS or entry.severity not in SEVERITIES:
-        raise Invalid("An entry of the recall list cannot be understood")
+        raise Invalid(say("An entry of the recall list cannot be understood"))
     return entry
 
 
 def _lift(raw: Any) -> Lift:
     lift = Lift(**{name: str(raw[name])[:1000] for name in Lift.__dataclass_fields__ if name in raw})
     if not _DIGEST.fullmatch(lift.sha256):
-        raise Invalid("A lift of the recall list cannot be understood")
+        raise Invalid(say("A lift of the recall list cannot be understood"))
     return lift

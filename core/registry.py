@@ -8,6 +8,7 @@ from importlib import import_module, metadata
 from typing import Generic, TypeVar
 
 from core.errors import Missing
+from core.words import say
 
 Plugin = TypeVar("Plugin")
 
@@ -58,7 +59,12 @@ class Registry(Generic[Plugin]):
                 target = self._targets.get(name)
                 if target is None:
                     raise Missing(
-                        f"There is no plugin {name!r} among {self.kind}; known: {', '.join(self.names()) or 'none'}"
+                        say(
+                            "There is no plugin {name} among {kind}; known: {names}",
+                            name=repr(name),
+                            kind=self.kind,
+                            names=", ".join(self.names()) or "none",
+                        )
                     )
                 module, _, attribute = target.partition(":")
                 self._loaded[name] = getattr(import_module(module), attribute)

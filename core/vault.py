@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import Invalid
+from core.words import say
 
 KEY_BYTES = 32
 #: A file with more keys than that is no key file.
@@ -49,7 +50,7 @@ class Ring:
     def __init__(self, joined: bytes, where: str = "the key file") -> None:
         keys = [joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES)]
         if not 0 < len(keys) <= MOST_KEYS or len(keys[-1]) != KEY_BYTES:
-            raise Invalid(f"{where} must hold keys of {KEY_BYTES} bytes each")
+            raise Invalid(say("{where} must hold keys of {key_bytes} bytes each", where=where, key_bytes=KEY_BYTES))
         self.joined, self.where = joined, where
         self.keys = {key_id(key): key for key in keys}
         self.ciphers = {name: AESGCM(key) for name, key in self.keys.items()}
@@ -147,13 +148,13 @@ class Vault:
             # From before keys had names.
             ciphers, body = list(ring.ciphers.values()), sealed[1:]
         else:
-            raise Invalid("A sealed secret has an unknown form; was the key file or the database replaced?")
+            raise Invalid(say("A sealed secret has an unknown form; was the key file or the database replaced?"))
         nonce, body = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
         for cipher in ciphers:
             with suppress(InvalidTag, ValueError):
                 return cipher.decrypt(nonce, body, purpose.encode())
         raise Invalid(
-            "A sealed secret cannot be opened with this key: it was changed or moved, or the key file was replaced"
+            say("A sealed secret cannot be opened with this key: it was changed or moved, or the key file was replaced")
         )
 
 
@@ -204,5 +205,5 @@ def _write(fresh: Path, content: bytes) -> None:
 
 def _checked(path: Path, key: bytes) -> bytes:
     if not key or len(key) % KEY_BYTES:
-        raise Invalid(f"The key file {path.name} must hold 32 bytes for each key")
+        raise Invalid(say("The key file {name} must hold 32 bytes for each key", name=path.name))
     return key

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from core.errors import Invalid
+from core.words import Said, say
 
 #: libyaml where it is built in: its scanner is a hundred times quicker than the one in Python.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,16 +26,18 @@ def skim(
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > deepest:
-                raise Invalid(f"{what} is nested deeper than {deepest} levels", **context)
+                raise Invalid(
+                    say("{what} is nested deeper than {deepest} levels", what=what, deepest=deepest), **context
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent) and not aliases:
             mark = getattr(event, "start_mark", None)
             where = f"Line {mark.line + 1}: " if mark is not None else ""
-            raise Invalid(f"{where}{what} may not use YAML aliases (*name)", **context)
+            raise Invalid(say("{where}{what} may not use YAML aliases (*name)", where=where, what=what), **context)
         nodes += isinstance(event, yaml.NodeEvent)
         if nodes > most_nodes:
-            raise Invalid(f"{what} has more than {most_nodes} values", **context)
+            raise Invalid(say("{what} has more than {most_nodes} values", what=what, most_nodes=most_nodes), **context)
 
 
 def load(text: str, what: str, *, deepest: int = 60, most_nodes: int = 50_000, aliases: bool = False) -> Any:
@@ -48,4 +51,12 @@ def load(text: str, what: str, *, deepest: int = 60, most_nodes: int = 50_000, a
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
-        raise Invalid(f"{what} is no readable YAML{where}") from None
+        raise Invalid(say("{what} is no readable YAML{where}", what=what, where=where)) from None
+
+
+def _said(dumper: Any, sentence: Said) -> Any:
+    return dumper.represent_str(str(sentence))
+
+
+# The writers of YAML know exact types only, and a sentence is a kind of text.
+yaml.representer.SafeRepresenter.add_representer(Said, _said)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.errors import BreakwaterError, Invalid, Missing
+from core.words import say
 from engines.contract import Engine, Release, ReleaseStatus, Revision, State
 from engines.peek import Peek, peek
 
@@ -37,12 +38,12 @@ class Blob:
     def read(cls, raw: object, place: str) -> Blob:
         """Return the blob that a spec names; `Invalid` says at which `place` it does not."""
         if not isinstance(raw, Mapping):
-            raise Invalid(f"{place} must be an object with sha256, size and url")
+            raise Invalid(say("{place} must be an object with sha256, size and url", place=place))
         digest, size = raw.get("sha256"), raw.get("size", 0)
         if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-            raise Invalid(f"{place} names no SHA-256")
+            raise Invalid(say("{place} names no SHA-256", place=place))
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise Invalid(f"{place} has no usable size")
+            raise Invalid(say("{place} has no usable size", place=place))
         return cls(sha256=digest, size=size, url=str(raw.get("url", "")), name=str(raw.get("name", "")))
 
 
@@ -73,26 +74,26 @@ class AppSpec:
     def read(cls, raw: object) -> AppSpec:
         """Return the spec that the centre sent; `Invalid` when it cannot be used."""
         if not isinstance(raw, Mapping):
-            raise Invalid("The spec of an app must be an object")
+            raise Invalid(say("The spec of an app must be an object"))
 
         def text(key: str, *, needed: bool = False) -> str:
             value = raw.get(key, "")
             if not isinstance(value, str) or (needed and not value):
-                raise Invalid(f"The spec of an app needs {key} as text")
+                raise Invalid(say("The spec of an app needs {key} as text", key=key))
             return value
 
         def items(key: str) -> tuple[Any, ...]:
             value = raw.get(key) or []
             if not isinstance(value, list | tuple):
-                raise Invalid(f"The spec of an app has {key} that is no list")
+                raise Invalid(say("The spec of an app has {key} that is no list", key=key))
             return tuple(value)
 
         values = raw.get("values") or {}
         if not isinstance(values, Mapping):
-            raise Invalid("The spec of an app has values that are no object")
+            raise Invalid(say("The spec of an app has values that are no object"))
         grace = raw.get("gracefulTerminationTimeout", GRACE)
         if not isinstance(grace, int | float) or isinstance(grace, bool) or not 0 <= grace <= 3600:
-            raise Invalid("gracefulTerminationTimeout must be 0 to 3600 seconds")
+            raise Invalid(say("gracefulTerminationTimeout must be 0 to 3600 seconds"))
         return cls(
             app_instance_id=text("appInstanceId", needed=True),
             name=text("name", needed=True),
@@ -217,7 +218,9 @@ class Applier:
                 loaded = self.engine.load_image(self.fetch(image))
             twice = [name for name, identity in loaded.items() if found.setdefault(name, identity) != identity]
             if twice:
-                raise Invalid(f"The package holds two different images called {twice[0]}", field="images")
+                raise Invalid(
+                    say("The package holds two different images called {twice}", twice=twice[0]), field="images"
+                )
         return found
 
     def load_images_again(self, spec: Mapping[str, Any] | AppSpec, generation: int) -> None:
@@ -296,7 +299,7 @@ def recalled(reason: str, advice: str = "") -> dict[str, Any]:
 
 def missing_blob(blob: Blob) -> Missing:
     """Return the error for a file that is neither here nor to be had; the caller raises it."""
-    return Missing(f"The file {blob.name or blob.sha256} is not on this node", sha256=blob.sha256)
+    return Missing(say("The file {name} is not on this node", name=blob.name or blob.sha256), sha256=blob.sha256)
 
 
 def _read(spec: Mapping[str, Any] | AppSpec) -> AppSpec:

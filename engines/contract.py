@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from core.errors import Invalid
 from core.findings import Finding
+from core.words import say
 
 
 class State(enum.StrEnum):
@@ -281,7 +282,7 @@ class Engine(ABC):
         No name in the runtime is given or moved: only releases that get these IDs run the images. `Invalid` when the
         archive is not what it says, and where images come from a registry only. What no release claims goes again.
         """
-        raise Invalid(f"The {self.name} engine takes images from a registry, not from a package")
+        raise Invalid(say("The {name} engine takes images from a registry, not from a package", name=self.name))
 
     def halt(self) -> None:  # noqa: B027 - many runtimes need nothing here
         """Stop and remove what runs but keep the release history; the next `supervise` brings it back."""

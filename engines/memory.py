@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from core.errors import Missing
+from core.words import say
 from engines.contract import (
     Capacity,
     Endpoint,
@@ -211,7 +212,7 @@ class MemoryEngine(Engine):
                     continue
                 owner = self._wants(kept).workload(pod.workload)
                 for container in owner.template.containers if owner else ():
-                    text = f"simulated: {container.image} does not really run"
+                    text = say("simulated: {image} does not really run", image=container.image)
                     lines.append(LogLine(kept.revision.created_at, pod.name, container.name, text))
             return lines[-tail:] if tail > 0 else []
 
@@ -239,7 +240,7 @@ class MemoryEngine(Engine):
         kept = self.store.current(namespace, name)
         owner = self._wants(kept).workload(workload) if kept else None
         if owner is None:
-            raise Missing(f"There is no {workload} in {name}")
+            raise Missing(say("There is no {workload} in {name}", workload=workload, name=name))
         return owner.template.containers[0]
 
     def kill_probe(self, name: str, namespace: str, pod: str) -> None:
@@ -247,7 +248,7 @@ class MemoryEngine(Engine):
         with self._lock:
             found = self._running.get((namespace, name), _Running()).pods.get(pod)
             if found is None:
-                raise Missing(f"There is no pod {pod} in {name}")
+                raise Missing(say("There is no pod {pod} in {name}", pod=pod, name=name))
             found.broken = True
 
     # Pretending
@@ -265,7 +266,7 @@ class MemoryEngine(Engine):
             if pod.broken:
                 pod.broken, pod.age = False, 0
                 pod.restarts += 1
-                self._event(kept, "Warning", "Unhealthy", pod, "stopped because its probe failed (simulated)")
+                self._event(kept, "Warning", "Unhealthy", pod, say("stopped because its probe failed (simulated)"))
         states = {pod.name: self._state(pod, kept) for pod in running.pods.values()}
         gone = [name for name, pod in running.pods.items() if wanted.workload(pod.workload) is None]
         for workload in wanted.workloads:
@@ -275,7 +276,7 @@ class MemoryEngine(Engine):
             for name in change.make:
                 if name not in running.pods:
                     running.pods[name] = _Pod(name, workload.key, workload.template.digest)
-                    self._event(kept, "Normal", "Created", running.pods[name], "created (simulated)")
+                    self._event(kept, "Normal", "Created", running.pods[name], say("created (simulated)"))
         for name in gone:
             running.pods.pop(name, None)
         self._settle(kept)

@@ -14,6 +14,7 @@ from typing import Any
 
 from core import yamls
 from core.errors import Invalid
+from core.words import say
 
 #: A chart's values.yaml and schema are read into memory up to here; a chart is unpacked in passing up to `UNPACKED`.
 LARGEST_FILE, UNPACKED = 1 << 20, 64 << 20
@@ -43,7 +44,7 @@ def peek(chart: Path) -> Peek:
         )
         schema = json.loads(files.get("values.schema.json", b"{}"))
     except (ValueError, RecursionError) as problem:
-        raise Invalid("The chart's values or their schema cannot be read") from problem
+        raise Invalid(say("The chart's values or their schema cannot be read")) from problem
     return Peek(
         values if isinstance(values, Mapping) else {},
         schema if isinstance(schema, Mapping) else {},
@@ -65,13 +66,19 @@ def _from_archive(chart: Path) -> dict[str, bytes]:
                 parts = member.name.removeprefix("./").split("/")
                 if len(parts) == 2 and parts[1] in WANTED and member.isreg():
                     if member.size > LARGEST_FILE:
-                        raise Invalid(f"{parts[1]} of the chart is larger than {LARGEST_FILE} bytes")
+                        raise Invalid(
+                            say(
+                                "{parts} of the chart is larger than {largest_file} bytes",
+                                parts=parts[1],
+                                largest_file=LARGEST_FILE,
+                            )
+                        )
                     body = archive.extractfile(member)
                     found[parts[1]] = body.read() if body else b""
     except FileNotFoundError as problem:
-        raise Invalid("The chart is not there") from problem
+        raise Invalid(say("The chart is not there")) from problem
     except (tarfile.TarError, EOFError, OSError, zlib.error) as problem:
-        raise Invalid("The chart is no readable .tgz") from problem
+        raise Invalid(say("The chart is no readable .tgz")) from problem
     return found
 
 
@@ -88,5 +95,5 @@ class _Bounded(io.RawIOBase):
         chunk = self.stream.read(min(size, self.left + 1) if size >= 0 else self.left + 1)
         self.left -= len(chunk)
         if self.left < 0:
-            raise Invalid(f"The chart unpacks to more than {UNPACKED} bytes")
+            raise Invalid(say("The chart unpacks to more than {unpacked} bytes", unpacked=UNPACKED))
         return chunk

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import Invalid
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Compute, Manifest
 
 #: Kinds that own pods, and where their pod spec lies.
@@ -88,9 +89,9 @@ def quantity(value: Any) -> Decimal:
         factor = _SUFFIXES[text[len(digits) :]]
         number = Decimal(digits) * factor
     except (KeyError, InvalidOperation):
-        raise Invalid(f"{text[:40]!r} is no quantity; write it like 500m, 64Mi or 2") from None
+        raise Invalid(say("{text} is no quantity; write it like 500m, 64Mi or 2", text=repr(text[:40]))) from None
     if not number.is_finite() or not 0 <= number < Decimal(2**63):
-        raise Invalid(f"{text[:40]!r} is no usable quantity")
+        raise Invalid(say("{text} is no usable quantity", text=repr(text[:40])))
     return number
 
 
@@ -218,25 +219,35 @@ def host_findings(manifests: Sequence[Manifest]) -> Iterator[Finding]:
                 Level.ERROR,
                 "kind-belongs-to-the-cluster",
                 f"{manifest.kind}/{manifest.name}",
-                f"{manifest.kind} belongs to the whole cluster, and the node is shared",
-                "leave it out of the chart, or let the operator of the node install it",
+                say("{kind} belongs to the whole cluster, and the node is shared", kind=manifest.kind),
+                say("leave it out of the chart, or let the operator of the node install it"),
             )
     for owner in pod_owners(manifests):
         for key in ("hostNetwork", "hostPID", "hostIPC"):
             if owner.pod.get(key):
-                yield _host(owner.place, key, f"{key} would give the pod a part of its host")
+                yield _host(owner.place, key, say("{key} would give the pod a part of its host", key=key))
         for volume in items(owner.pod.get("volumes")):
             if "hostPath" in volume:
-                yield _host(owner.place, "hostPath", f"volume {volume.get('name')} would open a folder of the host")
+                yield _host(
+                    owner.place,
+                    "hostPath",
+                    say("volume {name} would open a folder of the host", name=volume.get("name")),
+                )
         if str(owner.pod.get("priorityClassName") or "").startswith("system-"):
-            yield _host(owner.place, "priority", "the priority of the system ends other tenants' pods to make room")
+            yield _host(
+                owner.place, "priority", say("the priority of the system ends other tenants' pods to make room")
+            )
         security = mapping(owner.pod.get("securityContext"))
         yield from _confinement(owner.place, security)
         settings = sorted({str(each.get("name")) for each in items(security.get("sysctls"))} - _SAFE_SYSCTLS)
         if settings:
-            yield _host(owner.place, "sysctls", f"kernel settings of the host: {', '.join(settings)[:200]}")
+            yield _host(
+                owner.place,
+                "sysctls",
+                say("kernel settings of the host: {settings}", settings=", ".join(settings)[:200]),
+            )
         if any(str(key).startswith(_APPARMOR) and value == "unconfined" for key, value in owner.annotations.items()):
-            yield _host(owner.place, "appArmor", "AppArmor must not be turned off")
+            yield _host(owner.place, "appArmor", say("AppArmor must not be turned off"))
         for container in containers(owner.pod):
             yield from _container_findings(owner.place, container)
 
@@ -245,28 +256,34 @@ def _container_findings(place: str, container: Mapping[str, Any]) -> Iterator[Fi
     inside = f"{place}/{container.get('name')}"
     security = mapping(container.get("securityContext"))
     if security.get("privileged"):
-        yield _host(inside, "privileged", "a privileged container owns its host")
+        yield _host(inside, "privileged", say("a privileged container owns its host"))
     added = mapping(security.get("capabilities")).get("add")
     beyond = sorted({str(name).removeprefix("CAP_") for name in added} - _BASELINE if isinstance(added, list) else ())
     if beyond:
-        yield _host(inside, "capabilities", f"capabilities beyond the usual ones: {', '.join(beyond)[:200]}")
+        yield _host(
+            inside, "capabilities", say("capabilities beyond the usual ones: {beyond}", beyond=", ".join(beyond)[:200])
+        )
     yield from _confinement(inside, security)
     if security.get("procMount") not in (None, "", "Default"):
-        yield _host(inside, "procMount", "an unmasked /proc shows and changes the host")
+        yield _host(inside, "procMount", say("an unmasked /proc shows and changes the host"))
     for port in items(container.get("ports")):
         if port.get("hostPort"):
-            yield _host(inside, "hostPort", f"hostPort {port['hostPort']} would take a port of the host")
+            yield _host(
+                inside,
+                "hostPort",
+                say("hostPort {host_port} would take a port of the host", host_port=port["hostPort"]),
+            )
 
 
 def _confinement(place: str, security: Mapping[str, Any]) -> Iterator[Finding]:
     """Tell what a security context, of a pod or of a container, turns off."""
     if mapping(security.get("seccompProfile")).get("type") == "Unconfined":
-        yield _host(place, "seccomp", "seccomp must not be turned off")
+        yield _host(place, "seccomp", say("seccomp must not be turned off"))
     if mapping(security.get("appArmorProfile")).get("type") == "Unconfined":
-        yield _host(place, "appArmor", "AppArmor must not be turned off")
+        yield _host(place, "appArmor", say("AppArmor must not be turned off"))
     if mapping(security.get("windowsOptions")).get("hostProcess"):
-        yield _host(place, "hostProcess", "a host process owns its host")
+        yield _host(place, "hostProcess", say("a host process owns its host"))
 
 
 def _host(place: str, what: str, message: str) -> Finding:
-    return Finding(Level.ERROR, f"host-{what.lower()}", place, message, f"remove {what} from the chart")
+    return Finding(Level.ERROR, f"host-{what.lower()}", place, message, say("remove {what} from the chart", what=what))

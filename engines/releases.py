@@ -7,6 +7,7 @@ import json
 
 from core.errors import Conflict, Invalid, Missing
 from core.findings import blocking
+from core.words import say
 from engines.contract import Plan, Release
 from engines.helm import Rendered, chartfile
 from engines.pods.findings import CARRIES
@@ -18,7 +19,7 @@ def wish_digest(release: Release) -> str:
     try:
         values = json.dumps(release.values, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise Invalid("The values must be an object of plain JSON", field="values") from None
+        raise Invalid(say("The values must be an object of plain JSON"), field="values") from None
     # Nothing is added where there are no images, so that wishes from before images had IDs are known again.
     images = f"\n{json.dumps(dict(release.images), sort_keys=True)}" if release.images else ""
     return hashlib.sha256(f"{chartfile.check(release.chart)}\n{values}{images}".encode()).hexdigest()
@@ -30,7 +31,11 @@ def refuse(plan: Plan) -> None:
     if refused:
         places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
         raise Invalid(
-            f"This node cannot run the chart ({len(refused)} reasons): {places}",
+            say(
+                "This node cannot run the chart ({refused_count} reasons): {places}",
+                refused_count=len(refused),
+                places=places,
+            ),
             findings=[finding.as_dict() for finding in refused],
         )
 
@@ -43,7 +48,7 @@ def check_owners(store: Store, release: Release, rendered: Rendered) -> None:
             shared = sorted(mine & {(each.kind, each.name) for each in other.manifests})
             if shared:
                 objects = ", ".join("/".join(each) for each in shared[:5])
-                raise Conflict(f"{objects} belongs to the release {other.name} already")
+                raise Conflict(say("{objects} belongs to the release {name} already", objects=objects, name=other.name))
 
 
 def roll_back(store: Store, namespace: str, name: str, revision: int | None, generation: int) -> Kept:
@@ -55,7 +60,7 @@ def roll_back(store: Store, namespace: str, name: str, revision: int | None, gen
     kept = store.revisions(namespace, name)
     present = store.current(namespace, name)
     if present is None or present.leaving:
-        raise Conflict(f"{name} is being removed")
+        raise Conflict(say("{name} is being removed", name=name))
     if generation and present.revision.generation == generation and present.revision.description.startswith("Rollback"):
         return present
     target = _target(kept, present, revision)
@@ -78,10 +83,10 @@ def _target(kept: list[Kept], present: Kept, revision: int | None) -> Kept:
     if revision is not None:
         found = next((each for each in kept if each.revision.number == revision), None)
         if found is None:
-            raise Missing(f"{present.name} has no revision {revision}")
+            raise Missing(say("{name} has no revision {revision}", name=present.name, revision=revision))
         return found
     before = [each for each in kept if each.revision.number < present.revision.number]
     good = [each for each in before if each.was_ready] or before
     if not good:
-        raise Conflict(f"{present.name} has no earlier revision to go back to")
+        raise Conflict(say("{name} has no earlier revision to go back to", name=present.name))
     return good[-1]

@@ -19,6 +19,7 @@ from typing import Any
 
 from core.errors import Missing
 from core.vault import Vault, load_or_make_key
+from core.words import say
 from engines.contract import Event, Manifest, Revision
 
 HISTORY, EVENTS = 10, 200
@@ -131,7 +132,7 @@ class Store:
         """Return every kept revision, oldest first; `Missing` when there is no such release."""
         found = self._revisions("where r.namespace = ? and r.name = ?", namespace, name)
         if not found:
-            raise Missing(f"There is no release {name} in {namespace}")
+            raise Missing(say("There is no release {name} in {namespace}", name=name, namespace=namespace))
         return found
 
     def _revisions(self, clause: str, *values: Any) -> list[Kept]:

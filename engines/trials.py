@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from core.errors import BreakwaterError, Invalid
 from core.registry import Registry
+from core.words import say
 from engines.applier import as_status
 from engines.contract import Engine
 
@@ -84,7 +85,9 @@ registry: Registry[type[Trials[Any]]] = Registry(
 def of(engine: Engine) -> Trials[Any]:
     """Return the trials on an engine; `Invalid` when it can have none."""
     if engine.name not in registry.names():
-        raise Invalid(f"On the {engine.name} engine nothing can be tried: it runs nothing that could be looked at")
+        raise Invalid(
+            say("On the {name} engine nothing can be tried: it runs nothing that could be looked at", name=engine.name)
+        )
     return registry.get(engine.name)(engine)
 
 
@@ -103,13 +106,19 @@ class Request:
         port, path = raw.get("port"), raw.get("path", "/")
         timeout, scheme = raw.get("timeout", 5.0), raw.get("scheme", "http")
         if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-            raise Invalid("port must be 1 to 65535", field="port")
+            raise Invalid(say("port must be 1 to 65535"), field="port")
         if not isinstance(path, str) or not _PATH.fullmatch(path):
-            raise Invalid("path must begin with / and hold printable ASCII without blanks", field="path")
+            raise Invalid(say("path must begin with / and hold printable ASCII without blanks"), field="path")
         if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout <= LONGEST_REQUEST:
-            raise Invalid(f"timeout must be more than 0 and at most {LONGEST_REQUEST:g} seconds", field="timeout")
+            raise Invalid(
+                say(
+                    "timeout must be more than 0 and at most {longest_request} seconds",
+                    longest_request=format(LONGEST_REQUEST, "g"),
+                ),
+                field="timeout",
+            )
         if scheme not in SCHEMES:
-            raise Invalid(f"scheme must be one of {', '.join(SCHEMES)}", field="scheme")
+            raise Invalid(say("scheme must be one of {schemes}", schemes=", ".join(SCHEMES)), field="scheme")
         return cls(port, path, float(timeout), scheme)
 
 

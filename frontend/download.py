@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
 from core.errors import Invalid
+from core.words import say
 
 FORMS = ("csv", "json")
 #: Rows of one file; what is cut says so in its last row.
@@ -88,7 +89,7 @@ def download(
 ) -> HttpResponse | StreamingHttpResponse:
     """Answer with a file of `rows`, at once when it is small; `Invalid` for a form that we do not write."""
     if form not in FORMS:
-        raise Invalid(f"There are files as {' and '.join(FORMS)}", field="form")
+        raise Invalid(say("There are files as {forms}", forms=" and ".join(FORMS)), field="form")
     parts = _gathered(_csv(columns, rows) if form == "csv" else _json(columns, rows))
     kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
     first, second = next(parts, b""), next(parts, None)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import BreakwaterError
+from core.spoken import in_language
 
 _NO_CONTROLS = gettext_lazy("This holds a character that cannot be seen, such as an escape. Type it anew.")
 #: Control characters (C0, DEL, C1) but NUL, which Django refuses itself. Tabs and line ends are for long texts.
@@ -57,7 +58,7 @@ class PortalForm(forms.Form):
         if not isinstance(places, list):
             places = [{"field": error.context.get("field", ""), "detail": error.detail}]
         for place in places:
-            name, text = str(place.get("field", "")), str(place.get("detail", error.detail))
+            name, text = str(place.get("field", "")), in_language(place.get("detail", error.detail))
             name = self.called.get(name, name)
             if name not in self.fields and self.about:
                 name, text = self.about, f"{name}: {text}" if name else text

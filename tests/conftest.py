@@ -200,3 +200,28 @@ if not EDGE:
     def stranger_api(client_of: Any, stranger: Any) -> Any:
         """A client of the other tenant's administrator."""
         return client_of(stranger)
+
+
+@pytest.fixture
+def speak(tmp_path: Path, settings: Any) -> Iterator[Callable[[dict[str, str]], None]]:
+    """Return what makes a small Chinese catalogue the only one of ours."""
+    from babel.messages import Catalog
+    from babel.messages.mofile import write_mo
+    from django.utils.translation import trans_real
+
+    from core import spoken
+
+    def with_catalogue(texts: dict[str, str]) -> None:
+        catalogue = Catalog(locale="zh_Hans")
+        for english, chinese in texts.items():
+            catalogue.add(english, chinese)
+        path = tmp_path / "zh_Hans" / "LC_MESSAGES" / "django.mo"
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
+            write_mo(file, catalogue)
+        settings.LOCALE_PATHS = [tmp_path]
+
+    yield with_catalogue
+    trans_real._translations = {}
+    spoken._recognised.cache_clear()
+    spoken._sentences.cache_clear()

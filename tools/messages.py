@@ -6,7 +6,9 @@
                                  a template outside of every tag of translation
     tools/messages.py --add de   begin a catalogue: a language is found from its file, nothing else is needed
 
-Texts are those in `{% translate %}` and `{% blocktranslate %}` of templates, and in `gettext` and its kin in Python.
+Texts are those in `{% translate %}` and `{% blocktranslate %}` of templates, in `gettext` and its kin in Python, and the
+sentences of services (`say`, whose places are `{name}`). The check also finds a `say` that cannot be translated and an
+error that is raised without it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from core.words import places  # noqa: E402
+from tools import said  # noqa: E402
 from tools.bare_texts import in_folder  # noqa: E402
 
 LOCALE = ROOT / "locale"
@@ -54,6 +58,8 @@ def texts() -> Catalog:
             catalogue.add(
                 message, locations=[(str(path.relative_to(ROOT)), 0)], auto_comments=comments, context=context
             )
+    for template, place in said.read()[0]:
+        catalogue.add(template, locations=[(place, 0)])
     return catalogue
 
 
@@ -121,14 +127,17 @@ def problems(language: str, path: Path, fresh: Catalog) -> Iterator[str]:
         known = present.get(message.id, context=message.context)
         text = message.id if isinstance(message.id, str) else message.id[0]
         where = f"{language}: {text!r} ({message.locations[0][0] if message.locations else '?'})"
-        said = () if known is None else (known.string,) if isinstance(known.string, str) else known.string
-        if known is None or not said or not all(said):
+        told = () if known is None else (known.string,) if isinstance(known.string, str) else known.string
+        if known is None or not told or not all(told):
             yield f"{where} is missing"
         elif known.fuzzy:
             yield f"{where} is fuzzy"
         else:
             asked = set(_VARIABLE.findall(" ".join([message.id] if isinstance(message.id, str) else message.id)))
-            if any(set(_VARIABLE.findall(each)) - asked for each in said):
+            named = set(places(text)) if isinstance(message.id, str) else set()
+            if any(set(_VARIABLE.findall(each)) - asked for each in told) or (
+                named and any(set(places(each)) - named for each in told)
+            ):
                 yield f"{where} has a variable that the text does not have"
     target = path.with_suffix(".mo")
     if not target.exists() or target.read_bytes() != compiled(present):
@@ -154,6 +163,9 @@ def main() -> int:
             path.with_suffix(".mo").write_bytes(compiled(read(path)))
         wrong += problems(language, path, fresh)
     bare = list(in_folder(ROOT / "frontend/templates/frontend")) if options.check else []
+    unsaid = list(said.read()[1]) if options.check else []
+    for line in unsaid[:40]:
+        print(line, file=sys.stderr)
     for line in bare[:40]:
         print(f"{line} is in no tag of translation", file=sys.stderr)
     for line in wrong[:40]:
@@ -165,7 +177,7 @@ def main() -> int:
         )
     else:
         print(f"{len(fresh)} texts in {', '.join(catalogues()) or 'no further language'}")
-    return 1 if (wrong or bare) and options.check else 0
+    return 1 if (wrong or bare or unsaid) and options.check else 0
 
 
 if __name__ == "__main__":

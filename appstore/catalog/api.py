@@ -19,6 +19,7 @@ from appstore.catalog.models import App, Listing, Release
 from core.accounts.access import Actor
 from core.errors import Missing
 from core.http import ApiView
+from core.words import say
 
 
 class AppRow(serializers.Serializer[Any]):
@@ -108,7 +109,7 @@ def app_row(row: Listing | Release) -> dict[str, Any]:
     """Return an application as JSON, in the release of this listing or in this one."""
     release = row.release if isinstance(row, Listing) else row
     if release is None:
-        raise Missing("There is no such application, or you may not see it.")
+        raise Missing(say("There is no such application, or you may not see it."))
     app, data = release.app, release.data
     return {
         "app": app.pk,
@@ -198,7 +199,7 @@ class CatalogueView(ApiView):
 def _whole(actor: Actor, app: App) -> dict[str, Any]:
     releases = apps_of.releases(actor, app)
     if not releases:
-        raise Missing("There is no such application, or you may not see it.")
+        raise Missing(say("There is no such application, or you may not see it."))
     about = apps_of.standing(actor, app)
     return {
         **app_row(releases[0]),

@@ -17,6 +17,7 @@ from appstore.catalog.models import Delivery, Notice, Review, Webhook
 from core.accounts import access
 from core.errors import Missing
 from core.http import ApiView, organisation_for, paginated
+from core.words import say
 
 
 class ReviewOut(serializers.ModelSerializer[Review]):
@@ -127,7 +128,7 @@ def review_of(view: ApiView, pk: UUID) -> Review:
     """Return a review that the asker may see, else `Missing`."""
     found = Review.objects.select_related("app", "organisation").filter(pk=pk).first()
     if found is None:
-        raise Missing("There is no such review, or you may not see it.")
+        raise Missing(say("There is no such review, or you may not see it."))
     return reviews.seen(view.actor, found)
 
 

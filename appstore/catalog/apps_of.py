@@ -11,6 +11,7 @@ from appstore.catalog import versions
 from appstore.catalog.models import App, Favourite, Follow, Release
 from core.accounts.access import Actor
 from core.errors import Missing
+from core.words import say
 
 MOST = 200
 _KINDS = ("security", "added", "changed", "fixed", "deprecated", "removed")
@@ -84,5 +85,5 @@ def standing(actor: Actor, app: App) -> Standing:
 
 def _seen(actor: Actor, app: App | None) -> App:
     if app is None or not visible(actor).filter(app=app).exists():
-        raise Missing("There is no such application, or you may not see it.")
+        raise Missing(say("There is no such application, or you may not see it."))
     return app

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from appstore.catalog.models import Listing
 from core.errors import Missing
+from core.words import say
 
 _GREEN, _BLUE, _GREY, _AMBER = "#2b7a3f", "#1864ab", "#57606a", "#8a5a00"
 LONGEST = 40
@@ -49,7 +50,7 @@ def badge(package_id: Any, kind: str) -> str:
         .first()
     )
     if make is None or row is None:
-        raise Missing("There is no such badge, or the application is not public.")
+        raise Missing(say("There is no such badge, or the application is not public."))
     return drawn(*make(row))
 
 

@@ -19,6 +19,7 @@ from appstore.contents.models import Contents
 from appstore.packages.models import Package
 from core.accounts.access import Actor
 from core.errors import Missing
+from core.words import say
 
 _WEAKNESSES = "known-vulnerabilities"
 _SEVERITIES = {"high": 0, "medium": 1, "low": 2}
@@ -91,7 +92,7 @@ def _side(actor: Actor, pk: int, version: str) -> Side:
     releases = apps_of.releases(actor, app) if app else []
     release = next((row for row in releases if version in ("", row.version)), None)
     if app is None or release is None:
-        raise Missing("There is no such release, or you may not see it.")
+        raise Missing(say("There is no such release, or you may not see it."))
     return Side(app, release, releases)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from appstore.catalog import notices, services, webhooks
 from core.operations.models import Operation
 from core.operations.services import handles
+from core.words import say
 
 REBUILD = "catalog.rebuild"
 
@@ -26,4 +27,6 @@ def deliver(operation: Operation) -> None:
 @handles(REBUILD, lease=600)
 def rebuild(operation: Operation) -> None:
     """Make the index anew: after an update that brought it, or when somebody asks."""
-    services.rebuild(lambda done, of: operation.progress(done * 100 // max(1, of), f"{done} of {of} releases"))
+    services.rebuild(
+        lambda done, of: operation.progress(done * 100 // max(1, of), say("{done} of {of} releases", done=done, of=of))
+    )

@@ -16,6 +16,7 @@ from appstore.packages import states
 from core.accounts.access import Actor
 from core.errors import Invalid, Unauthenticated
 from core.operations import services as operations
+from core.words import say
 
 TELL = "catalog.tell"
 #: event -> what is said of a release
@@ -106,15 +107,22 @@ def followers_of(release: Release) -> QuerySet[Follow]:
 def follow(actor: Actor, *, app: App | None = None, provider: str = "", on: bool = True) -> None:
     """Follow an application or a provider, or no longer; twice is once. `Invalid` beyond the limit."""
     if actor.user is None:
-        raise Unauthenticated("Sign in, or send an API token as a bearer token.")
+        raise Unauthenticated(say("Sign in, or send an API token as a bearer token."))
     about: dict[str, Any] = {"app": app} if app is not None else {"provider": provider.strip()[:128]}
     if app is None and not about["provider"]:
-        raise Invalid("Say which provider to follow", errors=[{"field": "provider", "detail": "must not be empty"}])
+        raise Invalid(
+            say("Say which provider to follow"), errors=[{"field": "provider", "detail": say("must not be empty")}]
+        )
     if not on:
         Follow.objects.filter(user=actor.user, **about).delete()
         return
     if Follow.objects.filter(user=actor.user).count() >= MOST_FOLLOWED:
-        raise Invalid(f"Nobody can follow more than {MOST_FOLLOWED} applications and providers; let some go first.")
+        raise Invalid(
+            say(
+                "Nobody can follow more than {most_followed} applications and providers; let some go first.",
+                most_followed=MOST_FOLLOWED,
+            )
+        )
     Follow.objects.get_or_create(user=actor.user, **about)
 
 
@@ -122,7 +130,7 @@ def follow(actor: Actor, *, app: App | None = None, provider: str = "", on: bool
 def favour(actor: Actor, app: App, *, on: bool = True) -> None:
     """Make an application a favourite, or no longer; twice is once."""
     if actor.user is None:
-        raise Unauthenticated("Sign in, or send an API token as a bearer token.")
+        raise Unauthenticated(say("Sign in, or send an API token as a bearer token."))
     if on:
         _, fresh = Favourite.objects.get_or_create(user=actor.user, app=app)
         change = 1 if fresh else 0

@@ -16,6 +16,7 @@ from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing, Unauthenticated
+from core.words import say
 
 MOST_TEXT = 4000
 
@@ -30,11 +31,15 @@ def version_used(app: App, organisation_id: UUID) -> str:
 def why_not(actor: Actor, app: App, organisation: Organisation) -> str:
     """Return why the organisation may not review the application, as a sentence; empty when it may."""
     if not actor.may("feedback.write", organisation.pk):
-        return "Your role does not let you write reviews."
+        return say("Your role does not let you write reviews.")
     if app.organisation_id == organisation.pk and not app.origin:
-        return "An organisation does not review its own application."
+        return say("An organisation does not review its own application.")
     if not version_used(app, organisation.pk):
-        return f"Only organisations that have run {app.name} review it; {organisation.name} has not deployed it yet."
+        return say(
+            "Only organisations that have run {app_name} review it; {organisation_name} has not deployed it yet.",
+            app_name=app.name,
+            organisation_name=organisation.name,
+        )
     return ""
 
 
@@ -50,10 +55,13 @@ def write(
     actor.require("feedback.write", organisation)
     apps_of.get(actor, app.pk)
     if isinstance(rating, bool) or not 1 <= rating <= 5:
-        raise Invalid("A rating is one to five stars", errors=[{"field": "rating", "detail": "choose 1 to 5"}])
+        raise Invalid(
+            say("A rating is one to five stars"), errors=[{"field": "rating", "detail": say("choose 1 to 5")}]
+        )
     if len(text) > MOST_TEXT:
         raise Invalid(
-            f"The text is longer than {MOST_TEXT} characters", errors=[{"field": "text", "detail": "make it shorter"}]
+            say("The text is longer than {most_text} characters", most_text=MOST_TEXT),
+            errors=[{"field": "text", "detail": say("make it shorter")}],
         )
     if reason := why_not(actor, app, organisation):
         raise Conflict(reason)
@@ -76,7 +84,7 @@ def take_back(review: Review, *, actor: Actor) -> None:
     """Delete the review of one's organisation; one that was hidden stays, so that it is not simply written again."""
     actor.require("feedback.write", review.organisation_id)
     if review.hidden_at is not None:
-        raise Conflict("This review was hidden by a moderator and stays as it is.")
+        raise Conflict(say("This review was hidden by a moderator and stays as it is."))
     audit.record(actor, "review.take-back", review, app=review.app.key)
     review.delete()
     _sum_up(review.app)
@@ -87,16 +95,16 @@ def answer(review: Review, *, actor: Actor, text: str) -> Review:
     """Answer a review in the name of the application's organisation; an empty text takes the answer away."""
     seen(actor, review)
     if review.app.origin or review.app.organisation_id is None:
-        raise Conflict("This application belongs to another store; its organisation answers there.")
+        raise Conflict(say("This application belongs to another store; its organisation answers there."))
     if review.app.organisation_id not in actor.roles and actor is not SYSTEM:
-        raise Denied("Only the organisation of the application answers its reviews.")
+        raise Denied(say("Only the organisation of the application answers its reviews."))
     actor.require("feedback.write", review.app.organisation_id)
     review.answer = _clean(text)[:MOST_TEXT]
     review.answered_at = timezone.now() if review.answer else None
     review.save(update_fields=["answer", "answered_at"])
     audit.record(actor, "review.answer", review, organisation=review.app.organisation_id)
     if review.answer:
-        _tell_author(review, f"Your review of {review.app.name} was answered.")
+        _tell_author(review, say("Your review of {name} was answered.", name=review.app.name))
     return review
 
 
@@ -105,9 +113,9 @@ def report(review: Review, *, actor: Actor, reason: str = "") -> Review:
     """Tell the moderators that a review is out of place; each person once."""
     seen(actor, review)
     if actor.user is None:
-        raise Unauthenticated("Sign in, or send an API token as a bearer token.")
+        raise Unauthenticated(say("Sign in, or send an API token as a bearer token."))
     if not actor.organisations("feedback.write"):
-        raise Denied("Your role does not let you report reviews.")
+        raise Denied(say("Your role does not let you report reviews."))
     _, fresh = ReviewReport.objects.get_or_create(
         review=review, user=actor.user, defaults={"reason": _clean(reason)[:300]}
     )
@@ -122,12 +130,19 @@ def hide(review: Review, *, actor: Actor, reason: str) -> Review:
     """Hide a review, with a reason that its author is told; it no longer counts."""
     actor.require("feedback.moderate", accounts.operator())
     if not reason.strip():
-        raise Invalid("Say why it is hidden", errors=[{"field": "reason", "detail": "must not be empty"}])
+        raise Invalid(say("Say why it is hidden"), errors=[{"field": "reason", "detail": say("must not be empty")}])
     review.hidden_at, review.hidden_reason = timezone.now(), _clean(reason)[:500]
     review.save(update_fields=["hidden_at", "hidden_reason"])
     audit.record(actor, "review.hide", review, organisation=accounts.operator(), reason=review.hidden_reason)
     _sum_up(review.app)
-    _tell_author(review, f"Your review of {review.app.name} was hidden: {review.hidden_reason}")
+    _tell_author(
+        review,
+        say(
+            "Your review of {name} was hidden: {hidden_reason}",
+            name=review.app.name,
+            hidden_reason=review.hidden_reason,
+        ),
+    )
     return review
 
 
@@ -154,7 +169,7 @@ def seen(actor: Actor, review: Review) -> Review:
     """Return the review if the actor may see it, else `Missing`: hidden ones are for their authors and moderators."""
     apps_of.get(actor, review.app_id)
     if review.hidden_at is not None and review.organisation_id not in actor.roles and not moderates(actor):
-        raise Missing("There is no such review, or you may not see it.")
+        raise Missing(say("There is no such review, or you may not see it."))
     return review
 
 

@@ -19,6 +19,7 @@ from appstore.catalog.models import App, FacetValue, Index, Listing, Release, St
 from appstore.packages import states
 from appstore.packages.services import storable
 from core.errors import Invalid
+from core.words import say
 
 BATCH = 1000
 #: Copies of the index that lag further behind than this read it anew.
@@ -58,7 +59,7 @@ def drop(keys: Iterable[str]) -> int:
 def _put(batch: Sequence[Entry], quiet: bool) -> int:
     wanted = {_text(entry.key, 180): entry for entry in batch}
     if any(not (entry.key and entry.app_key and entry.name) for entry in wanted.values()):
-        raise Invalid("An entry of the catalogue needs a key, the key of its application, and a name.")
+        raise Invalid(say("An entry of the catalogue needs a key, the key of its application, and a name."))
     serial = turn()
     before = {
         key: (app, state)

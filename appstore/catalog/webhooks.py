@@ -27,6 +27,7 @@ from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid
 from core.operations import services as operations
 from core.vault import Vault
+from core.words import say
 
 DELIVER = "catalog.deliver"
 #: Seconds between the attempts; after the last one a delivery is given up. About a day in all.
@@ -45,7 +46,7 @@ def create(
     """Make a webhook; return it with its secret, which is never shown again. `Invalid` names the field that is wrong."""
     actor.require("accounts.manage", organisation)
     if Webhook.objects.filter(organisation=organisation).count() >= MOST:
-        raise Conflict(f"An organisation has at most {MOST} webhooks; remove one first.")
+        raise Conflict(say("An organisation has at most {most} webhooks; remove one first.", most=MOST))
     webhook = Webhook(organisation=organisation, everything=everything, created_by=actor.user)
     _fill(webhook, name=name, url=url, events=events)
     secret = _SECRET_PREFIX + secrets.token_urlsafe(32)
@@ -88,7 +89,9 @@ def again(delivery: Delivery, *, actor: Actor) -> Delivery:
     """Try a delivery that was given up once more, with the same body."""
     actor.require("accounts.manage", delivery.webhook.organisation_id)
     if delivery.state != Delivery.State.FAILED:
-        raise Conflict(f"Only a delivery that was given up is sent again; this one is {delivery.state}.")
+        raise Conflict(
+            say("Only a delivery that was given up is sent again; this one is {state}.", state=delivery.state)
+        )
     delivery.state, delivery.attempts, delivery.finished_at = Delivery.State.WAITING, 0, None
     delivery.save(update_fields=["state", "attempts", "finished_at"])
     _ask(delivery)
@@ -133,14 +136,14 @@ def deliver(delivery_id: Any) -> None:
     if delivery is None or delivery.state != Delivery.State.WAITING:
         return
     if not delivery.webhook.active and delivery.event != "ping":
-        _settle(delivery, Delivery.State.FAILED, note="The webhook is switched off")
+        _settle(delivery, Delivery.State.FAILED, note=say("The webhook is switched off"))
         return
     began, status, problem, final = time.monotonic(), None, "", False
     try:
         target = wire.resolve(delivery.webhook.url, addresses.networks(settings.WEBHOOK_NETWORKS))
         status = wire.post(target, delivery.body.encode(), headers(delivery, int(time.time())))
         # A redirect is not followed: it would lead past the check of the address.
-        problem = "" if 200 <= status < 300 else f"Answered {status}"
+        problem = "" if 200 <= status < 300 else say("Answered {status}", status=status)
         final = status == 410
     except BreakwaterError as error:
         problem, final = error.detail, isinstance(error, Invalid)
@@ -189,12 +192,17 @@ def _fill(webhook: Webhook, *, name: str, url: str, events: Iterable[str]) -> No
     wanted = list(dict.fromkeys(events))
     unknown = [event for event in wanted if event not in notices.EVENTS]
     if not name.strip():
-        raise Invalid("A webhook needs a name", errors=[{"field": "name", "detail": "must not be empty"}])
+        raise Invalid(say("A webhook needs a name"), errors=[{"field": "name", "detail": say("must not be empty")}])
     if unknown or not wanted:
         known = ", ".join(notices.EVENTS)
-        raise Invalid(f"Choose events among {known}", errors=[{"field": "events", "detail": f"choose among {known}"}])
+        raise Invalid(
+            say("Choose events among {known}", known=known),
+            errors=[{"field": "events", "detail": say("choose among {known}", known=known)}],
+        )
     if len(url) > 500:
-        raise Invalid("The address is too long", errors=[{"field": "url", "detail": "at most 500 characters"}])
+        raise Invalid(
+            say("The address is too long"), errors=[{"field": "url", "detail": say("at most 500 characters")}]
+        )
     allowed = addresses.networks(settings.WEBHOOK_NETWORKS)
     parts = wire.parse(url.strip(), allowed)
     try:
@@ -204,8 +212,8 @@ def _fill(webhook: Webhook, *, name: str, url: str, events: Iterable[str]) -> No
         pass
     else:
         if wire.forbidden(address, allowed):
-            detail = "is not public; the operator allows networks by WEBHOOK_NETWORKS"
-            raise Invalid(f"The address {detail}", errors=[{"field": "url", "detail": detail}])
+            detail = say("is not public; the operator allows networks by WEBHOOK_NETWORKS")
+            raise Invalid(say("The address {detail}", detail=detail), errors=[{"field": "url", "detail": detail}])
     webhook.name, webhook.url, webhook.events = name.strip()[:80], url.strip(), wanted
 
 
@@ -257,7 +265,11 @@ def _settle(delivery: Delivery, state: str, *, note: str) -> None:
 
 @transaction.atomic
 def _give_up(delivery: Delivery, problem: str) -> None:
-    _settle(delivery, Delivery.State.FAILED, note=f"Given up after {delivery.attempts} attempts: {problem}")
+    _settle(
+        delivery,
+        Delivery.State.FAILED,
+        note=say("Given up after {attempts} attempts: {problem}", attempts=delivery.attempts, problem=problem),
+    )
     if delivery.event == "ping":
         return
     webhook = delivery.webhook

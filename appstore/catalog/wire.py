@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from core import addresses
 from core.addresses import Address, Network
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
+from core.words import say
 
 #: Seconds for everything together: connecting, TLS, sending, the status line.
 PATIENCE = 10.0
@@ -42,17 +43,17 @@ def parse(url: str, allowed: Sequence[Network] = ()) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _refused("is not a web address") from None
+        raise _refused(say("is not a web address")) from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        problem = "must begin with https:// and name a host"
+        problem = say("must begin with https:// and name a host")
     elif parts.username or parts.password or parts.fragment:
-        problem = "must not hold a user name, password or fragment"
+        problem = say("must not hold a user name, password or fragment")
     elif not url.isascii() or any(c <= " " or c == "\x7f" or c == "\\" for c in url):
-        problem = "must hold no blanks, backslashes or letters beyond ASCII; write them percent-encoded"
+        problem = say("must hold no blanks, backslashes or letters beyond ASCII; write them percent-encoded")
     elif port == 0:
-        problem = "has an impossible port"
+        problem = say("has an impossible port")
     elif parts.scheme == "http" and not allowed:
-        problem = "must begin with https://"
+        problem = say("must begin with https://")
     if problem:
         raise _refused(problem)
     return parts
@@ -71,15 +72,17 @@ def resolve(url: str, allowed: Sequence[Network] = (), *, lookup: Any = socket.g
     try:
         found = lookup(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Unavailable(f"The name {host[:100]} cannot be resolved") from None
+        raise Unavailable(say("The name {host} cannot be resolved", host=host[:100])) from None
     told = [ipaddress.ip_address(item[4][0].partition("%")[0]) for item in found]
     if not told:
-        raise Unavailable(f"The name {host[:100]} has no address")
+        raise Unavailable(say("The name {host} has no address", host=host[:100]))
     for address in told:
         if forbidden(address, allowed):
-            raise _refused("leads to an address that is not public; the operator allows networks by WEBHOOK_NETWORKS")
+            raise _refused(
+                say("leads to an address that is not public; the operator allows networks by WEBHOOK_NETWORKS")
+            )
         if not addresses.permitted(address, parts.scheme, allowed):
-            raise _refused("must begin with https:// outside of the operator's networks")
+            raise _refused(say("must begin with https:// outside of the operator's networks"))
     return Target(parts, host, port, told[0])
 
 
@@ -107,11 +110,13 @@ def post(
             link.sendall("\r\n".join(lines).encode("ascii") + body)
             return _status(link, ends)
     except TimeoutError:
-        raise TimedOut(f"No answer within {patience:.0f} seconds") from None
+        raise TimedOut(say("No answer within {patience} seconds", patience=format(patience, ".0f"))) from None
     except ssl.SSLError as problem:
-        raise Rejected(f"TLS failed: {(problem.reason or 'unknown reason')[:100]}") from None
+        raise Rejected(say("TLS failed: {reason}", reason=(problem.reason or "unknown reason")[:100])) from None
     except OSError as problem:
-        raise Unavailable(f"Cannot be reached: {problem.strerror or 'the connection broke'}") from None
+        raise Unavailable(
+            say("Cannot be reached: {strerror}", strerror=problem.strerror or "the connection broke")
+        ) from None
 
 
 def _secured(plain: socket.socket, target: Target, ends: float, context: ssl.SSLContext | None) -> socket.socket:
@@ -126,15 +131,15 @@ def _status(link: socket.socket, ends: float) -> int:
     seen = b""
     while b"\n" not in seen:
         if len(seen) > LONGEST_STATUS:
-            raise Rejected("The answer is no HTTP")
+            raise Rejected(say("The answer is no HTTP"))
         link.settimeout(_left(ends))
         piece = link.recv(LONGEST_STATUS)
         if not piece:
-            raise Rejected("The connection was closed without an answer")
+            raise Rejected(say("The connection was closed without an answer"))
         seen += piece
     words = seen.split(b"\n", 1)[0].split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or len(words[1]) != 3 or not words[1].isdigit():
-        raise Rejected("The answer is no HTTP")
+        raise Rejected(say("The answer is no HTTP"))
     return int(words[1])
 
 
@@ -146,4 +151,4 @@ def _left(ends: float) -> float:
 
 
 def _refused(problem: str) -> Invalid:
-    return Invalid(f"The address {problem}.", errors=[{"field": "url", "detail": problem}])
+    return Invalid(say("The address {problem}.", problem=problem), errors=[{"field": "url", "detail": problem}])

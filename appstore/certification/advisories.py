@@ -20,6 +20,7 @@ from packageurl import PackageURL
 from appstore.certification import versions
 from core.archives import Damaged, Limits, open_archive
 from core.errors import Invalid
+from core.words import say
 
 SEVERITIES = ("low", "medium", "high", "critical")
 #: One advisory is no longer than this, and a database holds no more of them.
@@ -179,7 +180,9 @@ def records(database: Path) -> Iterator[Mapping[str, Any]]:
         with database.open("rb") as file:
             head = file.read(4)
     except OSError as problem:
-        raise Invalid(f"The advisory database cannot be opened: {problem.strerror or problem}") from problem
+        raise Invalid(
+            say("The advisory database cannot be opened: {strerror}", strerror=problem.strerror or problem)
+        ) from problem
     if head[:2] == b"PK":
         yield from _zipped(database)
     elif head.lstrip()[:1] == b"[":
@@ -200,11 +203,11 @@ def _zipped(database: Path) -> Iterator[Mapping[str, Any]]:
 
 def _listed(database: Path) -> Iterator[Mapping[str, Any]]:
     if database.stat().st_size > 512 << 20:
-        raise Invalid("An advisory database of this size must be one object a line, or a zip")
+        raise Invalid(say("An advisory database of this size must be one object a line, or a zip"))
     try:
         rows = json.loads(database.read_bytes())
     except (ValueError, RecursionError) as problem:
-        raise Invalid("The advisory database is no JSON") from problem
+        raise Invalid(say("The advisory database is no JSON")) from problem
     yield from _objects(rows)
 
 

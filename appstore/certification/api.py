@@ -23,6 +23,7 @@ from core.errors import BreakwaterError, Invalid, Missing
 from core.http import ApiView, organisation_for, paginated, problem_response, request_actor, sse
 from core.live.hub import Topic
 from core.operations.models import Operation
+from core.words import say
 
 
 class SuiteOut(serializers.ModelSerializer[Suite]):
@@ -172,7 +173,7 @@ class RunsView(ApiView):
             try:
                 rows = rows.filter(package_id=UUID(package))
             except ValueError:
-                raise Invalid("package must be an id", field="package") from None
+                raise Invalid(say("package must be an id"), field="package") from None
         return paginated(self, rows, lambda found: RunOut(found, many=True).data)
 
     @extend_schema(request=StartIn, responses={202: RunWithResults})
@@ -183,7 +184,7 @@ class RunsView(ApiView):
         wanted = said.validated_data
         package = Package.objects.visible_to(self.actor).filter(pk=wanted["package"]).first()
         if package is None:
-            raise Missing("There is no such package, or you may not see it.")
+            raise Missing(say("There is no such package, or you may not see it."))
         run = services.start(
             package,
             actor=self.actor,
@@ -228,7 +229,7 @@ class DecideView(ApiView):
         run = access.get(runs(), self.actor, self.permission, pk)
         row = run.results.filter(check_name=name).first()
         if row is None:
-            raise Missing("This run has no such check.")
+            raise Missing(say("This run has no such check."))
         said = DecideIn(data=request.data)
         said.is_valid(raise_exception=True)
         return Response(ResultOut(deciding.decide(row, actor=self.actor, **said.validated_data)).data)
@@ -245,7 +246,7 @@ class EvidenceView(ApiView):
         run = access.get(runs(), self.actor, self.permission, pk)
         kept = Evidence.objects.filter(pk=evidence, result__run=run).first()
         if kept is None or not blobs.path_of(kept.blob_id).exists():
-            raise Missing("There is no such file.")
+            raise Missing(say("There is no such file."))
         file = blobs.path_of(kept.blob_id).open("rb")
         response = FileResponse(
             file, as_attachment=True, filename=kept.filename, content_type="application/octet-stream"
@@ -295,7 +296,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Run.objects.all(), actor, "packages.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         run = Run.objects.filter(pk=pk).first()

@@ -23,6 +23,7 @@ from core.accounts import access
 from core.errors import Invalid, Missing
 from core.frames import canonical
 from core.http import ApiView, organisation_for, paginated
+from core.words import say
 
 
 class ReasonIn(serializers.Serializer[Any]):
@@ -159,7 +160,7 @@ class CertificateView(ApiView):
         """Return the certificate, whether it counts, and the signed envelope."""
         found = Certificate.objects.filter(pk=pk).first()
         if found is None:
-            raise Missing("There is no such certificate.")
+            raise Missing(say("There is no such certificate."))
         return Response(CertificateOut(found).data)
 
 
@@ -173,7 +174,7 @@ class EnvelopeView(ApiView):
         """Download the signed envelope alone."""
         found = Certificate.objects.filter(pk=pk).first()
         if found is None:
-            raise Missing("There is no such certificate.")
+            raise Missing(say("There is no such certificate."))
         content = json.dumps(found.envelope, indent=1).encode()
         return attached(content, f"certificate-{str(found.pk)[:8]}.json", "application/json")
 

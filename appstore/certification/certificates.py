@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from core import dsse
 from core.errors import Invalid
+from core.words import say
 
 PREDICATE: Final = "urn:breakwater:certification:v1"
 LEVELS: Final = ("basic", "standard", "telco")
@@ -102,20 +103,31 @@ def verify(
     said, signer = dsse.open_statement(envelope, PREDICATE, [lab.key for lab in known.values()])
     lab = known[signer]
     if lab.revoked_at is not None:
-        raise Invalid(f"The lab {lab.name} is no longer trusted here")
+        raise Invalid(say("The lab {name} is no longer trusted here", name=lab.name))
     if lab.expires_at is not None and lab.expires_at <= now:
-        raise Invalid(f"The trust in the lab {lab.name} ended on {lab.expires_at:%Y-%m-%d}")
+        raise Invalid(
+            say(
+                "The trust in the lab {name} ended on {expires_at}",
+                name=lab.name,
+                expires_at=format(lab.expires_at, "%Y-%m-%d"),
+            )
+        )
     try:
         verified = _read(said, lab, signer, envelope)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise Invalid("The certificate is signed, but a member of it is missing or cannot be read") from problem
+        raise Invalid(say("The certificate is signed, but a member of it is missing or cannot be read")) from problem
     if now < verified.valid_from:
-        raise Invalid(f"The certificate is not valid before {moment(verified.valid_from)}")
+        raise Invalid(say("The certificate is not valid before {valid_from}", valid_from=moment(verified.valid_from)))
     if now >= verified.valid_until:
-        raise Invalid(f"The certificate expired on {moment(verified.valid_until)}")
+        raise Invalid(say("The certificate expired on {valid_until}", valid_until=moment(verified.valid_until)))
     if sha256 and verified.sha256 != sha256.lower():
         raise Invalid(
-            f"The certificate is about another file: SHA-256 {verified.sha256}, and {package_name} has {sha256}"
+            say(
+                "The certificate is about another file: SHA-256 {verified_sha256}, and {package_name} has {sha256}",
+                verified_sha256=verified.sha256,
+                package_name=package_name,
+                sha256=sha256,
+            )
         )
     return verified
 
@@ -164,11 +176,11 @@ def _moment(text: Any) -> datetime:
 def parse(data: bytes | str) -> dict[str, Any]:
     """Read a certificate file; `Invalid` unless it is a JSON object of a bearable size."""
     if len(data) > dsse.LONGEST:
-        raise Invalid("The certificate is larger than 4 MiB")
+        raise Invalid(say("The certificate is larger than 4 MiB"))
     try:
         envelope = json.loads(data)
     except (ValueError, RecursionError) as problem:
-        raise Invalid("The certificate is no JSON") from problem
+        raise Invalid(say("The certificate is no JSON")) from problem
     if not isinstance(envelope, dict):
-        raise Invalid("The certificate is no DSSE envelope")
+        raise Invalid(say("The certificate is no DSSE envelope"))
     return envelope

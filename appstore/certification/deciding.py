@@ -18,6 +18,7 @@ from appstore.packages.services import clean_name
 from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, TooLarge
+from core.words import say
 
 LARGEST_EVIDENCE, MOST_EVIDENCE, LONGEST_ANSWER = 10 << 20, 8, 4000
 _PASSED, _FAILED = str(Outcome.PASSED), str(Outcome.FAILED)
@@ -51,20 +52,22 @@ def decide(
     run = Run.objects.select_related("package").get(pk=row.run_id)
     _may(run, actor)
     if row.described["kind"] != Kind.MANUAL:
-        raise Conflict("This check is done by a program.")
+        raise Conflict(say("This check is done by a program."))
     clean = _clean(row.described["form"], answers, {each.field for each in evidence} | _present(row))
     if not passed and not note.strip():
-        raise Invalid("Say why it does not pass", errors=[{"field": "note", "detail": "must not be empty"}])
+        raise Invalid(say("Say why it does not pass"), errors=[{"field": "note", "detail": say("must not be empty")}])
     if len(evidence) + row.evidence.count() > MOST_EVIDENCE:
-        raise Invalid(f"At most {MOST_EVIDENCE} files are kept for a check", field="evidence")
+        raise Invalid(
+            say("At most {most_evidence} files are kept for a check", most_evidence=MOST_EVIDENCE), field="evidence"
+        )
     kept = [_keep(each, row.described["form"]) for each in evidence]
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=run.pk)
         if run.ended:
-            raise Conflict(f"This run is over ({run.state}); start another.")
+            raise Conflict(say("This run is over ({state}); start another.", state=run.state))
         row = CheckResult.objects.select_for_update().get(pk=row.pk)
         if row.carried_from_id is None and row.outcome != Outcome.WAITING and run.state != Run.State.WAITING:
-            raise Conflict("This check is decided already.")
+            raise Conflict(say("This check is decided already."))
         for field, filename, kind, sha256, size in kept:
             blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": size})
             Evidence.objects.create(
@@ -91,7 +94,7 @@ def decide(
 def _may(run: Run, actor: Actor) -> None:
     actor.require("certification.decide", run.organisation_id)
     if actor is not SYSTEM and actor.user is not None and run.package.uploaded_by_id == actor.user.pk:
-        raise Denied("You uploaded this package; somebody else has to judge it.")
+        raise Denied(say("You uploaded this package; somebody else has to judge it."))
 
 
 def may_decide(run: Run, actor: Actor) -> bool:
@@ -114,18 +117,18 @@ def _clean(form: Iterable[Mapping[str, Any]], answers: Mapping[str, Any], files:
         text = "" if said is None else str(said).replace("\x00", "").strip()[:LONGEST_ANSWER]
         if kind == "file":
             if field["required"] and name not in files:
-                errors.append({"field": name, "detail": "attach a file"})
+                errors.append({"field": name, "detail": say("attach a file")})
             continue
         if not text:
             if field["required"]:
-                errors.append({"field": name, "detail": "must be answered"})
+                errors.append({"field": name, "detail": say("must be answered")})
             continue
         try:
             clean[name] = _typed(kind, text, field["choices"])
         except ValueError as problem:
             errors.append({"field": name, "detail": str(problem)})
     if errors:
-        raise Invalid("Some answers are missing or do not fit.", errors=errors)
+        raise Invalid(say("Some answers are missing or do not fit."), errors=errors)
     return clean
 
 
@@ -150,7 +153,7 @@ def _typed(kind: str, text: str, choices: Sequence[str]) -> Any:
 def _keep(given: Given, form: Iterable[Mapping[str, Any]]) -> tuple[str, str, str, str, int]:
     """Store one file; `Invalid` unless it is asked for and a PDF, a PNG, a JPEG or plain text."""
     if given.field not in {field["name"] for field in form if field["kind"] == "file"}:
-        raise Invalid("No file is asked for there", field=given.field[:100])
+        raise Invalid(say("No file is asked for there"), field=given.field[:100])
     with blobs.incoming(LARGEST_EVIDENCE) as file:
         head, plain = b"", True
         try:
@@ -160,12 +163,12 @@ def _keep(given: Given, form: Iterable[Mapping[str, Any]]) -> tuple[str, str, st
                 file.write(chunk)
         except TooLarge:
             raise TooLarge(
-                f"Evidence may have up to {LARGEST_EVIDENCE >> 20} MiB a file",
+                say("Evidence may have up to {largest_evidence} MiB a file", largest_evidence=LARGEST_EVIDENCE >> 20),
                 field=given.field,
                 limit=LARGEST_EVIDENCE,
             ) from None
         kind = next((word for start, word in _KINDS if head.startswith(start)), "text/plain" if plain else "")
         if not file.size or not kind:
-            raise Invalid("Evidence is a PDF, a PNG, a JPEG or plain text", field=given.field)
+            raise Invalid(say("Evidence is a PDF, a PNG, a JPEG or plain text"), field=given.field)
         sha256, size = file.keep()
     return given.field, clean_name(given.filename), kind, sha256, size

@@ -9,6 +9,7 @@ from appstore.certification.models import Certificate
 from appstore.packages.gates import Deed
 from appstore.packages.models import Package
 from core.errors import Conflict
+from core.words import say
 
 _WORDS = {"publish": "published", "deploy": "deployed", "import": "imported"}
 
@@ -27,7 +28,12 @@ def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
         if level not in have:
             by = "your organisation" if who == "own" else "the operator of this store"
             raise Conflict(
-                f"It can only be {_WORDS[deed]} with a valid certificate of the level {level}, as {by} demands. "
-                "Certify it first.",
+                say(
+                    "It can only be {deed} with a valid certificate of the level {level}, as {by} "
+                    "demands. Certify it first.",
+                    deed=_WORDS[deed],
+                    level=level,
+                    by=by,
+                ),
                 level=level,
             )

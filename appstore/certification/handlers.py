@@ -19,6 +19,7 @@ from appstore.certification.verdicts import holds
 from core.errors import BreakwaterError, Missing
 from core.operations import services as operations
 from core.operations.models import LostLease, Operation
+from core.words import say
 
 logger = logging.getLogger("breakwater.certification")
 
@@ -31,12 +32,12 @@ def certify(operation: Operation) -> None:
     """Run the checks of one run; after a lost worker those go on that had not ended. Twice is once."""
     run = Run.objects.select_related("package").filter(pk=operation.payload["run"]).first()
     if run is None or run.state not in (Run.State.PENDING, Run.State.RUNNING):
-        operation.progress(100, "nothing to do: the run is over or gone")
+        operation.progress(100, say("nothing to do: the run is over or gone"))
         return
     try:
         _certify(run, operation)
     except operations.Cancelled:
-        services.end(run, Run.State.CANCELLED, "It was stopped")
+        services.end(run, Run.State.CANCELLED, say("It was stopped"))
         raise
     except LostLease:
         raise
@@ -46,13 +47,13 @@ def certify(operation: Operation) -> None:
         raise
     except Exception:
         services.end(
-            run, Run.State.FAILED, "An unexpected error stopped the run; the log of the worker has the details"
+            run, Run.State.FAILED, say("An unexpected error stopped the run; the log of the worker has the details")
         )
         raise
 
 
 def _certify(run: Run, operation: Operation) -> None:
-    operation.progress(2, "laying out the package")
+    operation.progress(2, say("laying out the package"))
     prepared = subjects.prepare(run.package, run.profile["values"])
     run.state, run.started_at = Run.State.RUNNING, run.started_at or timezone.now()
     run.parts, run.environment = dict(prepared.parts), dict(prepared.environment)
@@ -75,8 +76,10 @@ def _certify(run: Run, operation: Operation) -> None:
                 _carry(run, rows.values(), run.environment, (str(Kind.LIVE),))
                 _perform(run, rows, _open(rows, Kind.LIVE), runner, sandbox, operation)
     verdict = services.settle(run)
-    waiting = "people have to decide the rest" if verdict.waiting else ""
-    operation.progress(100, waiting or (f"level {verdict.level}" if verdict.level else "no level was reached"))
+    waiting = say("people have to decide the rest") if verdict.waiting else ""
+    operation.progress(
+        100, waiting or (say("level {level}", level=verdict.level) if verdict.level else say("no level was reached"))
+    )
 
 
 def _open(rows: Mapping[str, CheckResult], kind: Kind) -> list[CheckResult]:
@@ -101,7 +104,7 @@ def _sandbox(run: Run, rows: Mapping[str, CheckResult], operation: Operation, st
     """Open the sandbox node for the live checks; None, and they are skipped with the reason, where there is none."""
     try:
         if not run.node_id:
-            raise Missing("No sandbox node was chosen for this run")
+            raise Missing(say("No sandbox node was chosen for this run"))
         provider = sandboxes.provider()
         opened = provider.open(
             run.package_id,
@@ -131,7 +134,7 @@ def _perform(
     for row in chosen:
         told = row.described
         if row.check_name not in places:
-            note = "The check is no longer installed here"
+            note = say("The check is no longer installed here")
             services.record(row, Result(row.check_name, told["version"], Outcome.CRASHED, note=note))
             continue
         jobs.append(
@@ -155,7 +158,9 @@ def _perform(
         done += isinstance(event, Ended)
         if time.monotonic() - at > _TELL_EVERY:
             at = time.monotonic()
-            operation.progress(5 + 90 * done // total, f"{done} of {total} checks have ended")
+            operation.progress(
+                5 + 90 * done // total, say("{done} of {total} checks have ended", done=done, total=total)
+            )
     if operation.cancelled():
         raise operations.Cancelled
 

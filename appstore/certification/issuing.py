@@ -22,6 +22,7 @@ from core.accounts import services as accounts
 from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 
 #: Clocks differ; a certificate that begins a moment ago is valid at the partner's at once.
 _SKEW = timedelta(minutes=5)
@@ -90,10 +91,10 @@ def revoke(certificate: Certificate, *, actor: Actor, reason: str) -> Certificat
     """Take a certificate back, with a reason; from now on it counts for nothing where this store is asked."""
     actor.require("certification.manage", certificate.organisation_id)
     if not reason.strip():
-        raise Invalid("Say why it is revoked", errors=[{"field": "reason", "detail": "must not be empty"}])
+        raise Invalid(say("Say why it is revoked"), errors=[{"field": "reason", "detail": say("must not be empty")}])
     certificate = Certificate.objects.select_for_update().get(pk=certificate.pk)
     if certificate.revoked_at is not None:
-        raise Conflict("It is revoked already.")
+        raise Conflict(say("It is revoked already."))
     certificate.revoked_at, certificate.revoked_reason = timezone.now(), reason.strip()[:500]
     certificate.save(update_fields=["revoked_at", "revoked_reason"])
     audit.record(actor, "certificate.revoke", certificate, reason=certificate.revoked_reason)
@@ -124,10 +125,10 @@ def verify(envelope: Any, sha256: str = "", *, at: datetime | None = None) -> Ve
     verified = certificates.verify(envelope, labs(), sha256=sha256, at=at)
     revoked = Certificate.objects.filter(digest=verified.digest).exclude(revoked_at=None).first()
     if revoked is not None:
-        raise Invalid(f"The certificate was revoked: {revoked.revoked_reason}")
+        raise Invalid(say("The certificate was revoked: {revoked_reason}", revoked_reason=revoked.revoked_reason))
     against = revoking.reason_against(verified)
     if against:
-        raise Invalid(f"The certificate was revoked by its lab: {against}")
+        raise Invalid(say("The certificate was revoked by its lab: {against}", against=against))
     return verified
 
 
@@ -180,19 +181,19 @@ def trust_lab(
     operator = accounts.operator()
     actor.require("certification.manage", operator)
     if not name.strip():
-        raise Invalid("Give the lab a name", field="name")
+        raise Invalid(say("Give the lab a name"), field="name")
     if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid("The trust must end in the future", field="expires_at")
+        raise Invalid(say("The trust must end in the future"), field="expires_at")
     try:
         key = dsse.load_public(public_pem[:10_000])
     except Invalid as problem:
         raise Invalid(problem.detail, field="public_pem") from None
     if any(dsse.key_id(ours) == dsse.key_id(key) for ours in keys.known(keys.LAB)):
-        raise Conflict("That is the key of this store's own lab, which counts anyway.", field="public_pem")
+        raise Conflict(say("That is the key of this store's own lab, which counts anyway."), field="public_pem")
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     present = TrustedLab.objects.filter(key_id=dsse.key_id(key)).first()
     if present is not None and present.revoked_at is None:
-        raise Conflict(f"That key is known already, as {present.name}.", field="public_pem")
+        raise Conflict(say("That key is known already, as {name}.", name=present.name), field="public_pem")
     fields: dict[str, Any] = {
         "name": name.strip()[:120], "owner": owner.strip()[:200], "public_pem": pem, "expires_at": expires_at,
         "organisation": operator, "revoked_at": None, "revoked_reason": "",
@@ -208,7 +209,9 @@ def distrust_lab(lab: TrustedLab, *, actor: Actor, reason: str) -> TrustedLab:
     """Let the certificates of a lab count for nothing from now on, also those that are here already."""
     actor.require("certification.manage", lab.organisation_id)
     if not reason.strip():
-        raise Invalid("Say why it is no longer trusted", errors=[{"field": "reason", "detail": "must not be empty"}])
+        raise Invalid(
+            say("Say why it is no longer trusted"), errors=[{"field": "reason", "detail": say("must not be empty")}]
+        )
     lab.revoked_at, lab.revoked_reason = timezone.now(), reason.strip()[:500]
     lab.save(update_fields=["revoked_at", "revoked_reason"])
     audit.record(actor, "lab.distrust", lab, reason=lab.revoked_reason)

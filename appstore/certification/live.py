@@ -24,6 +24,7 @@ from appstore.certification.contract import (
     Tools,
 )
 from core.findings import Finding
+from core.words import say
 
 READY_WITHIN = Option("ready_within", 120, "seconds that the application may take to become ready")
 #: Seconds between two looks at something that may still come.
@@ -44,11 +45,17 @@ class LiveCheck(Check):
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         if subject.chart is None:
-            raise Skip("The package has no chart, and only charts run on a sandbox")
+            raise Skip(say("The package has no chart, and only charts run on a sandbox"))
         sandbox = tools.sandbox
         about = sandbox.about()
         if about.get("simulated"):
-            raise Skip(f"{about.get('node')} simulates its runtime ({about.get('engine')}): nothing real could be seen")
+            raise Skip(
+                say(
+                    "{node} simulates its runtime ({engine}): nothing real could be seen",
+                    node=about.get("node"),
+                    engine=about.get("engine"),
+                )
+            )
         wanted = {option.name: option.default for option in self.options} | dict(options)
         yield from self.watch(subject, wanted, sandbox, about)
 
@@ -63,7 +70,7 @@ def running(subject: Subject, options: Mapping[str, Any], sandbox: Sandbox) -> M
     """Return the state of a ready instance, deployed when there is none; `Skip` when it does not become ready."""
     state = sandbox.deploy(dict(subject.values), float(options["ready_within"]))
     if state["state"] != "ready":
-        raise Skip(f"The application does not become ready: {why(state)}")
+        raise Skip(say("The application does not become ready: {state}", state=why(state)))
     return state
 
 
@@ -98,7 +105,7 @@ def uses_platform(subject: Subject) -> bool:
 def has_platform(about: Mapping[str, Any]) -> None:
     """Pass where the node has a MEC platform; `Skip` elsewhere."""
     if about.get("mep") is False:
-        raise Skip(f"{about.get('node')} has no MEC platform, so nothing can be registered there")
+        raise Skip(say("{node} has no MEC platform, so nothing can be registered there", node=about.get("node")))
 
 
 def tcp_ports(state: Mapping[str, Any]) -> list[int]:

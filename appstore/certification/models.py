@@ -12,6 +12,7 @@ from django.utils import timezone
 from appstore.certification.contract import Outcome
 from core.errors import Conflict
 from core.sealing.fields import SealedJSONField
+from core.words import say
 
 if TYPE_CHECKING:
     from core.accounts.access import Actor
@@ -46,7 +47,7 @@ class Suite(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store a new suite; `Conflict` for one that is there, since what certificates name never changes."""
         if not self._state.adding:
-            raise Conflict("A suite never changes; make its next version.")
+            raise Conflict(say("A suite never changes; make its next version."))
         super().save(*args, **kwargs)
 
 

@@ -16,6 +16,7 @@ from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Invalid, Missing
+from core.words import say
 
 #: What holds where nobody has said anything: nothing is needed to publish or to deploy.
 USUAL: Final[dict[str, Any]] = {
@@ -93,41 +94,51 @@ def _check(wanted: Mapping[str, Any]) -> None:
     known = {suite.name for suite in suites.all_newest()} | {name for name, _, _ in suites.BUILTIN}
     checks = suites.known()
     if set(wanted) - set(_MEMBERS):
-        raise Invalid(f"A profile has no {', '.join(sorted(set(wanted) - set(_MEMBERS)))}", field="profile")
+        raise Invalid(
+            say("A profile has no {wanted}", wanted=", ".join(sorted(set(wanted) - set(_MEMBERS)))), field="profile"
+        )
     _names(wanted["suites"], known, "suites", "suite")
     levels = wanted["levels"]
     if not isinstance(levels, dict) or set(levels) - set(LEVELS):
-        raise Invalid(f"The levels are {', '.join(LEVELS)}", field="levels")
+        raise Invalid(say("The levels are {levels}", levels=", ".join(LEVELS)), field="levels")
     for level, demand in levels.items():
         if not isinstance(demand, dict) or set(demand) - {"suites", "gates", "without"}:
-            raise Invalid(f"{level} has suites, gates and without", field=f"levels.{level}")
+            raise Invalid(say("{level} has suites, gates and without", level=level), field=f"levels.{level}")
         _names(demand.get("suites"), known, f"levels.{level}.suites", "suite")
         if not demand["suites"]:
-            raise Invalid(f"{level} must ask for at least one suite", field=f"levels.{level}.suites")
+            raise Invalid(say("{level} must ask for at least one suite", level=level), field=f"levels.{level}.suites")
         if demand.get("gates", "error") not in ("error", "warning"):
-            raise Invalid("gates is error or warning", field=f"levels.{level}.gates")
+            raise Invalid(say("gates is error or warning"), field=f"levels.{level}.gates")
         _names(demand.get("without", []), set(checks), f"levels.{level}.without", "check")
     if not isinstance(wanted["options"], dict) or not isinstance(wanted["values"], dict):
-        raise Invalid("Options and values are objects", field="options")
+        raise Invalid(say("Options and values are objects"), field="options")
     for name, options in wanted["options"].items():
         if name not in checks or not isinstance(options, dict):
-            raise Invalid(f"There is no check {str(name)[:80]}", field="options")
+            raise Invalid(say("There is no check {name}", name=str(name)[:80]), field="options")
         suites.settle(checks[name], options)
     for deed in ("publish", "deploy", "import"):
         level = wanted[f"{deed}_level"]
         if level and level not in levels:
-            raise Invalid("That level is not described by this profile", field=f"{deed}_level")
+            raise Invalid(say("That level is not described by this profile"), field=f"{deed}_level")
     days = wanted["valid_days"]
     if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= 3660:
-        raise Invalid("A certificate is valid for 1 to 3660 days", field="valid_days")
+        raise Invalid(say("A certificate is valid for 1 to 3660 days"), field="valid_days")
 
 
 def _names(given: Any, known: set[str], field: str, what: str) -> None:
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) > _MOST:
-        raise Invalid(f"Give a list of up to {_MOST} names", field=field)
+        raise Invalid(say("Give a list of up to {most} names", most=_MOST), field=field)
     for name in given:
         if name not in known:
-            raise Invalid(f"There is no {what} {str(name)[:80]!r}; there are {', '.join(sorted(known))}", field=field)
+            raise Invalid(
+                say(
+                    "There is no {what} {name}; there are {known}",
+                    what=what,
+                    name=repr(str(name)[:80]),
+                    known=", ".join(sorted(known)),
+                ),
+                field=field,
+            )
 
 
 def _both(organisation_id: UUID | Any) -> list[Any]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from appstore.certification.certificates import Verified, moment
 from core import dsse
 from core.errors import Conflict, Invalid
+from core.words import say
 
 #: The payload type of the envelope, and the format that it holds.
 PAYLOAD_TYPE: Final = "application/vnd.breakwater.revocations.v1+json"
@@ -84,7 +85,7 @@ def sign(wanted: RevocationList, *keys: dsse.PrivateKey) -> dict[str, Any]:
 
 def open_list(envelope: Mapping[str, Any], keys: Iterable[dsse.PublicKey]) -> Opened:
     """Return the list in an envelope that at least one of `keys` has signed; `Invalid` says what is wrong with it."""
-    payload, signers, problem = b"", set(), Invalid("There is no key to verify the list of revocations with")
+    payload, signers, problem = b"", set(), Invalid(say("There is no key to verify the list of revocations with"))
     for key in keys:
         try:
             payload, signer = dsse.verify(envelope, PAYLOAD_TYPE, [key])
@@ -101,12 +102,14 @@ def parse(payload: bytes) -> RevocationList:
     try:
         said = json.loads(payload)
         if not isinstance(said, dict) or said.get("format") != FORMAT:
-            raise Invalid("The list of revocations is of a format that is not known here; a newer version reads it")
+            raise Invalid(
+                say("The list of revocations is of a format that is not known here; a newer version reads it")
+            )
         rows, serial = said["entries"], said["serial"]
         if not isinstance(rows, list) or len(rows) > _MOST_ENTRIES:
-            raise Invalid("The list of revocations has no usable entries")
+            raise Invalid(say("The list of revocations has no usable entries"))
         if not isinstance(serial, int) or isinstance(serial, bool) or not 0 < serial < 1 << 53:
-            raise Invalid("The list of revocations has no serial")
+            raise Invalid(say("The list of revocations has no serial"))
         for name in ("issued", "expires"):
             _moment(said[name])
         return RevocationList(
@@ -117,7 +120,7 @@ def parse(payload: bytes) -> RevocationList:
             entries=tuple(_entry(each) for each in rows),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-        raise Invalid("The envelope holds no list of revocations") from problem
+        raise Invalid(say("The envelope holds no list of revocations")) from problem
 
 
 def insist_on_newer(held: RevocationList | None, offered: RevocationList) -> None:
@@ -126,18 +129,29 @@ def insist_on_newer(held: RevocationList | None, offered: RevocationList) -> Non
         return
     if offered.serial < held.serial:
         raise Conflict(
-            f"The list of revocations {offered.serial} is older than {held.serial}, which is held here",
+            say(
+                "The list of revocations {offered_serial} is older than {held_serial}, which is held here",
+                offered_serial=offered.serial,
+                held_serial=held.serial,
+            ),
             reason="older",
             held=held.serial,
         )
     if offered.serial == held.serial and offered.payload() != held.payload():
-        raise Conflict(f"There are two lists of revocations of the serial {held.serial}", reason="two-of-one")
+        raise Conflict(
+            say("There are two lists of revocations of the serial {serial}", serial=held.serial), reason="two-of-one"
+        )
     lost = {(each.digest, each.lab_key) for each in held.entries} - {
         (each.digest, each.lab_key) for each in offered.entries
     }
     if lost:
         raise Conflict(
-            f"The list of revocations {offered.serial} has lost {len(lost)} of what {held.serial} took back",
+            say(
+                "The list of revocations {offered_serial} has lost {lost_count} of what {held_serial} took back",
+                offered_serial=offered.serial,
+                lost_count=len(lost),
+                held_serial=held.serial,
+            ),
             reason="shrunk",
         )
 
@@ -157,12 +171,21 @@ def check(certificate: Verified, opened: Opened) -> None:
     """
     if certificate.lab_key not in opened.signers:
         raise Invalid(
-            f"The list of revocations is not signed with the key of the certificate ({certificate.lab_key}), "
-            "so it says nothing about it"
+            say(
+                "The list of revocations is not signed with the key of the certificate ({lab_key}), "
+                "so it says nothing about it",
+                lab_key=certificate.lab_key,
+            )
         )
     entry = opened.entry_of(certificate.digest, certificate.lab_key)
     if entry is not None:
-        raise Invalid(f"The certificate was revoked on {moment(_moment(entry.revoked))}: {entry.reason}")
+        raise Invalid(
+            say(
+                "The certificate was revoked on {revoked}: {reason}",
+                revoked=moment(_moment(entry.revoked)),
+                reason=entry.reason,
+            )
+        )
 
 
 def _entry(raw: Any) -> Entry:

@@ -23,6 +23,7 @@ from core import dsse
 from core.accounts.access import SYSTEM
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 
 logger = logging.getLogger("breakwater.certification")
 
@@ -75,7 +76,7 @@ def publish() -> SignedRevocations:
         ),
     )
     if len(wanted.payload()) > revocations.LONGEST:
-        raise Conflict("The list of revocations has become too long to be read by everybody.")
+        raise Conflict(say("The list of revocations has become too long to be read by everybody."))
     row.serial, row.envelope = wanted.serial, revocations.sign(wanted, *_signers())
     row.issued_at, row.expires_at = now, now + LIFE
     row.save()
@@ -96,7 +97,7 @@ def take(envelope: Mapping[str, Any]) -> Opened | None:
     opened = revocations.open_list(envelope, [key for key_id, key in trusted.items() if key_id in named])
     now = timezone.now()
     if datetime.fromisoformat(opened.list.issued) > now + timedelta(hours=1):
-        raise Invalid("The list of revocations was signed in the future; compare the clocks")
+        raise Invalid(say("The list of revocations was signed in the future; compare the clocks"))
     for signer in sorted(opened.signers):
         SignedRevocations.objects.get_or_create(lab_key=signer, defaults={"issued_at": now, "expires_at": now})
         row = SignedRevocations.objects.select_for_update().get(lab_key=signer)

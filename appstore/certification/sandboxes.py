@@ -14,6 +14,7 @@ from appstore.certification.contract import Sandbox
 from core.errors import Missing
 from core.operations.models import Operation
 from core.registry import Registry
+from core.words import say
 
 logger = logging.getLogger("breakwater.certification")
 
@@ -54,7 +55,7 @@ def provider() -> SandboxProvider:
         return registry.get(PROVIDER)()
     except (ImportError, AttributeError, Missing) as problem:
         logger.info("no sandbox provider: %s", problem)
-        raise Missing("This installation lends no nodes for live checks") from problem
+        raise Missing(say("This installation lends no nodes for live checks")) from problem
 
 
 def nodes(organisation_id: UUID | Any) -> list[SandboxNode]:

@@ -20,6 +20,7 @@ from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 RUN = "certification.run"
 #: The questions that other topics ask of certificates; see `issuing`.
@@ -45,7 +46,7 @@ def organisation_for(package: Package, actor: Actor, permission: str = "certific
     ):
         return UUID(str(operator))
     actor.require(permission, package.organisation_id)
-    raise Denied("You may not certify this package")
+    raise Denied(say("You may not certify this package"))
 
 
 @transaction.atomic
@@ -57,7 +58,7 @@ def start(package: Package, *, actor: Actor, wanted: Sequence[str] = (), node_id
     """
     organisation_id = organisation_for(package, actor)
     if package.state in (Package.State.DRAFT, Package.State.REJECTED):
-        raise Conflict("Only a package that has passed its check can be certified.", state=package.state)
+        raise Conflict(say("Only a package that has passed its check can be certified."), state=package.state)
     suites.ensure_builtin()  # may ask a process of its own about the checks, so not inside the transaction
     return _start(package, organisation_id, actor, wanted, node_id, fresh)
 
@@ -70,11 +71,11 @@ def _start(
     settle_abandoned(package)
     busy = Run.objects.filter(package=package, state__in=[Run.State.PENDING, Run.State.RUNNING]).first()
     if busy is not None:
-        raise Conflict("It is being certified already.", run=str(busy.pk))
+        raise Conflict(say("It is being certified already."), run=str(busy.pk))
     profile = profiles.of(organisation_id)
     names = list(dict.fromkeys(wanted or profile["suites"]))
     if not names or len(names) > _MOST_SUITES:
-        raise Invalid(f"Choose between one and {_MOST_SUITES} suites", field="suites")
+        raise Invalid(say("Choose between one and {most_suites} suites", most_suites=_MOST_SUITES), field="suites")
     chosen = [suites.newest(name) for name in names]
     present = {suite.name: suite for suite in suites.all_newest()}
     others = [present[name] for demand in profiles.demands(profile) for name in demand.suites if name in present]
@@ -104,7 +105,7 @@ def make_suite(name: str, title: str, checks: Sequence[str], *, actor: Actor) ->
     operator = accounts.operator()
     actor.require("certification.manage", operator)
     if not checks:
-        raise Invalid("Choose at least one check", field="checks")
+        raise Invalid(say("Choose at least one check"), field="checks")
     made = suites.make(name, title, {check: {} for check in checks})
     audit.record(actor, "certification.suite", made, organisation=operator, version=made.version)
     return made
@@ -128,7 +129,9 @@ def _plan(run: Run, chosen: Iterable[Suite], profile: Mapping[str, Any]) -> list
                     outcome=str(Outcome.WAITING) if manual else "",
                 )
             elif row.options != options or row.described["digest"] != check["digest"]:
-                raise Invalid(f"Two of the suites ask for {check['name']} in different ways", field="suites")
+                raise Invalid(
+                    say("Two of the suites ask for {name} in different ways", name=check["name"]), field="suites"
+                )
             else:
                 row.suites.append(suite.name)
     kinds = [str(Kind.STATIC), str(Kind.LIVE), str(Kind.MANUAL)]
@@ -162,12 +165,12 @@ def cancel(run: Run, *, actor: Actor) -> Run:
     """Stop a run, also one that waits for people; `Conflict` when it is over."""
     actor.require("certification.run", run.organisation_id)
     if run.ended:
-        raise Conflict(f"This run is over already ({run.state})")
+        raise Conflict(say("This run is over already ({state})", state=run.state))
     operation = Operation.objects.about(target_of(run)).first()
     if operation is not None and not operation.finished:
         operation = operations.cancel(operation, actor=actor)
     if operation is None or operation.finished:
-        end(run, Run.State.CANCELLED, "It was stopped")
+        end(run, Run.State.CANCELLED, say("It was stopped"))
     audit.record(actor, "certification.cancel", run)
     return run
 
@@ -186,7 +189,7 @@ def settle_abandoned(package: Package) -> None:
         operation = Operation.objects.about(target_of(run)).first()
         if operation is None or operation.finished:
             stopped = operation is not None and operation.state == Operation.State.CANCELLED
-            end(run, Run.State.CANCELLED if stopped else Run.State.FAILED, "Its work was stopped")
+            end(run, Run.State.CANCELLED if stopped else Run.State.FAILED, say("Its work was stopped"))
 
 
 def record(row: CheckResult, result: Result, trace: str = "", carried_from: Run | None = None) -> None:

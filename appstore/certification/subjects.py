@@ -20,6 +20,7 @@ from appstore.trust import services as trust
 from core.accounts.services import operator
 from core.errors import BreakwaterError, Invalid, Missing
 from core.registry import Registry
+from core.words import say
 from engines.helm import helm
 
 #: The name and namespace with which charts are rendered to be looked at.
@@ -48,7 +49,7 @@ def prepare(package: Package, values: Mapping[str, Any]) -> Prepared:
     """Lay out the files and facts of a package; `Missing` when its file is no longer in the store."""
     path = blobs.path_of(package.sha256)
     if not path.exists():
-        raise Missing("The file of this package is no longer in the store.")
+        raise Missing(say("The file of this package is no longer in the store."))
     more: dict[str, Any] = {}
     for _, source in sources:
         more |= source(package) or {}

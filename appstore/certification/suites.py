@@ -19,6 +19,7 @@ from appstore.certification.models import Suite
 from appstore.certification.running.runner import describe
 from appstore.certification.verdicts import digest_of
 from core.errors import Invalid, Missing
+from core.words import say
 
 logger = logging.getLogger("breakwater.certification")
 
@@ -117,7 +118,7 @@ def newest(name: str) -> Suite:
     """Return the newest version of a suite; `Missing` when there is none of that name."""
     suite = Suite.objects.filter(name=name).order_by("-version").first()
     if suite is None:
-        raise Missing(f"There is no suite {name!r}")
+        raise Missing(say("There is no suite {name}", name=repr(name)))
     return suite
 
 
@@ -134,9 +135,11 @@ def make(name: str, title: str, chosen: Mapping[str, Mapping[str, Any]]) -> Suit
     checks = known()
     unknown = sorted(set(chosen) - set(checks))
     if unknown:
-        raise Invalid(f"There is no check {', '.join(unknown)}", field="checks")
+        raise Invalid(say("There is no check {unknown}", unknown=", ".join(unknown)), field="checks")
     if any(name == builtin for builtin, _, _ in BUILTIN):
-        raise Invalid(f"{name} is made from the checks themselves; give yours another name", field="name")
+        raise Invalid(
+            say("{name} is made from the checks themselves; give yours another name", name=name), field="name"
+        )
     return _ensure(name, title, [entry(checks[each], chosen[each]) for each in sorted(chosen)], builtin=False)
 
 
@@ -151,15 +154,20 @@ def settle(check: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, An
     for name, value in options.items():
         where = f"{check['name']}.{name}"
         if name not in declared:
-            raise Invalid(f"The check {check['name']} has no option {name}", field=where)
+            raise Invalid(
+                say("The check {check_name} has no option {name}", check_name=check["name"], name=name), field=where
+            )
         option = declared[name]
         default = option["default"]
         if option["choices"] and value not in option["choices"]:
-            raise Invalid(f"{where} must be one of {', '.join(map(str, option['choices']))}", field=where)
+            raise Invalid(
+                say("{where} must be one of {choices}", where=where, choices=", ".join(map(str, option["choices"]))),
+                field=where,
+            )
         number = isinstance(default, int | float) and not isinstance(default, bool)
         fits = isinstance(value, int | float) if number else isinstance(value, type(default))
         if default is not None and (not fits or (number and isinstance(value, bool))):
-            raise Invalid(f"{where} must be like {default!r}", field=where)
+            raise Invalid(say("{where} must be like {default}", where=where, default=repr(default)), field=where)
     return {name: options.get(name, option["default"]) for name, option in declared.items()}
 
 
@@ -182,4 +190,4 @@ def _ensure(name: str, title: str, checks: list[Described], *, builtin: bool) ->
                 )
         except IntegrityError:  # another process made that version; look again
             continue
-    raise Invalid(f"The suite {name} is being changed by somebody else; try again", field="name")
+    raise Invalid(say("The suite {name} is being changed by somebody else; try again", name=name), field="name")

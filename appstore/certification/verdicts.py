@@ -10,6 +10,7 @@ from typing import Any
 
 from appstore.certification.contract import Kind, Outcome
 from core.findings import Level
+from core.words import say
 
 #: A check that ended so stands in nobody's way (a skipped one does not apply).
 _FINE = {Outcome.PASSED, Outcome.WARNED, Outcome.SKIPPED}
@@ -66,7 +67,7 @@ def judge(results: Sequence[Seen], demands: Sequence[Demand], ran: Iterable[str]
     for demand in demands:
         missing = [name for name in demand.suites if name not in present]
         if missing:
-            verdict.reasons.append(f"{demand.name}: {', '.join(missing)} did not run")
+            verdict.reasons.append(say("{name}: {missing} did not run", name=demand.name, missing=", ".join(missing)))
             break
         counted = [
             each for each in results if set(each.suites) & set(demand.suites) and each.name not in demand.without

@@ -22,6 +22,7 @@ from appstore.packages.api import visible
 from appstore.packages.models import Package
 from core.errors import Missing
 from core.http import AnyAccept, ApiView
+from core.words import say
 
 _TYPES = frozenset(media.TYPES.values())
 
@@ -137,7 +138,7 @@ def contents_for(view: ApiView, pk: UUID) -> Contents:
     package = visible(view.actor, pk, Package.objects.all())
     contents = services.of(package)
     if contents is None:
-        raise Missing("Nobody has looked into this package yet; a worker does so after its check.")
+        raise Missing(say("Nobody has looked into this package yet; a worker does so after its check."))
     contents.package = package
     return contents
 
@@ -183,7 +184,7 @@ class ValuesSchemaView(ApiView):
         """Return the JSON schema; 404 when the chart has none."""
         schema = contents_for(self, pk).values_schema
         if schema is None:
-            raise Missing("The chart of this package has no values schema.")
+            raise Missing(say("The chart of this package has no values schema."))
         return Response(schema)
 
 
@@ -198,7 +199,7 @@ class DifferenceView(ApiView):
         package = visible(self.actor, pk, Package.objects.all())
         found = services.difference(package, actor=self.actor)
         if found is None:
-            raise Missing("There is no release before this one that it can be compared with.")
+            raise Missing(say("There is no release before this one that it can be compared with."))
         return Response(DifferenceOut(found.as_dict()).data)
 
 
@@ -212,7 +213,7 @@ class ReadmeView(ApiView):
         """Return the text and harmless HTML of it; 404 when there is none."""
         contents = contents_for(self, pk)
         if not contents.readme:
-            raise Missing("This package has no README.")
+            raise Missing(say("This package has no README."))
         return Response({"markdown": contents.readme, "html": readme_html(contents), "plain": contents.readme_plain})
 
 
@@ -227,7 +228,7 @@ class IconView(ApiView):
         """Return the icon as PNG, JPEG or WebP; 404 when the package brings none."""
         icons = contents_for(self, pk).pictures_of("icon")
         if not icons:
-            raise Missing("This package has no icon.")
+            raise Missing(say("This package has no icon."))
         return _picture(request, icons[0])
 
 
@@ -242,7 +243,7 @@ class MediaView(ApiView):
         """Return a picture that was found in the package, under the name that `contents` tells."""
         found = next((each for each in contents_for(self, pk).pictures if each["name"] == name), None)
         if found is None:
-            raise Missing("There is no such picture in this package.")
+            raise Missing(say("There is no such picture in this package."))
         return _picture(request, found)
 
 
@@ -262,7 +263,7 @@ def _file(request: Request, sha256: str, content_type: str, attachment: str = ""
         return HttpResponse(status=304, headers=headers)
     path = blobs.path_of(sha256)
     if not path.exists():
-        raise Missing("This file is no longer in the store.")
+        raise Missing(say("This file is no longer in the store."))
     response = FileResponse(
         path.open("rb"), as_attachment=bool(attachment), filename=attachment, content_type=content_type
     )

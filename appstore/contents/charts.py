@@ -15,6 +15,7 @@ from appstore.packages import charts as packed
 from appstore.packages.documents import read_json, read_yaml
 from core.archives import Archive, Damaged
 from core.errors import Invalid
+from core.words import say
 
 Value = TypeVar("Value")
 
@@ -62,7 +63,7 @@ def inside(archive: Archive) -> ChartInside:
     found = ChartInside()
     root = packed.root_of(archive)
     if not root:
-        found.problems.append("The chart has no Chart.yaml")
+        found.problems.append(say("The chart has no Chart.yaml"))
         return found
     nothing: Mapping[str, Any] = {}
     told = guarded(found.problems, lambda: _mapping(archive, f"{root}/Chart.yaml"), nothing)
@@ -128,7 +129,7 @@ def _licences(archive: Archive, root: str, notes: Mapping[str, Any], found: Char
         if expression:
             found.licences.append(expression)
         else:
-            found.problems.append(f"The licence {told[:80]!r} of Chart.yaml is no SPDX expression")
+            found.problems.append(say("The licence {told} of Chart.yaml is no SPDX expression", told=repr(told[:80])))
     found.licences += licences_in(archive, root, found.problems)
     found.licences = list(dict.fromkeys(found.licences))
 
@@ -148,7 +149,7 @@ def licences_in(archive: Archive, folder: str, problems: list[str]) -> list[str]
             if expression:
                 known.append(expression)
             elif content:
-                problems.append(f"The licence text {rest[:80]} is none of the usual ones")
+                problems.append(say("The licence text {rest} is none of the usual ones", rest=rest[:80]))
     return known
 
 
@@ -244,11 +245,17 @@ def add_picture(
     """Take the picture that `source` names, relative to `folder`; one from elsewhere is never fetched."""
     source = source.strip()
     if re.match(r"(?i)^(?:[a-z][a-z0-9+.-]*:|//)", source):
-        problems.append(f"The {kind} {source[:120]} is not in the package; pictures from elsewhere are never fetched")
+        problems.append(
+            say(
+                "The {kind} {source} is not in the package; pictures from elsewhere are never fetched",
+                kind=kind,
+                source=source[:120],
+            )
+        )
         return
     path = posixpath.normpath(posixpath.join(folder, source.split("#")[0].split("?")[0].lstrip("/")))
     if path not in archive:
-        problems.append(f"The {kind} {source[:120]} is not in the package")
+        problems.append(say("The {kind} {source} is not in the package", kind=kind, source=source[:120]))
         return
     if len(pictures) >= media.MOST:
         return

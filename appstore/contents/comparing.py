@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from appstore.contents.facts import Component, Facts, ImageFact, Permission
+from core.words import say
 
 Row = TypeVar("Row")
 
@@ -87,13 +88,16 @@ def compare(old: Facts, new: Facts) -> Difference:
         steps.sort(key=lambda step: (_SEVERITIES.get(step.severity, 3), step.what))
     if found.permissions:
         gained = [step for step in (*found.permissions.added, *found.permissions.changed) if step.severity == "high"]
-        found.reasons.append(
-            f"It asks for {len(gained)} grave permission{'s' if len(gained) != 1 else ''} that it did not ask for before."
-            if gained
-            else "What it asks for is not what it was."
-        )
+        if len(gained) > 1:
+            found.reasons.append(
+                say("It asks for {count} grave permissions that it did not ask for before.", count=len(gained))
+            )
+        elif gained:
+            found.reasons.append(say("It asks for 1 grave permission that it did not ask for before."))
+        else:
+            found.reasons.append(say("What it asks for is not what it was."))
     if not new.rendered:
-        found.reasons.append("Its chart cannot be rendered with its own values, so what it asks for is not known.")
+        found.reasons.append(say("Its chart cannot be rendered with its own values, so what it asks for is not known."))
     if old.signer != new.signer:
         found.reasons.append(_signer_words(old, new))
     return found
@@ -107,10 +111,14 @@ def changed_parts(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def _signer_words(old: Facts, new: Facts) -> str:
     before, after = old.signer_name or old.signer, new.signer_name or new.signer
     if not old.signer:
-        return f"It is signed by {after}; the release before was not signed."
+        return say("It is signed by {after}; the release before was not signed.", after=after)
     if not new.signer:
-        return f"It is not signed; the release before was signed by {before}."
-    return f"It is signed by {after} with another certificate than the release before ({before})."
+        return say("It is not signed; the release before was signed by {before}.", before=before)
+    return say(
+        "It is signed by {after} with another certificate than the release before ({before}).",
+        after=after,
+        before=before,
+    )
 
 
 def _topic(

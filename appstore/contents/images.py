@@ -24,6 +24,7 @@ from appstore.contents import software
 from appstore.contents.facts import Component
 from core.archives import Archive, Budget, Damaged, Limits, TarArchive, open_archive, sniff
 from core.errors import Invalid
+from core.words import say
 
 _OUTER = Limits(members=20_000)
 _LAYER = Limits(members=200_000, total_bytes=6 << 30, member_bytes=6 << 30, depth=64, passes=3)
@@ -69,7 +70,7 @@ class _Reader:
         """Read every image of the archive."""
         manifest = self._json("manifest.json")
         if not isinstance(manifest, list):
-            raise Damaged("image-bad-manifest", "The manifest.json of the image archive cannot be read")
+            raise Damaged("image-bad-manifest", say("The manifest.json of the image archive cannot be read"))
         digests = self._manifest_digests()
         return [self._image(entry, digests) for entry in manifest[:_MOST_IMAGES] if isinstance(entry, Mapping)]
 
@@ -86,7 +87,7 @@ class _Reader:
             told = json.loads(content)
             found.architecture = _architecture(told if isinstance(told, Mapping) else {})
         except (Damaged, ValueError, RecursionError):
-            found.problems.append(f"{name}: its configuration cannot be read")
+            found.problems.append(say("{name}: its configuration cannot be read", name=name))
         found.size = sum(self.archive.members[layer].size for layer in layers if layer in self.archive)
         self._layers(layers, name, found)
         return found
@@ -96,7 +97,13 @@ class _Reader:
         files: list[tuple[str, str, bytes]] = []
         for number, layer in enumerate(reversed(layers)):
             if time.monotonic() > self.until:
-                found.problems.append(f"{name}: reading took too long; {len(layers) - number} layers are not read")
+                found.problems.append(
+                    say(
+                        "{name}: reading took too long; {layers_count} layers are not read",
+                        name=name,
+                        layers_count=len(layers) - number,
+                    )
+                )
                 break
             try:
                 with self._opened(layer) as opened:
@@ -107,17 +114,27 @@ class _Reader:
                         if each.code in _CUT_SHORT
                     ][:1]
             except Damaged as problem:
-                found.problems.append(f"{name}: a layer cannot be read ({problem.detail[:160]})")
+                found.problems.append(
+                    say("{name}: a layer cannot be read ({detail})", name=name, detail=problem.detail[:160])
+                )
         release = next((software.release_of(body) for path in software.RELEASES for kind, at, body in files
                         if kind == "release" and at == path), {})  # fmt: skip
         components: dict[Component, None] = {}
         for kind, path, body in files:
             if kind == "rpm-old":
-                found.problems.append(f"{name}: its RPM database is of a kind that is not read ({path})")
+                found.problems.append(
+                    say("{name}: its RPM database is of a kind that is not read ({path})", name=name, path=path)
+                )
             elif kind != "release":
                 components.update(dict.fromkeys(software.read(kind, body, name, release)))
             if len(components) > MOST_COMPONENTS:
-                found.problems.append(f"{name}: it holds more than {MOST_COMPONENTS} packages; the rest is not listed")
+                found.problems.append(
+                    say(
+                        "{name}: it holds more than {most_components} packages; the rest is not listed",
+                        name=name,
+                        most_components=MOST_COMPONENTS,
+                    )
+                )
                 break
         found.components = sorted(components, key=lambda c: (c.kind, c.name, c.version))[:MOST_COMPONENTS]
 
@@ -131,7 +148,7 @@ class _Reader:
                 yield _tar(window)
             return
         if member.size > _LAYER.total_bytes:
-            raise Damaged("member-too-large", "The layer is too large to be read")
+            raise Damaged("member-too-large", say("The layer is too large to be read"))
         with tempfile.TemporaryFile(prefix="layer-") as copy:
             for chunk in self.archive.chunks(layer):
                 copy.write(chunk)
@@ -214,7 +231,7 @@ def _interesting(layer: TarArchive, hidden: _Hidden) -> list[tuple[str, str, byt
 def _tar(file: IO[bytes]) -> TarArchive:
     kind = sniff(file)
     if kind not in ("tar", "gzip"):
-        raise Damaged("layer-unknown", "it is neither a tar nor gzipped")
+        raise Damaged("layer-unknown", say("it is neither a tar nor gzipped"))
     return TarArchive(file, _LAYER, Budget(_LAYER), packed=kind == "gzip")
 
 

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from core.errors import Invalid
+from core.words import say
 
 LARGEST, MOST = 2 << 20, 16
 #: More pixels than this would only serve to exhaust the browser that decodes them.
@@ -37,13 +38,24 @@ class Picture:
 def picture(kind: str, source: str, content: bytes, title: str = "") -> Picture:
     """Return the picture in `content`; `Invalid` says why it is not shown."""
     if len(content) > LARGEST:
-        raise Invalid(f"The picture {source[:120]} is larger than {LARGEST >> 20} MiB")
+        raise Invalid(
+            say("The picture {source} is larger than {largest} MiB", source=source[:120], largest=LARGEST >> 20)
+        )
     ending, size = sniff(content)
     if not ending:
-        raise Invalid(f"{source[:120]} is no PNG, JPEG or WebP picture; other kinds (SVG, GIF) are not shown")
+        raise Invalid(
+            say("{source} is no PNG, JPEG or WebP picture; other kinds (SVG, GIF) are not shown", source=source[:120])
+        )
     width, height = size
     if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE) or width * height > _MOST_PIXELS:
-        raise Invalid(f"The picture {source[:120]} has {width} x {height} pixels, which is not shown")
+        raise Invalid(
+            say(
+                "The picture {source} has {width} x {height} pixels, which is not shown",
+                source=source[:120],
+                width=width,
+                height=height,
+            )
+        )
     name = f"{hashlib.sha256(content).hexdigest()[:20]}.{ending}"
     return Picture(kind, source, name, TYPES[ending], width, height, content, " ".join(title.split())[:200])
 

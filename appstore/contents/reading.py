@@ -21,6 +21,7 @@ from appstore.packages import csar
 from appstore.packages.enclosing import open_package
 from core.archives import Archive, Limits, open_archive
 from core.errors import BreakwaterError, Invalid
+from core.words import say
 from engines.helm import Rendered, helm
 from engines.planning import containers, pod_owners
 
@@ -84,16 +85,16 @@ def read(source: Source, limits: Limits, tell: Tell = lambda percent, note: None
     chart = ChartInside()
     paper: dict[str, str] = {}
     if source.chart is not None:
-        tell(10, "reading the chart")
+        tell(10, say("reading the chart"))
         with_chart = guarded(facts.problems, lambda: _chart(source.chart, found), None)  # type: ignore[arg-type]
         chart = with_chart or chart
-    tell(25, "rendering the chart")
+    tell(25, say("rendering the chart"))
     rendered = _rendered(source, facts)
-    tell(40, "reading the package")
+    tell(40, say("reading the package"))
     guarded(facts.problems, lambda: _package(source, limits, found, chart, paper), None)
     _from_chart(found, chart)
     _from_objects(facts, rendered, chart)
-    tell(60, "reading images")
+    tell(60, say("reading images"))
     readings = _images(source, facts, rendered, tell)
     facts.components = _components(facts, chart, readings)
     facts.parts = _parts(source, found, chart, paper)
@@ -115,10 +116,15 @@ def _readme(found: Inside, archive: Archive, text: str, folder: str) -> None:
         return
     if len(text) > _LONGEST_README:
         text = text[:_LONGEST_README]
-        found.facts.problems.append(f"The README is longer than {_LONGEST_README >> 10} KiB; the rest is not shown")
+        found.facts.problems.append(
+            say(
+                "The README is longer than {longest_readme} KiB; the rest is not shown",
+                longest_readme=_LONGEST_README >> 10,
+            )
+        )
     found.readme, found.plain = text, not markdown.bearable(text)
     if found.plain:
-        found.facts.problems.append("The README takes too long to be laid out, so it is shown as plain text")
+        found.facts.problems.append(say("The README takes too long to be laid out, so it is shown as plain text"))
         return
     for place in markdown.pictures_of(text)[: media.MOST]:
         if not place.lower().startswith(("http:", "https:", "data:", "//")):
@@ -135,12 +141,17 @@ def _rendered(source: Source, facts: Facts) -> Rendered:
         # Also where waiting might help: a chart that makes Helm fail each time must not keep the rest from being told.
         facts.rendered = False
         facts.problems.append(
-            f"The chart cannot be rendered with its own values, so what it asks for is not known: {problem.detail}"
+            say(
+                "The chart cannot be rendered with its own values, so what it asks for is not known: {detail}",
+                detail=problem.detail,
+            )
         )
         return nothing
     facts.problems += rendered.problems
     for place in rendered.unknown_hooks[:_MOST_PROBLEMS]:
-        facts.problems.append(f"{place[:200]} is a hook of a moment that Helm does not know, so it is never made")
+        facts.problems.append(
+            say("{place} is a hook of a moment that Helm does not know, so it is never made", place=place[:200])
+        )
     return rendered
 
 
@@ -196,7 +207,7 @@ def _from_chart(found: Inside, chart: ChartInside) -> None:
     if isinstance(chart.schema, Mapping):
         found.schema = chart.schema
     elif chart.schema is not None:
-        facts.problems.append("The values schema of the chart is no object")
+        facts.problems.append(say("The values schema of the chart is no object"))
 
 
 def _from_objects(facts: Facts, rendered: Rendered, chart: ChartInside) -> None:
@@ -209,7 +220,13 @@ def _from_objects(facts: Facts, rendered: Rendered, chart: ChartInside) -> None:
     asked.sort(key=lambda each: order[each.severity])
     facts.permissions = asked[: permissions.MOST]
     if len(asked) > permissions.MOST:
-        facts.problems.append(f"It asks for {len(asked)} things; the {permissions.MOST} gravest are listed")
+        facts.problems.append(
+            say(
+                "It asks for {asked_count} things; the {most} gravest are listed",
+                asked_count=len(asked),
+                most=permissions.MOST,
+            )
+        )
     facts.ports = permissions.ports_of(manifests)
     for manifest in rendered.everything[:_MOST_OBJECTS]:
         metadata = manifest.body.get("metadata")
@@ -222,7 +239,7 @@ def _images(source: Source, facts: Facts, rendered: Rendered, tell: Tell) -> lis
     readings: list[ImageReading] = []
     by_name: dict[str, ImageFact] = {}
     for number, image in enumerate(source.images):
-        tell(60 + 30 * number // len(source.images), f"reading {image.name}"[:200])
+        tell(60 + 30 * number // len(source.images), say("reading {name}", name=image.name)[:200])
         for reading in read_images(image.path, image.name):
             readings.append(reading)
             facts.problems += reading.problems
@@ -288,7 +305,12 @@ def _components(facts: Facts, chart: ChartInside, readings: Sequence[ImageReadin
     for reading in readings:
         found += reading.components
     if len(found) > MOST_COMPONENTS:
-        facts.problems.append(f"It holds more than {MOST_COMPONENTS} components; the rest is not listed")
+        facts.problems.append(
+            say(
+                "It holds more than {most_components} components; the rest is not listed",
+                most_components=MOST_COMPONENTS,
+            )
+        )
     return list(dict.fromkeys(found))[:MOST_COMPONENTS]
 
 

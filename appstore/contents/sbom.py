@@ -24,6 +24,7 @@ from packageurl import PackageURL
 from appstore.contents import licences
 from appstore.contents.facts import Component, Facts, ImageFact
 from core.errors import BreakwaterError
+from core.words import say
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 SPECIFICATION = "1.6"
@@ -47,7 +48,7 @@ class About:
 class BadBill(BreakwaterError):
     """The bill that was made does not fit the schema of CycloneDX: a mistake of ours."""
 
-    code, title = "bad-sbom", "The bill of materials came out wrong"
+    code, title = "bad-sbom", say("The bill of materials came out wrong")
 
 
 def bill(about: About, facts: Facts, files: Mapping[str, str]) -> bytes:
@@ -82,7 +83,7 @@ def bill(about: About, facts: Facts, files: Mapping[str, str]) -> bytes:
     try:
         written = json.loads(JsonV1Dot6(made).output_as_string())
     except (CycloneDxException, ValueError, TypeError) as problem:
-        raise BadBill(f"The bill of materials cannot be written: {type(problem).__name__}") from problem
+        raise BadBill(say("The bill of materials cannot be written: {name}", name=type(problem).__name__)) from problem
     _check(written)
     return json.dumps(written, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -101,7 +102,7 @@ def _check(written: dict[str, Any]) -> None:
         documents += [{**frame, name: rows[at : at + _PIECE]} for at in range(0, len(rows), _PIECE)]
     for document in documents:
         if validator.validate_str(json.dumps(document)) is not None:
-            raise BadBill("The bill of materials does not fit its schema")
+            raise BadBill(say("The bill of materials does not fit its schema"))
 
 
 def _parts(components: Iterable[Component], images: Mapping[str, ImageFact]) -> tuple[list[Part], dict[str, list[str]]]:

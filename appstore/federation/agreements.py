@@ -19,6 +19,7 @@ from core import dsse
 from core.accounts.access import Actor
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing
+from core.words import say
 
 #: Proposals that one partner may make in a day: its history here must not grow without end.
 PER_DAY: Final = 20
@@ -54,9 +55,10 @@ def propose(
     terms.seen_by(document, held.store_id)
     if wanted.expired(timezone.now()):
         raise Invalid(
-            "The end of an agreement lies in the future.", errors=[_field("expires", "must be later than now")]
+            say("The end of an agreement lies in the future."),
+            errors=[_field("expires", say("must be later than now"))],
         )
-    _replace_open(held, f"Replaced by version {wanted.version}")
+    _replace_open(held, say("Replaced by version {version}", version=wanted.version))
     made = Agreement.objects.create(
         peer=held,
         version=wanted.version,
@@ -78,9 +80,11 @@ def accept(agreement: Agreement, *, actor: Actor) -> Agreement:
     held = _active(agreement.peer)
     found = _row(agreement)
     if found.proposed_by_us or found.state != _OPEN:
-        raise Conflict(f"Version {found.version} is not waiting for our answer ({found.state}).")
+        raise Conflict(
+            say("Version {version} is not waiting for our answer ({state}).", version=found.version, state=found.state)
+        )
     if found.read().expired(timezone.now()):
-        raise Conflict("These terms have expired already; answer with other ones.")
+        raise Conflict(say("These terms have expired already; answer with other ones."))
     found.our_signature = _signed(found.terms)
     _in_force(found)
     audit.record(actor, "agreement.accept", found, organisation=held.organisation_id, version=found.version)
@@ -95,7 +99,7 @@ def decline(agreement: Agreement, *, reason: str, actor: Actor) -> Agreement:
     held = _held(agreement.peer)
     found = _row(agreement)
     if found.state != _OPEN:
-        raise Conflict(f"Version {found.version} is {found.state} already.")
+        raise Conflict(say("Version {version} is {state} already.", version=found.version, state=found.state))
     _settle(found, Agreement.State.DECLINED, services.reason_of(reason, needed=True))
     audit.record(actor, "agreement.decline", found, organisation=held.organisation_id, reason=found.reason)
     services.tell(held, "agreement.decline", version=found.version, digest=found.digest, reason=found.reason)
@@ -109,7 +113,7 @@ def end(agreement: Agreement, *, reason: str, actor: Actor) -> Agreement:
     held = _held(agreement.peer)
     found = _row(agreement)
     if found.state != Agreement.State.ACCEPTED:
-        raise Conflict(f"Version {found.version} is not in force ({found.state}).")
+        raise Conflict(say("Version {version} is not in force ({state}).", version=found.version, state=found.state))
     _settle(found, Agreement.State.ENDED, services.reason_of(reason, needed=True))
     audit.record(actor, "agreement.end", found, organisation=held.organisation_id, reason=found.reason)
     services.tell(held, "agreement.end", version=found.version, digest=found.digest, reason=found.reason)
@@ -124,9 +128,9 @@ def receive_proposal(peer: Peer, message: Mapping[str, Any]) -> None:
     """Take the terms that the partner signed; they wait for an answer of our administrators."""
     wanted, document = _opened(peer, message.get("envelope"))
     if wanted.them != peer.store_id:
-        raise Invalid("The terms are about another store than the one that sends them.")
+        raise Invalid(say("The terms are about another store than the one that sends them."))
     if wanted.expired(timezone.now()):
-        raise Invalid("These terms have expired already.")
+        raise Invalid(say("These terms have expired already."))
     digest = terms.digest(document)
     twin = Agreement.objects.filter(peer=peer, version=wanted.version).first()
     if twin is not None and twin.digest == digest:
@@ -134,11 +138,17 @@ def receive_proposal(peer: Peer, message: Mapping[str, Any]) -> None:
     if twin is not None:
         _yield(peer, twin)
     elif not _next_version(peer) <= wanted.version < _next_version(peer) + _JUMP:
-        raise Conflict(f"The next version of the agreement is {_next_version(peer)}, not {wanted.version}.")
+        raise Conflict(
+            say(
+                "The next version of the agreement is {peer}, not {version}.",
+                peer=_next_version(peer),
+                version=wanted.version,
+            )
+        )
     lately = timezone.now() - timedelta(days=1)
     if Agreement.objects.filter(peer=peer, proposed_by_us=False, created_at__gt=lately).count() >= PER_DAY:
-        raise Denied(f"More than {PER_DAY} proposals in a day.")
-    _replace_open(peer, f"Answered with version {wanted.version}")
+        raise Denied(say("More than {per_day} proposals in a day.", per_day=PER_DAY))
+    _replace_open(peer, say("Answered with version {version}", version=wanted.version))
     made = Agreement.objects.create(
         peer=peer,
         version=wanted.version,
@@ -158,12 +168,14 @@ def receive_acceptance(peer: Peer, message: Mapping[str, Any]) -> None:
     if found.state == Agreement.State.ACCEPTED and found.their_signature:
         return
     if not found.proposed_by_us or found.state != _OPEN:
-        raise Conflict(f"Version {found.version} cannot be accepted any more ({found.state}).")
+        raise Conflict(
+            say("Version {version} cannot be accepted any more ({state}).", version=found.version, state=found.state)
+        )
     _, document = _opened(peer, message.get("envelope"))
     if terms.digest(document) != found.digest:
-        raise Invalid("The signature is under other terms than the ones that we proposed.")
+        raise Invalid(say("The signature is under other terms than the ones that we proposed."))
     if found.read().expired(timezone.now()):
-        raise Conflict("These terms have expired already.")
+        raise Conflict(say("These terms have expired already."))
     found.their_signature = message["envelope"]
     _in_force(found)
     audit.record(f"store {peer.name}", "agreement.accepted", found, organisation=peer.organisation_id)
@@ -176,7 +188,7 @@ def receive_decline(peer: Peer, message: Mapping[str, Any]) -> None:
     if found.state == Agreement.State.DECLINED:
         return
     if found.state != _OPEN:
-        raise Conflict(f"Version {found.version} is {found.state}; end it instead.")
+        raise Conflict(say("Version {version} is {state}; end it instead.", version=found.version, state=found.state))
     _settle(found, Agreement.State.DECLINED, services.reason_of(message.get("reason")))
     audit.record(f"store {peer.name}", "agreement.declined", found, organisation=peer.organisation_id)
 
@@ -199,7 +211,7 @@ def proposal_refused(message: OutMessage) -> None:
     digest = terms.digest(_said(message.body["envelope"]))
     refusal = str((message.refusal or {}).get("detail", ""))
     for found in Agreement.objects.filter(peer=message.peer_id, digest=digest, state=_OPEN):
-        _settle(found, Agreement.State.DECLINED, f"Not taken by the partner. {refusal}")
+        _settle(found, Agreement.State.DECLINED, say("Not taken by the partner. {refusal}", refusal=refusal))
 
 
 @services.when_refused("agreement.accept")
@@ -209,7 +221,7 @@ def acceptance_refused(message: OutMessage) -> None:
     for found in Agreement.objects.filter(
         peer=message.peer_id, digest=message.body["digest"], state=Agreement.State.ACCEPTED
     ):
-        _settle(found, Agreement.State.ENDED, f"Our acceptance was not taken. {refusal}")
+        _settle(found, Agreement.State.ENDED, say("Our acceptance was not taken. {refusal}", refusal=refusal))
 
 
 # Inside
@@ -221,9 +233,11 @@ def _yield(peer: Peer, ours: Agreement) -> None:
     Both sides see the same two ids, so both come to the same end without another word.
     """
     if not ours.proposed_by_us or ours.state not in (_OPEN, Agreement.State.DECLINED):
-        raise Conflict(f"Version {ours.version} has another text already.")
+        raise Conflict(say("Version {version} has another text already.", version=ours.version))
     if peer.store_id > identity.store_id():
-        raise Conflict(f"Both stores proposed version {ours.version} at once; answer the other proposal.")
+        raise Conflict(
+            say("Both stores proposed version {version} at once; answer the other proposal.", version=ours.version)
+        )
     audit.record("system", "agreement.cross", ours, organisation=peer.organisation_id, version=ours.version)
     ours.delete()
 
@@ -236,7 +250,9 @@ def _replace_open(peer: Peer, reason: str) -> None:
 
 def _in_force(agreement: Agreement) -> None:
     Agreement.objects.filter(peer=agreement.peer_id, state=Agreement.State.ACCEPTED).update(
-        state=Agreement.State.SUPERSEDED, reason=f"Followed by version {agreement.version}", settled_at=timezone.now()
+        state=Agreement.State.SUPERSEDED,
+        reason=say("Followed by version {version}", version=agreement.version),
+        settled_at=timezone.now(),
     )
     agreement.state, agreement.settled_at = Agreement.State.ACCEPTED, timezone.now()
     agreement.save()
@@ -261,7 +277,7 @@ def _signed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _opened(peer: Peer, envelope: Any) -> tuple[Terms, dict[str, Any]]:
     if not isinstance(envelope, Mapping):
-        raise Invalid("The message has no envelope.", field="envelope")
+        raise Invalid(say("The message has no envelope."), field="envelope")
     payload, _ = dsse.verify(envelope, terms.PAYLOAD, [dsse.load_public(peer.public_pem)])
     us = next((each for each in _parties(payload) if identity.is_ours(each)), "")
     return terms.read(payload, us)
@@ -286,17 +302,17 @@ def _said(envelope: Mapping[str, Any]) -> dict[str, Any]:
 def _named(peer: Peer, message: Mapping[str, Any]) -> Agreement:
     version = message.get("version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise Invalid("version must be a number", field="version")
+        raise Invalid(say("version must be a number"), field="version")
     found = Agreement.objects.select_for_update().filter(peer=peer, version=version).first()
     if found is None or found.digest != message.get("digest"):
-        raise Missing("There is no version of that number with these terms.")
+        raise Missing(say("There is no version of that number with these terms."))
     return found
 
 
 def _row(agreement: Agreement) -> Agreement:
     found = Agreement.objects.select_for_update().filter(pk=agreement.pk).first()
     if found is None:
-        raise Missing("The agreement is gone.")
+        raise Missing(say("The agreement is gone."))
     return found
 
 
@@ -307,9 +323,11 @@ def _held(peer: Peer) -> Peer:
 def _active(peer: Peer) -> Peer:
     held = _held(peer)
     if held.kind != "breakwater":
-        raise Conflict("With a store of this kind nothing can be agreed: it is read only.")
+        raise Conflict(say("With a store of this kind nothing can be agreed: it is read only."))
     if held.state != Peer.State.ACTIVE:
-        raise Conflict(f"Agreements are made with active partners; {held.name} is {held.state}.")
+        raise Conflict(
+            say("Agreements are made with active partners; {name} is {state}.", name=held.name, state=held.state)
+        )
     return held
 
 

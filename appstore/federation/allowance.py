@@ -11,6 +11,7 @@ from django.utils import timezone
 from appstore.federation.models import Peer
 from appstore.federation.models_feed import TransferDay
 from core.errors import Throttled
+from core.words import say
 
 #: Bytes that may be uncounted if this process dies: the count is written every so often only.
 _EVERY: Final = 32 << 20
@@ -32,8 +33,13 @@ class Allowance:
         used = self._row(timezone.now().date()).size + self._owed
         if used + size > self._most:
             raise Throttled(
-                f"Today {used} of the agreed {self._most} bytes have gone over; {size} more are too many. "
-                "Come back tomorrow, or agree on more.",
+                say(
+                    "Today {used} of the agreed {most} bytes have gone over; {size} more are too many. "
+                    "Come back tomorrow, or agree on more.",
+                    used=used,
+                    most=self._most,
+                    size=size,
+                ),
                 limit=self._most,
             )
 

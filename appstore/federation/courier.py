@@ -40,6 +40,7 @@ from core.accounts.access import Actor
 from core.archives import Archive, Limits, open_archive
 from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid, Missing
+from core.words import say
 
 BAG: Final = "application/vnd.breakwater.courier+json"
 RECEIPT: Final = "application/vnd.breakwater.receipt+json"
@@ -71,7 +72,7 @@ def export(peer: Peer, target: Path, *, actor: Actor, now: datetime | None = Non
     serials.build(now)
     partner = FeedPartner.objects.select_related("peer", "audience").filter(peer=peer).first()
     if partner is None:
-        raise Conflict(f"There is no agreement in force by which we offer {peer} anything.")
+        raise Conflict(say("There is no agreement in force by which we offer {peer} anything.", peer=peer))
     bags = CourierBag.objects.select_for_update().filter(peer=peer, incoming=False)
     last = bags.order_by("-number").first()
     confirmed = bags.exclude(receipt=None).order_by("-number").first()
@@ -127,7 +128,7 @@ def _documents(partner: FeedPartner, receipt: Mapping[str, Any]) -> Iterator[tup
 
 def _metadata(row: FeedMetadata | None) -> tuple[str, Content]:
     if row is None:
-        raise Conflict("The feed is not signed yet; try again in a minute.")
+        raise Conflict(say("The feed is not signed yet; try again in a minute."))
     if row.role == trustroot.TIMESTAMP:
         return "tuf/timestamp.json", row.content.encode()
     if row.role == trustroot.SNAPSHOT:
@@ -210,7 +211,7 @@ def take(path: Path, *, actor: Actor, now: datetime | None = None) -> Unpacked:
             done = sync.sync(peer, link, now=now, judged_at=datetime.fromisoformat(said["created"]))
         except Missing as gap:
             raise Refused(
-                "The bag begins later than we are: send the partner our receipt, and ask for the next one",
+                say("The bag begins later than we are: send the partner our receipt, and ask for the next one"),
                 reason="gap",
                 **gap.context,
             ) from None
@@ -224,16 +225,19 @@ def take(path: Path, *, actor: Actor, now: datetime | None = None) -> Unpacked:
 def _opened(archive: Archive, now: datetime) -> tuple[Peer, dict[str, Any], str]:
     """Verify the index of a bag; returns whose it is, what it says, and its digest."""
     if not archive.sound or _INDEX not in archive:
-        worst = archive.findings[0].message if archive.findings else f"there is no {_INDEX} in it"
-        raise Refused(f"That is no bag of a courier: {worst}", reason="changed")
+        worst = archive.findings[0].message if archive.findings else say("there is no {index} in it", index=_INDEX)
+        raise Refused(say("That is no bag of a courier: {worst}", worst=worst), reason="changed")
     peer, said, payload = _statement(feed.parsed(archive.read(_INDEX, at_most=dsse.LONGEST * 2)), BAG, _FORMAT)
     created, expires = (_moment(said, name) for name in ("created", "expires"))
     if created > now + _SKEW:
-        raise Refused("The bag was packed in the future; compare the clocks of both stores", reason="expired")
+        raise Refused(say("The bag was packed in the future; compare the clocks of both stores"), reason="expired")
     if expires < now or expires > created + LIFETIME + _SKEW:
-        raise Refused(f"The bag was good until {expires:%Y-%m-%d %H:%M} UTC; ask for a new one", reason="expired")
+        raise Refused(
+            say("The bag was good until {expires} UTC; ask for a new one", expires=format(expires, "%Y-%m-%d %H:%M")),
+            reason="expired",
+        )
     if not isinstance(said.get("files"), dict):
-        raise Refused("The index of the bag lists no files", reason="garbage")
+        raise Refused(say("The index of the bag lists no files"), reason="garbage")
     return peer, said, feed.digest(payload)
 
 
@@ -244,16 +248,18 @@ def _statement(envelope: Mapping[str, Any], kind: str, form: str) -> tuple[Peer,
         payload, signer = dsse.verify(envelope, kind, [dsse.load_public(peer.public_pem) for peer in peers.values()])
         said = json.loads(payload)
     except Invalid as problem:
-        raise Refused(f"It is not signed by an active partner: {problem.detail}", reason="signature") from None
+        raise Refused(
+            say("It is not signed by an active partner: {detail}", detail=problem.detail), reason="signature"
+        ) from None
     except (ValueError, RecursionError):
-        raise Refused("It cannot be read", reason="garbage") from None
+        raise Refused(say("It cannot be read"), reason="garbage") from None
     if not isinstance(said, dict) or said.get("format") != form:
-        raise Refused("It is of a kind that we do not know", reason="unknown-format")
+        raise Refused(say("It is of a kind that we do not know"), reason="unknown-format")
     if said.get("from") != signer or signer not in peers or said.get("to") != sync.our_id():
-        raise Refused("It is for another store, or of another store than it says", reason="foreign")
+        raise Refused(say("It is for another store, or of another store than it says"), reason="foreign")
     number = said.get("number")
     if type(number) is not int or not 0 < number < 2**31:
-        raise Refused("It has no number", reason="garbage")
+        raise Refused(say("It has no number"), reason="garbage")
     return peers[signer], said, payload
 
 
@@ -264,7 +270,7 @@ def _moment(said: Mapping[str, Any], name: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise Refused(f"The bag does not say when it was {name}", reason="garbage")
+        raise Refused(say("The bag does not say when it was {name}", name=name), reason="garbage")
     return moment
 
 
@@ -273,7 +279,10 @@ def _check_order(peer: Peer, number: int) -> None:
         CourierBag.objects.filter(peer=peer, incoming=True).order_by("-number").values_list("number", flat=True).first()
     )
     if last is not None and number <= last:
-        raise Refused(f"Bag {number} was taken in before, or is older than bag {last}", reason="replayed")
+        raise Refused(
+            say("Bag {number} was taken in before, or is older than bag {last}", number=number, last=last),
+            reason="replayed",
+        )
 
 
 def _check_files(archive: Archive, listed: Mapping[str, Any]) -> None:
@@ -281,12 +290,14 @@ def _check_files(archive: Archive, listed: Mapping[str, Any]) -> None:
     found = set(archive.names()) - {_INDEX}
     if found != set(listed):
         odd = sorted(found ^ set(listed))[0]
-        raise Refused(f"The bag and its index do not agree on {odd[:100]}", reason="changed")
+        raise Refused(say("The bag and its index do not agree on {odd}", odd=odd[:100]), reason="changed")
     for name, facts in listed.items():
         if not isinstance(facts, dict) or archive.member(name).size != facts.get("size"):
-            raise Refused(f"{name[:100]} has another size than the index says", reason="changed")
+            raise Refused(say("{name} has another size than the index says", name=name[:100]), reason="changed")
         if archive.sha256(name) != facts.get("sha256"):
-            raise Refused(f"{name[:100]} is not the file that was packed: its SHA-256 is another", reason="changed")
+            raise Refused(
+                say("{name} is not the file that was packed: its SHA-256 is another", name=name[:100]), reason="changed"
+            )
 
 
 class _BagLink:
@@ -330,7 +341,7 @@ def write_receipt(peer: Peer) -> bytes:
     """Return a signed receipt for the partner: where we are, and which packages we have."""
     last = CourierBag.objects.filter(peer=peer, incoming=True).order_by("-number").first()
     if last is None:
-        raise Conflict(f"No bag of {peer} was taken in yet.")
+        raise Conflict(say("No bag of {peer} was taken in yet.", peer=peer))
     row = peer.sync  # type: ignore[attr-defined]
     offers_ = RemoteRelease.objects.filter(peer=peer)
     said = {
@@ -356,20 +367,20 @@ def write_receipt(peer: Peer) -> bytes:
 def accept_receipt(data: bytes, *, actor: Actor) -> CourierBag:
     """Note what a partner confirms; the next bag begins there. `Refused` for one that is not for a bag of ours."""
     if len(data) > dsse.LONGEST * 2:
-        raise Refused("The receipt is far too long", reason="endless")
+        raise Refused(say("The receipt is far too long"), reason="endless")
     peer, said, _ = _statement(feed.parsed(data), RECEIPT, _RECEIPT_FORMAT)
     actor.require("federation.manage", peer.organisation_id)
     bag = CourierBag.objects.select_for_update().filter(peer=peer, incoming=False, number=said["number"]).first()
     if bag is None or bag.sha256 != said.get("bag"):
-        raise Refused("The receipt is for a bag that this store did not pack", reason="foreign")
+        raise Refused(say("The receipt is for a bag that this store did not pack"), reason="foreign")
     newer = CourierBag.objects.filter(peer=peer, incoming=False, number__gt=bag.number).exclude(receipt=None)
     if newer.exists():
-        raise Refused("A receipt for a later bag was taken already", reason="replayed")
+        raise Refused(say("A receipt for a later bag was taken already"), reason="replayed")
     have, serial, root = said.get("have"), said.get("serial"), said.get("root")
     if not isinstance(have, list) or not all(isinstance(each, str) and len(each) == 64 for each in have):
-        raise Refused("The receipt does not say what the partner has", reason="garbage")
+        raise Refused(say("The receipt does not say what the partner has"), reason="garbage")
     if type(serial) is not int or type(root) is not int or not isinstance(said.get("audience"), str):
-        raise Refused("The receipt is not what it may be", reason="garbage")
+        raise Refused(say("The receipt is not what it may be"), reason="garbage")
     bag.receipt = {name: said[name] for name in ("number", "serial", "audience", "root", "have")}
     bag.receipt["refused"] = said.get("refused") if isinstance(said.get("refused"), dict) else {}
     bag.save(update_fields=["receipt"])

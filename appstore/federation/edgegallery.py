@@ -30,6 +30,7 @@ from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Missing, Rejected, TimedOut
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 KIND: Final = "edgegallery"
 LIST: Final = "edgegallery.list"
@@ -72,7 +73,7 @@ def add(*, url: str, name: str, actor: Actor) -> Peer:
         }
         peer, fresh = Peer.objects.get_or_create(store_id=store_id, defaults={**facts, "state": Peer.State.ACTIVE})
         if not fresh and peer.state != Peer.State.ENDED:
-            raise Conflict(f"That store is followed already, as {peer.name}.", field="url")
+            raise Conflict(say("That store is followed already, as {name}.", name=peer.name), field="url")
         peer.state, peer.name = Peer.State.ACTIVE, facts["name"]
         peer.save(update_fields=["state", "name"])
         Acquaintance.objects.update_or_create(peer=peer, defaults={"reason": ""})
@@ -94,7 +95,7 @@ def request_pull(offer: RemoteRelease, *, actor: Actor) -> Operation:
     meeting.manager(actor)
     _followed(offer.peer)
     if offer.package_id:
-        raise Conflict("This package is here already.", package=str(offer.package_id))
+        raise Conflict(say("This package is here already."), package=str(offer.package_id))
     organisation = offer.peer.organisation_id
     return operations.request(PULL, f"offer:{offer.pk}", organisation=organisation, actor=actor, offer=str(offer.pk))
 
@@ -152,12 +153,24 @@ def listing(client: wire.PlainClient, *, seconds: float = SECONDS) -> dict[str, 
             if row is not None:
                 found.setdefault(row.ref, row)
         if len(found) > MOST_ROWS:
-            raise Rejected(f"{client.name} lists more than the {MOST_ROWS} packages that are taken.")
+            raise Rejected(
+                say(
+                    "{name} lists more than the {most_rows} packages that are taken.",
+                    name=client.name,
+                    most_rows=MOST_ROWS,
+                )
+            )
         if len(found) == before:
             # The same again, or nothing that can be read: a list that goes on like this has no end.
             break
         if time.monotonic() > end:
-            raise TimedOut(f"The list of {client.name} took more than {seconds:.0f} seconds.")
+            raise TimedOut(
+                say(
+                    "The list of {name} took more than {seconds} seconds.",
+                    name=client.name,
+                    seconds=format(seconds, ".0f"),
+                )
+            )
     return found
 
 
@@ -180,11 +193,14 @@ def pull(offer: RemoteRelease) -> Package:
                     head += chunk[:4]
                     if len(head) >= 4 and not head.startswith(b"PK\x03\x04"):
                         raise Rejected(
-                            f"{peer.name} sent no package but something else (a page with an error, perhaps)."
+                            say(
+                                "{name} sent no package but something else (a page with an error, perhaps).",
+                                name=peer.name,
+                            )
                         )
                 file.write(chunk)
         if len(head) < 4:
-            raise Rejected(f"{peer.name} sent an empty file.")
+            raise Rejected(say("{name} sent an empty file.", name=peer.name))
         sha256, size = file.keep()
         icon = _icon(client, f"{path}/download-icon")
     return _register(offer, sha256, size, icon)
@@ -243,7 +259,7 @@ def _rows(client: wire.PlainClient, path: str) -> list[Any]:
     answer = client.get(path, most=PAGE_BYTES).json()
     rows = answer.get("results") if isinstance(answer, Mapping) else answer
     if not isinstance(rows, list):
-        raise Rejected(f"{client.name} does not answer like a store of EdgeGallery.")
+        raise Rejected(say("{name} does not answer like a store of EdgeGallery.", name=client.name))
     return rows
 
 
@@ -282,28 +298,29 @@ def _icon(client: wire.PlainClient, path: str) -> tuple[str, str] | None:
 
 def _followed(peer: Peer) -> None:
     if peer.kind != KIND:
-        raise Conflict("That is no store of EdgeGallery.")
+        raise Conflict(say("That is no store of EdgeGallery."))
     if peer.state != Peer.State.ACTIVE:
-        raise Conflict(f"{peer.name} is {peer.state}.")
+        raise Conflict(say("{name} is {state}.", name=peer.name, state=peer.state))
 
 
 @operations.handles(LIST, lease=180, max_attempts=3)
 def _list(operation: Operation) -> None:
     peer = Peer.objects.filter(pk=operation.payload["peer"]).first()
     if peer is None:
-        raise Missing("The store is gone.")
+        raise Missing(say("The store is gone."))
     count = refresh(peer)
-    operation.progress(100, f"{count} package{'' if count == 1 else 's'} on the list")
+    said = say("1 package on the list") if count == 1 else say("{count} packages on the list", count=count)
+    operation.progress(100, said)
 
 
 @operations.handles(PULL, max_attempts=3)
 def _pull(operation: Operation) -> None:
     offer = RemoteRelease.objects.select_related("peer").filter(pk=operation.payload["offer"]).first()
     if offer is None:
-        raise Missing("That store lists this package no more.")
+        raise Missing(say("That store lists this package no more."))
     try:
         package = pull(offer)
     except BreakwaterError as error:
         RemoteRelease.objects.filter(pk=offer.pk).update(problem=error.problem())
         raise
-    operation.progress(100, f"{package.filename} is being checked")
+    operation.progress(100, say("{filename} is being checked", filename=package.filename))

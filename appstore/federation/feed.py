@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from core.errors import Rejected
+from core.words import say
 
 FORMAT: Final = "breakwater-feed/1"
 #: The largest serial: what every JSON reader keeps exactly.
@@ -143,20 +144,22 @@ def tidy(text: str, longest: int) -> str:
 def checked_release(ref: str, said: Any) -> Release:
     """Return the known members of what a partner says of a release; `Refused` names the member that is wrong."""
     if not isinstance(said, dict):
-        raise Refused("A release of the feed is no object", reason="wrong-type", ref=str(ref)[:64])
+        raise Refused(say("A release of the feed is no object"), reason="wrong-type", ref=str(ref)[:64])
     for name, (fits, needed) in MEMBERS.items():
         if name not in said:
             if needed:
-                raise Refused(f"A release of the feed has no {name}", reason="wrong-type", ref=ref, member=name)
+                raise Refused(
+                    say("A release of the feed has no {name}", name=name), reason="wrong-type", ref=ref, member=name
+                )
         elif not fits(said[name]):
-            text = f"The {name} of a release of the feed is not what it may be"
+            text = say("The {name} of a release of the feed is not what it may be", name=name)
             raise Refused(text, reason="wrong-value", ref=ref, member=name)
     return {name: said[name] for name in MEMBERS if name in said}
 
 
 def _checked_ref(ref: Any) -> str:
     if not isinstance(ref, str) or not REF.match(ref):
-        raise Refused("The feed names a release in a way that is no reference", reason="wrong-value", member="ref")
+        raise Refused(say("The feed names a release in a way that is no reference"), reason="wrong-value", member="ref")
     return ref
 
 
@@ -268,11 +271,11 @@ class File:
     def of(cls, said: Any) -> File:
         """Read one; `Refused` when a member is not what it may be."""
         if not isinstance(said, dict):
-            raise Refused("The entry of the feed names a file in no known way", reason="wrong-type")
+            raise Refused(say("The entry of the feed names a file in no known way"), reason="wrong-type")
         path, sha256, size = said.get("path"), said.get("sha256"), said.get("size")
         right = isinstance(path, str) and _PATH.match(path) and isinstance(sha256, str) and _SHA.match(sha256)
         if not right or not _is_size(size) or size > PACKED_BYTES:  # type: ignore[operator]
-            raise Refused("The entry of the feed names a file that it may not name", reason="wrong-value")
+            raise Refused(say("The entry of the feed names a file that it may not name"), reason="wrong-value")
         return cls(str(path), str(sha256), int(size))  # type: ignore[arg-type]
 
 
@@ -322,16 +325,16 @@ class Entry:
             or not isinstance(diffs, dict)
             or len(diffs) > 4 * WINDOW
         ):
-            raise Refused("The entry of the feed is not what it may be", reason="wrong-value")
+            raise Refused(say("The entry of the feed is not what it may be"), reason="wrong-value")
         if not _is_time(said.get("time")) or not _is_time(said.get("expires")):
-            raise Refused("The entry of the feed tells no time", reason="wrong-value", member="time")
+            raise Refused(say("The entry of the feed tells no time"), reason="wrong-value", member="time")
         found: dict[int, Step] = {}
         for start, step in diffs.items():
             to = step.get("to") if isinstance(step, dict) else None
             if not start.isascii() or not start.isdigit() or len(start) > 16 or not _is_size(to):
-                raise Refused("A diff of the feed leads nowhere", reason="wrong-value", member="diffs")
+                raise Refused(say("A diff of the feed leads nowhere"), reason="wrong-value", member="diffs")
             if not int(start) < to <= serial:  # type: ignore[operator]
-                raise Refused("A diff of the feed leads beyond its serial", reason="wrong-value", member="diffs")
+                raise Refused(say("A diff of the feed leads beyond its serial"), reason="wrong-value", member="diffs")
             found[int(start)] = Step(to, File.of(step))  # type: ignore[arg-type]
         return cls(audience, serial, said["time"], said["expires"], File.of(said.get("full")), found)  # type: ignore[arg-type]
 
@@ -383,11 +386,13 @@ def unpack(data: bytes, limit: int = UNPACKED_BYTES) -> bytes:
     try:
         result = machine.decompress(data, limit + 1)
     except zlib.error:
-        raise Refused("A file of the feed is not packed as it should be", reason="garbage") from None
+        raise Refused(say("A file of the feed is not packed as it should be"), reason="garbage") from None
     if len(result) > limit:
-        raise Refused(f"A file of the feed unpacks to more than {limit} bytes", reason="too-large", limit=limit)
+        raise Refused(
+            say("A file of the feed unpacks to more than {limit} bytes", limit=limit), reason="too-large", limit=limit
+        )
     if not machine.eof or machine.unused_data:
-        raise Refused("A file of the feed ends too early or too late", reason="garbage")
+        raise Refused(say("A file of the feed ends too early or too late"), reason="garbage")
     return result
 
 
@@ -395,7 +400,7 @@ def document(data: bytes) -> dict[str, Any]:
     """Return a JSON object of the format that we know; `Refused` otherwise."""
     said = parsed(data)
     if said.get("format") != FORMAT:
-        raise Refused("The partner speaks a format of feed that we do not know", reason="unknown-format")
+        raise Refused(say("The partner speaks a format of feed that we do not know"), reason="unknown-format")
     return said
 
 
@@ -404,9 +409,9 @@ def parsed(data: bytes) -> dict[str, Any]:
     try:
         said = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        raise Refused("What the partner sent is not the JSON that it should be", reason="garbage") from None
+        raise Refused(say("What the partner sent is not the JSON that it should be"), reason="garbage") from None
     if not isinstance(said, dict):
-        raise Refused("What the partner sent is no JSON object", reason="wrong-type")
+        raise Refused(say("What the partner sent is no JSON object"), reason="wrong-type")
     return said
 
 
@@ -421,7 +426,7 @@ def read_diff(data: bytes, serial: int) -> Patch:
     patch: Patch = {}
     for ref, change in _releases(parsed(unpack(data)), serial).items():
         if change is not None and not isinstance(change, dict):
-            raise Refused("A diff of the feed changes a release into no object", reason="wrong-type")
+            raise Refused(say("A diff of the feed changes a release into no object"), reason="wrong-type")
         known = None if change is None else {name: value for name, value in change.items() if name in MEMBERS}
         patch[_checked_ref(ref)] = known
     return patch
@@ -430,11 +435,13 @@ def read_diff(data: bytes, serial: int) -> Patch:
 def _releases(said: dict[str, Any], serial: int) -> dict[str, Any]:
     releases = said.get("releases")
     if said.get("serial") != serial or type(said.get("serial")) is not int:
-        raise Refused("A file of the feed is of another serial than its entry says", reason="mixed")
+        raise Refused(say("A file of the feed is of another serial than its entry says"), reason="mixed")
     if not isinstance(releases, dict):
-        raise Refused("A file of the feed has no releases", reason="wrong-type")
+        raise Refused(say("A file of the feed has no releases"), reason="wrong-type")
     if len(releases) > MOST_RELEASES:
-        raise Refused(f"The feed has more than {MOST_RELEASES} releases", reason="too-large")
+        raise Refused(
+            say("The feed has more than {most_releases} releases", most_releases=MOST_RELEASES), reason="too-large"
+        )
     return releases
 
 

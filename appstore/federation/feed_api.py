@@ -20,6 +20,7 @@ from appstore.keys import services as keys
 from appstore.packages import blobs
 from core import dsse
 from core.errors import Missing
+from core.words import say
 
 _METADATA: Final = re.compile(r"(?:(\d{1,9})\.)?(root|timestamp|snapshot|targets|audience-[0-9a-f]{32})\.json(\.gz)?\Z")
 _RANGE: Final = re.compile(r"bytes=(\d{1,16})-(\d{0,16})\Z")
@@ -48,7 +49,7 @@ def _partner(view: PeerView) -> FeedPartner:
     """Return where the store that asks belongs; `Missing` while there is no feed for it."""
     found = FeedPartner.objects.select_related("peer", "audience").filter(peer=view.peer).first()
     if found is None or not found.audience.serial:
-        raise Missing("There is no feed for your store yet; it is being made.")
+        raise Missing(say("There is no feed for your store yet; it is being made."))
     return found
 
 
@@ -77,10 +78,10 @@ class MetadataView(PeerView):
         """Return the metadata of a role as they were signed; with `.gz` packed. An audience's only to its members."""
         match = _METADATA.match(name)
         if match is None or (match[1] is None) != (match[2] == trustroot.TIMESTAMP):
-            raise Missing("There are no such metadata.")
+            raise Missing(say("There are no such metadata."))
         role = match[2]
         if role.startswith("audience-") and role != trustroot.role_of(_partner(self).audience_id):
-            raise Missing("There are no such metadata.")
+            raise Missing(say("There are no such metadata."))
         data = self._content(role, int(match[1] or 0)).encode()
         return _answer(
             request, feed.packed(data) if match[3] else data, _PACKED if match[3] else _JSON, fixed=match[1] is not None
@@ -96,7 +97,7 @@ class MetadataView(PeerView):
             rows = rows.filter(version=version) if version else rows
             found = rows.values_list("content", flat=True).first()
         if found is None:
-            raise Missing("There are no such metadata, or no longer.")
+            raise Missing(say("There are no such metadata, or no longer."))
         return found
 
 
@@ -111,10 +112,10 @@ class TargetView(PeerView):
         """Return the entry, an index or a diff of the feed of the asking store: `<SHA-256>.<name>`."""
         sha256, _, name = file.partition(".")
         if audience != _partner(self).audience_id:
-            raise Missing("There is no such file.")
+            raise Missing(say("There is no such file."))
         row = FeedFile.objects.filter(audience=audience, name=name, sha256=sha256).first()
         if row is None:
-            raise Missing("There is no such file, or no longer.")
+            raise Missing(say("There is no such file, or no longer."))
         return _answer(request, bytes(row.content), _PACKED)
 
 
@@ -142,7 +143,7 @@ class BlobView(PeerView):
         package = offers.may_have(self.peer, sha256=sha256)
         path = blobs.path_of(sha256)
         if package is None or not path.exists():
-            raise Missing("There is no such package, or it is not offered to your store.")
+            raise Missing(say("There is no such package, or it is not offered to your store."))
         size = path.stat().st_size
         etag = f'"{sha256}"'
         wanted = _wanted(request, size, etag)
@@ -196,7 +197,7 @@ class RecallsView(PeerView):
         gives = ports.first(ports.recall_lists)
         envelope = gives() if gives else None
         if envelope is None:
-            raise Missing("Nothing was recalled here.")
+            raise Missing(say("Nothing was recalled here."))
         return _answer(request, feed.packed_json(envelope), _JSON, fixed=False)
 
 
@@ -210,7 +211,7 @@ class RevocationsView(PeerView):
         """Return `lists`: the lists of revoked certificates of this store's lab and of those that it trusts (DSSE)."""
         gives = ports.first(ports.revocation_lists)
         if gives is None:
-            raise Missing("No certificates are issued here.")
+            raise Missing(say("No certificates are issued here."))
         return _answer(request, feed.packed_json({"lists": gives()[:100]}), _JSON, fixed=False)
 
 
@@ -225,5 +226,5 @@ class CertificateView(PeerView):
         package = offers.may_have(self.peer, ref=str(ref))
         found = dict(offers.certificates(package)) if package else {}
         if sha256 not in found:
-            raise Missing("There is no such certificate, or it is not offered to your store.")
+            raise Missing(say("There is no such certificate, or it is not offered to your store."))
         return _answer(request, found[sha256], _JSON)

@@ -9,6 +9,7 @@ from appstore.federation.models import RemoteRelease
 from appstore.packages.gates import Deed
 from appstore.packages.models import Package
 from core.errors import Conflict
+from core.words import say
 
 
 def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
@@ -19,7 +20,12 @@ def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
     if offer is not None and offer.state in feed.STATES and offer.state not in feed.OFFERED:
         reason = str(offer.metadata.get("reason", ""))
         raise Conflict(
-            f"{offer.peer} has {offer.state} this release{': ' + reason if reason else ''}. Take another version.",
+            say(
+                "{peer} has {state} this release{reason}. Take another version.",
+                peer=offer.peer,
+                state=offer.state,
+                reason=": " + reason if reason else "",
+            ),
             state=offer.state,
             peer=str(offer.peer_id),
         )

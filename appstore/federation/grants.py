@@ -11,6 +11,7 @@ from appstore.packages.models import Package
 from core.accounts.access import Actor
 from core.audit import services as audit
 from core.errors import Conflict
+from core.words import say
 
 
 @transaction.atomic
@@ -21,9 +22,11 @@ def grant(package: Package, peer: Peer, *, actor: Actor) -> ReleaseGrant:
     """
     meeting.manager(actor)
     if package.origin or package.state not in states.LISTED:
-        raise Conflict("Only releases of our own that are in the catalogue are offered to partners.")
+        raise Conflict(say("Only releases of our own that are in the catalogue are offered to partners."))
     if package.visibility != Package.Visibility.PARTNERS:
-        raise Conflict(f"{package} is not for named partners; change who sees it on its page first.")
+        raise Conflict(
+            say("{package} is not for named partners; change who sees it on its page first.", package=package)
+        )
     made, fresh = ReleaseGrant.objects.get_or_create(package=package, peer=peer)
     if fresh:
         audit.record(actor, "release.grant", package, peer=peer.name, store=peer.store_id)

@@ -23,6 +23,7 @@ from core import dsse
 from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.errors import Invalid, Rejected
+from core.words import say
 
 KIND: Final = "urn:breakwater:federation:identity:1"
 PAYLOAD: Final = "application/vnd.breakwater.identity+json"
@@ -79,20 +80,22 @@ def read(document: Any) -> Identity:
     said = _opened_unverified(document, PAYLOAD)
     pem = said.get("publicKey")
     if not isinstance(pem, str) or len(pem) > 2000:
-        raise Invalid("The identity document has no public key.")
+        raise Invalid(say("The identity document has no public key."))
     key = dsse.load_public(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Invalid("Keys of stores are ECDSA P-256.")
+        raise Invalid(say("Keys of stores are ECDSA P-256."))
     dsse.verify(document, PAYLOAD, [key])
     name, url, versions = said.get("name"), said.get("url"), said.get("versions")
     if said.get("type") != KIND or said.get("id") != dsse.key_id(key):
-        raise Invalid("The identity document does not name the key that signed it.")
+        raise Invalid(say("The identity document does not name the key that signed it."))
     if not isinstance(versions, list) or not set(map(str, versions[:20])) & set(VERSIONS):
-        raise Invalid(f"That store speaks no version of the protocol that we know ({', '.join(VERSIONS)}).")
+        raise Invalid(
+            say("That store speaks no version of the protocol that we know ({versions}).", versions=", ".join(VERSIONS))
+        )
     if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST_NAME or not name.isprintable():
-        raise Invalid("The identity document has no usable name.")
+        raise Invalid(say("The identity document has no usable name."))
     if not isinstance(url, str):
-        raise Invalid("The identity document has no address.")
+        raise Invalid(say("The identity document has no address."))
     able = said.get("capabilities", [])
     signs = isinstance(able, list) and SIGNED_ANSWERS in able[:50]
     return Identity(dsse.key_id(key), name.strip(), origin(url), pem, signs)
@@ -101,7 +104,7 @@ def read(document: Any) -> Identity:
 def origin(url: str) -> str:
     """Return the address of a store in its one form; `Invalid` with a path, since requests are signed with theirs."""
     if reaching.split_url(url).path.strip("/"):
-        raise Invalid("A partner store stands at the root of its address; leave the path away.", field="url")
+        raise Invalid(say("A partner store stands at the root of its address; leave the path away."), field="url")
     return reaching.normal_url(url)
 
 
@@ -116,9 +119,11 @@ def fetch(url: str, *, transport: httpx.BaseTransport | None = None) -> Identity
     try:
         found = read(answer.json())
     except Invalid as problem:
-        raise Rejected(f"At {url} no partner store answers. {problem.detail}") from problem
+        raise Rejected(say("At {url} no partner store answers. {detail}", url=url, detail=problem.detail)) from problem
     if found.url != url:
-        raise Rejected(f"The store at {url} says that its address is {found.url}; use that one.")
+        raise Rejected(
+            say("The store at {url} says that its address is {found_url}; use that one.", url=url, found_url=found.url)
+        )
     return found
 
 
@@ -151,9 +156,9 @@ def read_invitation(text: str) -> tuple[str, str]:
         said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         url, key_id = said["url"], said["id"]
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
-        raise Invalid("That invitation is damaged; have it sent again.", field="url") from None
+        raise Invalid(say("That invitation is damaged; have it sent again."), field="url") from None
     if not isinstance(url, str) or not isinstance(key_id, str) or len(key_id) != 64:
-        raise Invalid("That invitation is damaged; have it sent again.", field="url")
+        raise Invalid(say("That invitation is damaged; have it sent again."), field="url")
     return origin(url), key_id
 
 
@@ -180,12 +185,12 @@ def read_rotation(document: Any, old: dsse.PublicKey, *, sender: str = "") -> tu
     dsse.verify(document, ROTATION, [old])
     pem = said.get("publicKey")
     if not isinstance(pem, str) or len(pem) > 2000:
-        raise Invalid("The statement has no public key.")
+        raise Invalid(say("The statement has no public key."))
     key = dsse.load_public(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Invalid("Keys of stores are ECDSA P-256.")
+        raise Invalid(say("Keys of stores are ECDSA P-256."))
     if said.get("from") != dsse.key_id(old) or said.get("to") != dsse.key_id(key) or said["from"] == said["to"]:
-        raise Invalid("The statement speaks of other keys than it holds.")
+        raise Invalid(say("The statement speaks of other keys than it holds."))
     if sender != dsse.key_id(key):
         dsse.verify(document, ROTATION, [key])
     return dsse.key_id(key), pem
@@ -213,9 +218,9 @@ def _opened_unverified(document: Any, kind: str) -> dict[str, Any]:
             raise ValueError
         said = json.loads(base64.b64decode(document["payload"], validate=True))
     except (KeyError, ValueError, TypeError, binascii.Error, RecursionError):
-        raise Invalid("That is no signed document of a store.") from None
+        raise Invalid(say("That is no signed document of a store.")) from None
     if not isinstance(said, dict):
-        raise Invalid("That is no signed document of a store.")
+        raise Invalid(say("That is no signed document of a store."))
     return said
 
 

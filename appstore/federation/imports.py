@@ -31,6 +31,7 @@ from core.errors import BreakwaterError, Conflict, Invalid, Missing, TooLarge
 from core.findings import Finding, blocking
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 IMPORT: Final = "federation.import"
 _CERTIFICATE_BYTES: Final = 512 << 10
@@ -46,7 +47,7 @@ def request_import(peer: Peer, ref: str, actor: Actor) -> Operation:
     actor.require("federation.manage", peer.organisation_id)
     offer = RemoteRelease.objects.select_related("peer", "package").filter(peer=peer, ref=ref).first()
     if offer is None:
-        raise Missing("This partner offers no such release; look at the list again after the next sync.")
+        raise Missing(say("This partner offers no such release; look at the list again after the next sync."))
     check(offer)
     return operations.request(
         IMPORT, f"offer:{offer.pk}", organisation=peer.organisation_id, actor=actor, offer=str(offer.pk)
@@ -79,16 +80,26 @@ def set_policy(
 def check(offer: RemoteRelease) -> None:
     """Pass when a release may be fetched now; `Conflict` with the reason otherwise."""
     if offer.problem:
-        raise Conflict(str(offer.problem.get("detail", "It cannot be taken.")), code_of=offer.problem.get("code", ""))
+        raise Conflict(
+            str(offer.problem.get("detail", say("It cannot be taken."))), code_of=offer.problem.get("code", "")
+        )
     if offer.state not in feed.OFFERED:
-        raise Conflict(f"{offer.peer} has {offer.state} this release; it is not fetched any more.", state=offer.state)
+        raise Conflict(
+            say("{peer} has {state} this release; it is not fetched any more.", peer=offer.peer, state=offer.state),
+            state=offer.state,
+        )
     agreement = offer.peer.agreement()
     agreed = agreement.read() if agreement else None
     if agreed is None or agreed.incoming is None:
-        raise Conflict(f"There is no agreement in force by which {offer.peer} gives us releases.")
+        raise Conflict(say("There is no agreement in force by which {peer} gives us releases.", peer=offer.peer))
     most = min(agreed.incoming.limits.package_bytes, settings.MAX_PACKAGE_BYTES)
     if offer.size > most:
-        raise TooLarge(f"The package has {offer.size} bytes; {most} are taken of {offer.peer}.", limit=most)
+        raise TooLarge(
+            say(
+                "The package has {size} bytes; {most} are taken of {peer}.", size=offer.size, most=most, peer=offer.peer
+            ),
+            limit=most,
+        )
 
 
 def bring(offer: RemoteRelease, tell: Tell = lambda percent, note: None, link: transfer.Link | None = None) -> Package:
@@ -125,7 +136,7 @@ def _bring(offer: RemoteRelease, tell: Tell, link: transfer.Link) -> Package:
     finally:
         allowance.settle()
     if blobs.path_of(offer.sha256).stat().st_size != offer.size:
-        raise Refused("The package has another size than the partner's feed says", reason="mislabelled")
+        raise Refused(say("The package has another size than the partner's feed says"), reason="mislabelled")
     certificates = _certificates(offer, link)
     tell(62, "checking")
     package = _draft(offer)
@@ -155,7 +166,11 @@ def _draft(offer: RemoteRelease) -> Package:
     except IntegrityError:
         present = mine.get()
         if present.origin_ref != offer.ref:
-            text = f"{offer.peer} offers the same bytes by two references; we have them already, as {present}."
+            text = say(
+                "{peer} offers the same bytes by two references; we have them already, as {present}.",
+                peer=offer.peer,
+                present=present,
+            )
             raise Conflict(text, package=str(present.pk)) from None
         return present
 
@@ -165,11 +180,15 @@ def _checked(offer: RemoteRelease, package: Package, tell: Tell) -> Package:
     verdict = checking.examine(blobs.path_of(package.sha256), tell)
     recorded = packages.record_check(package.pk, verdict, actor=SYSTEM)
     if recorded is None:
-        raise Conflict("Our copy was discarded or published while it was checked; look again.")
+        raise Conflict(say("Our copy was discarded or published while it was checked; look again."))
     if recorded.state == states.REJECTED:
         worst = blocking([Finding(**finding) for finding in recorded.findings])
         first = f": {worst[0].message}" if worst else ""
-        text = f"The package does not pass the check of this store ({len(worst)} errors){first}"
+        text = say(
+            "The package does not pass the check of this store ({worst_count} errors){first}",
+            worst_count=len(worst),
+            first=first,
+        )
         raise Conflict(text, package=str(recorded.pk), findings=recorded.findings[:5])
     said = (offer.provider, offer.name, offer.version)
     found = tuple(
@@ -178,7 +197,9 @@ def _checked(offer: RemoteRelease, package: Package, tell: Tell) -> Package:
     if said != found:
         _discard(recorded)
         raise Refused(
-            f"The partner calls it {' '.join(said)}, but it is {' '.join(found)}", reason="mislabelled", ref=offer.ref
+            say("The partner calls it {said}, but it is {found}", said=" ".join(said), found=" ".join(found)),
+            reason="mislabelled",
+            ref=offer.ref,
         )
     try:
         gates.require("import", recorded, recorded.organisation_id)
@@ -225,7 +246,7 @@ def _certificates(offer: RemoteRelease, link: transfer.Link) -> list[tuple[dict[
         try:
             data = transfer.small(link, f"certificates/{offer.ref}/{sha256}", _CERTIFICATE_BYTES).body
             if feed.digest(data) != sha256:
-                raise Refused("It is not the one that the feed names", reason="changed")
+                raise Refused(say("It is not the one that the feed names"), reason="changed")
             envelope = feed.parsed(data)
             _check_subject(envelope, offer.sha256)
         except (Missing, Refused, Invalid) as problem:
@@ -241,9 +262,9 @@ def _check_subject(envelope: Mapping[str, Any], sha256: str) -> None:
         said = json.loads(base64.b64decode(str(envelope["payload"]), validate=True))
         subjects = {each["digest"]["sha256"] for each in said["subject"]}
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Invalid("It is no certificate") from None
+        raise Invalid(say("It is no certificate")) from None
     if sha256 not in subjects:
-        raise Invalid("It certifies another package")
+        raise Invalid(say("It certifies another package"))
 
 
 def _judged(package: Package, note: dict[str, Any], envelope: Any, origin: str) -> dict[str, Any]:
@@ -264,13 +285,20 @@ def conflicts(offer: RemoteRelease) -> list[str]:
     alike = {"provider": offer.provider, "name": offer.name, "version": offer.version}
     names = {peer.store_id: peer.name for peer in Peer.objects.all()}
     for package in Package.objects.filter(**alike, state__in=states.FINAL).exclude(offers=offer)[:20]:
-        whose = "this store" if not package.origin else names.get(package.origin, "another partner")
-        same = "with the same bytes" if package.sha256 == offer.sha256 else "with other bytes"
-        said.append(f"{whose} has {package} {same}; both are kept, apart by their origin")
+        whose = say("this store") if not package.origin else names.get(package.origin, "another partner")
+        same = say("with the same bytes") if package.sha256 == offer.sha256 else say("with other bytes")
+        said.append(
+            say(
+                "{whose} has {package} {same}; both are kept, apart by their origin",
+                whose=whose,
+                package=package,
+                same=same,
+            )
+        )
     others = (
         RemoteRelease.objects.filter(**alike).exclude(pk=offer.pk).exclude(state=sync.REMOVED).select_related("peer")
     )
     for other in others[:20]:
-        same = "with the same bytes" if other.sha256 == offer.sha256 else "with other bytes"
-        said.append(f"{other.peer} offers it too, {same}")
+        same = say("with the same bytes") if other.sha256 == offer.sha256 else say("with other bytes")
+        said.append(say("{peer} offers it too, {same}", peer=other.peer, same=same))
     return said

@@ -10,6 +10,7 @@ from appstore.federation import wire
 from appstore.federation.feed import Refused
 from appstore.federation.transfer import Answer
 from core.errors import BreakwaterError, Missing, Rejected
+from core.words import say
 
 #: Bounds are set by who asks, by document; this is only a number beyond all of them.
 _NO_MORE: Final = 2**62
@@ -52,9 +53,9 @@ class _Answer:
 def _refusal(problem: Rejected, path: str) -> BreakwaterError:
     status = problem.context.get("remote_status")
     if status in (404, 410):
-        return Missing("The partner has no such thing, or none for us.", path=path)
+        return Missing(say("The partner has no such thing, or none for us."), path=path)
     if isinstance(status, int) and 300 <= status < 400:
-        return Refused("The partner sends us elsewhere; we do not follow", reason="redirect", path=path)
+        return Refused(say("The partner sends us elsewhere; we do not follow"), reason="redirect", path=path)
     if status in (401, 403):
         return problem
     return Refused(problem.detail, reason="refused", path=path)

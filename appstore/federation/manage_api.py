@@ -19,6 +19,7 @@ from core.accounts import access
 from core.errors import Missing
 from core.http import ApiView
 from core.operations.api import OperationOut
+from core.words import say
 
 _USUAL = Limits()
 
@@ -225,7 +226,7 @@ class _VersionView(_ManageView):
         rows = self.peer(pk).agreements.select_related("peer")
         found = rows.filter(version=version).first() if version < 1 << 31 else None
         if found is None:
-            raise Missing("There is no such version of the agreement.")
+            raise Missing(say("There is no such version of the agreement."))
         return found
 
 

@@ -26,6 +26,7 @@ from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthenticated
+from core.words import say
 
 #: state -> event -> state after it. What is not listed is not allowed.
 STEPS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -44,7 +45,7 @@ def after(state: str, event: str) -> str:
     """Return the state after an event; `Conflict` when the present one does not allow it."""
     found = STEPS.get(state, {}).get(event)
     if found is None:
-        raise Conflict(f"A partner store that is {state} cannot be told to {event}.")
+        raise Conflict(say("A partner store that is {state} cannot be told to {event}.", state=state, event=event))
     return found
 
 
@@ -67,10 +68,10 @@ def look(text: str, *, actor: Actor) -> Identity:
     url, wanted = identity.read_invitation(text)
     found = identity.fetch(url)
     if identity.is_ours(found.store_id):
-        raise Conflict("That is this store itself.", field="url")
+        raise Conflict(say("That is this store itself."), field="url")
     if wanted and found.store_id != wanted:
         raise Conflict(
-            "At that address another key answers than the invitation names. Do not go on: ask its administrator.",
+            say("At that address another key answers than the invitation names. Do not go on: ask its administrator."),
             field="url",
         )
     _refuse_strange_key(found)
@@ -85,7 +86,7 @@ def introduce(url: str, *, fingerprint: str, actor: Actor) -> Peer:
     organisation = manager(actor)
     found = identity.fetch(url)
     if identity.is_ours(found.store_id):
-        raise Conflict("That is this store itself.", field="url")
+        raise Conflict(say("That is this store itself."), field="url")
     _compare(fingerprint, found.store_id)
     _refuse_strange_key(found)
     with transaction.atomic():
@@ -103,7 +104,9 @@ def introduce(url: str, *, fingerprint: str, actor: Actor) -> Peer:
             _note_signing(peer, found)
             return _confirmed_by_us(peer, actor)
         else:
-            raise Conflict(f"{peer.name} is known already ({peer.state}).", peer=str(peer.pk))
+            raise Conflict(
+                say("{name} is known already ({state}).", name=peer.name, state=peer.state), peer=str(peer.pk)
+            )
         audit.record(actor, "peer.introduce", peer, store=peer.store_id, url=peer.url)
         services.tell(peer, "introduce", identity=identity.envelope())
     return peer
@@ -115,11 +118,11 @@ def confirm(peer: Peer, *, fingerprint: str, actor: Actor) -> Peer:
     _compare(fingerprint, peer.store_id)
     found = identity.fetch(peer.url)
     if found.store_id != peer.store_id:
-        raise Conflict("At its address answers another key than the one that introduced itself. Refuse it.")
+        raise Conflict(say("At its address answers another key than the one that introduced itself. Refuse it."))
     with transaction.atomic():
         held = _held(peer)
         if held.state != Peer.State.PENDING or held.confirmed_at is not None:
-            raise Conflict(f"There is nothing to confirm: {held.name} is {held.state}.")
+            raise Conflict(say("There is nothing to confirm: {name} is {state}.", name=held.name, state=held.state))
         _note_signing(held, found)
         return _confirmed_by_us(held, actor)
 
@@ -164,10 +167,10 @@ def receive_introduction(request: HttpRequest, document: Any) -> Peer:
     claim = wire.read_claim(request)
     found = identity.read(document)
     if claim.key_id != found.store_id:
-        raise Unauthenticated("The introduction is signed with another key than the one that it introduces.")
+        raise Unauthenticated(say("The introduction is signed with another key than the one that it introduces."))
     wire.check_claim(request, claim, dsse.load_public(found.public_pem))
     if identity.is_ours(found.store_id):
-        raise Denied("That is this store itself.")
+        raise Denied(say("That is this store itself."))
     _refuse_strange_key(found, note=True)
     with transaction.atomic():
         peer = Peer.objects.select_for_update().filter(store_id=found.store_id).first()
@@ -193,7 +196,7 @@ def receive_introduction(request: HttpRequest, document: Any) -> Peer:
 def receive_confirmation(peer: Peer, message: Mapping[str, Any]) -> None:
     """Take the word of a store that it confirmed our fingerprint; it names both, so it is good for no other pair."""
     if message.get("from") != peer.store_id or message.get("to") != identity.store_id():
-        raise Invalid("The confirmation is about other keys than those of our two stores.")
+        raise Invalid(say("The confirmation is about other keys than those of our two stores."))
     if peer.state == Peer.State.PENDING:
         _confirmed_by_them(peer)
 
@@ -202,7 +205,7 @@ def receive_confirmation(peer: Peer, message: Mapping[str, Any]) -> None:
 def receive_refusal(peer: Peer, message: Mapping[str, Any]) -> None:
     """Take a no to our introduction."""
     if peer.state != Peer.State.PENDING:
-        raise Conflict("There is nothing to refuse any more; end it instead.")
+        raise Conflict(say("There is nothing to refuse any more; end it instead."))
     _parted_by_them(peer, "refuse", message)
 
 
@@ -238,11 +241,11 @@ def receive_rotation(document: Any, request: HttpRequest | None = None) -> Peer:
         if peer is not None:
             return peer
     if peer is None:
-        raise Missing("This store knows no partner with that key.")
+        raise Missing(say("This store knows no partner with that key."))
     sender = _signer(document, request) if request is not None else ""
     new_id, pem = identity.read_rotation(document, dsse.load_public(peer.public_pem), sender=sender)
     if identity.is_ours(new_id) or Peer.objects.filter(store_id=new_id).exists():
-        raise Conflict("That key belongs to another store already.")
+        raise Conflict(say("That key belongs to another store already."))
     known = services.acquaintance(peer)
     known.former_ids = [*known.former_ids, old_id][-20:]
     known.strange_key, known.strange_key_at = "", None
@@ -282,7 +285,7 @@ def _renamed(old_id: str, request: HttpRequest) -> Peer | None:
 
 def _compare(typed: str, key_id: str) -> None:
     if not identity.same_fingerprint(typed, key_id):
-        detail = "That is not the fingerprint of the key that answers there. If it was typed right, do not go on."
+        detail = say("That is not the fingerprint of the key that answers there. If it was typed right, do not go on.")
         raise Invalid(detail, errors=[{"field": "fingerprint", "detail": detail}])
 
 
@@ -301,8 +304,11 @@ def _refuse_strange_key(found: Identity, *, note: bool = True) -> None:
         told.strange_key, told.strange_key_at = found.store_id, timezone.now()
         told.save(update_fields=["strange_key", "strange_key_at", "changed_at"])
     raise Conflict(
-        f"{known.name} is known at that address by another key. A new key is taken only when the old one vouches for "
-        "it; otherwise end that partnership first and meet anew.",
+        say(
+            "{name} is known at that address by another key. A new key is taken only when the "
+            "old one vouches for it; otherwise end that partnership first and meet anew.",
+            name=known.name,
+        ),
         peer=known.name,
     )
 
@@ -313,14 +319,17 @@ def _make_room(peer: Peer | None) -> None:
     if peer is not None and peer.state == Peer.State.ENDED:
         told = services.acquaintance(peer)
         if not told.their_state and told.changed_at > now - REST:
-            raise Denied("This store has refused yours; it may introduce itself again after a day.")
+            raise Denied(say("This store has refused yours; it may introduce itself again after a day."))
     strangers = Peer.objects.filter(kind="breakwater", confirmed_at=None)
     strangers.filter(state=Peer.State.PENDING, created_at__lt=now - PATIENCE).delete()
     strangers.filter(state=Peer.State.ENDED, created_at__lt=now - PATIENCE).delete()
     fresh = peer is None or peer.state == Peer.State.ENDED
     if fresh and strangers.count() >= settings.FEDERATION_INTRODUCTIONS:
         raise Throttled(
-            "Too many stores wait here for an answer. Ask the administrator of this store to begin the meeting instead.",
+            say(
+                "Too many stores wait here for an answer. Ask the administrator of this store to "
+                "begin the meeting instead."
+            ),
             retry_after=3600,
         )
 
@@ -407,7 +416,7 @@ def _end_agreements(peer: Peer, reason: str) -> None:
 def _held(peer: Peer) -> Peer:
     found = Peer.objects.select_for_update().filter(pk=peer.pk).first()
     if found is None:
-        raise Missing("The partner is gone.")
+        raise Missing(say("The partner is gone."))
     return found
 
 

@@ -23,6 +23,7 @@ import httpx
 from core import addresses
 from core.addresses import Address, Network
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
+from core.words import say
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -63,15 +64,15 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise _wrong("That is no address of a store.") from None
+        raise _wrong(say("That is no address of a store.")) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or len(url) > LONGEST_URL or port == 0:
-        raise _wrong("Give the address of the store, like https://store.example.net")
+        raise _wrong(say("Give the address of the store, like https://store.example.net"))
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise _wrong("The address of a store has no user name, query or fragment.")
+        raise _wrong(say("The address of a store has no user name, query or fragment."))
     if not parts.hostname.isascii() or not all(each.isalnum() or each in "-._:" for each in parts.hostname):
-        raise _wrong("Write the host name in ASCII (punycode for other scripts).")
+        raise _wrong(say("Write the host name in ASCII (punycode for other scripts)."))
     if not all(each.isalnum() or each in "-._~/" for each in parts.path) or "//" in parts.path or ".." in parts.path:
-        raise _wrong("The path of that address has characters that do not belong there.")
+        raise _wrong(say("The path of that address has characters that do not belong there."))
     return parts
 
 
@@ -89,7 +90,7 @@ def resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Unavailable(f"The name {host} cannot be resolved at the moment.") from None
+        raise Unavailable(say("The name {host} cannot be resolved at the moment.", host=host)) from None
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
@@ -104,16 +105,20 @@ def locate(url: str, policy: Policy, resolver: Resolve = resolve) -> Place:
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     told = [ipaddress.ip_address(each.partition("%")[0]) for each in resolver(host, port)]
     if not told:
-        raise Unavailable(f"The name {host} has no address.")
+        raise Unavailable(say("The name {host} has no address.", host=host))
     for address in told:
         if policy.permits(address, parts.scheme):
             continue
         if parts.scheme == "http" and policy.permits(address, "https"):
-            raise _wrong("Partner stores are reached by https; plain http is only for networks that the setting "
-                         "FEDERATION_NETWORKS lists.")  # fmt: skip
+            raise _wrong(say("Partner stores are reached by https; plain http is only for networks that the "
+"setting FEDERATION_NETWORKS lists."))  # fmt: skip
         raise _wrong(
-            f"{host} points to {address}, which is no public address. Networks inside are only for stores that the "
-            "setting FEDERATION_NETWORKS lists."
+            say(
+                "{host} points to {address}, which is no public address. Networks inside are only "
+                "for stores that the setting FEDERATION_NETWORKS lists.",
+                host=host,
+                address=address,
+            )
         )
     return Place(parts.scheme, host, port, str(told[0]), normal_url(url))
 
@@ -272,17 +277,19 @@ def talking_to(name: str) -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException as late:
-        raise TimedOut(f"{name} did not answer in time ({late or 'silence'}).", peer=name) from late
+        raise TimedOut(
+            say("{name} did not answer in time ({late}).", name=name, late=late or "silence"), peer=name
+        ) from late
     except httpx.ConnectError as lost:
-        raise Unavailable(f"{name} cannot be reached: {_short(lost)}", peer=name) from lost
+        raise Unavailable(say("{name} cannot be reached: {lost}", name=name, lost=_short(lost)), peer=name) from lost
     except httpx.RemoteProtocolError as nonsense:
         if "disconnected" in str(nonsense) or "closed" in str(nonsense):
-            raise Unavailable(f"{name} broke the connection off.", peer=name) from nonsense
-        raise Rejected(f"{name} does not speak HTTP as it should.", peer=name) from nonsense
+            raise Unavailable(say("{name} broke the connection off.", name=name), peer=name) from nonsense
+        raise Rejected(say("{name} does not speak HTTP as it should.", name=name), peer=name) from nonsense
     except httpx.DecodingError as nonsense:
-        raise Rejected(f"{name} sent a body that cannot be decoded.", peer=name) from nonsense
+        raise Rejected(say("{name} sent a body that cannot be decoded.", name=name), peer=name) from nonsense
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as lost:
-        raise Unavailable(f"{name} cannot be reached: {_short(lost)}", peer=name) from lost
+        raise Unavailable(say("{name} cannot be reached: {lost}", name=name, lost=_short(lost)), peer=name) from lost
 
 
 def _short(error: Exception) -> str:

@@ -20,6 +20,7 @@ from core.accounts.access import Actor
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Unavailable
 from core.operations.models import Operation
+from core.words import say
 
 #: `request_import(peer, ref, actor) -> Operation` and `request_sync(peer, actor=...)`: the half that fetches. It is
 #: asked for by name, so that this half also works, and says so, on an installation without it.
@@ -37,18 +38,20 @@ def recommend(package: Package, peer: Peer, *, note: str, actor: Actor) -> Recom
     meeting.manager(actor)
     agreement = _in_force(peer)
     if package.state != states.PUBLISHED or package.origin:
-        raise Conflict("Only published releases of our own are recommended.")
+        raise Conflict(say("Only published releases of our own are recommended."))
     granted = ReleaseGrant.objects.filter(package=package, peer=peer).exists()
     if package.visibility != Package.Visibility.PUBLIC and not (
         package.visibility == Package.Visibility.PARTNERS and granted
     ):
-        raise Conflict(f"{package} is not offered to {peer.name}; change its visibility first.")
+        raise Conflict(
+            say("{package} is not offered to {name}; change its visibility first.", package=package, name=peer.name)
+        )
     offer = agreement.read().out
     if offer is None:
-        raise Conflict(f"The agreement with {peer.name} lets nothing go out.")
+        raise Conflict(say("The agreement with {name} lets nothing go out.", name=peer.name))
     most = offer.limits.recommendations_per_day
     if _lately(peer, incoming=False) >= most:
-        raise Conflict(f"The agreement allows {most} recommendations a day; try again tomorrow.")
+        raise Conflict(say("The agreement allows {most} recommendations a day; try again tomorrow.", most=most))
     try:
         with transaction.atomic():
             made = Recommendation.objects.create(
@@ -65,7 +68,9 @@ def recommend(package: Package, peer: Peer, *, note: str, actor: Actor) -> Recom
                 note=services.reason_of(note),
             )
     except IntegrityError:
-        raise Conflict(f"{package} is recommended to {peer.name} already and waits for an answer.") from None
+        raise Conflict(
+            say("{package} is recommended to {name} already and waits for an answer.", package=package, name=peer.name)
+        ) from None
     audit.record(actor, "recommendation.send", made, organisation=peer.organisation_id, sha256=package.sha256)
     said = {name: getattr(made, name) for name in ("ref", "name", "provider", "version", "sha256", "size", "note")}
     services.tell(peer, "recommendation", key=str(made.key), **said)
@@ -99,7 +104,7 @@ def port(path: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = import_string(path)
     except ImportError:
-        raise Unavailable("Fetching from partner stores is not part of this installation.") from None
+        raise Unavailable(say("Fetching from partner stores is not part of this installation.")) from None
     return found
 
 
@@ -123,11 +128,16 @@ def receive(peer: Peer, message: Mapping[str, Any]) -> None:
         return
     offer = _in_force(peer).read().incoming
     if offer is None:
-        raise Denied("The agreement lets nothing come in from your store.")
+        raise Denied(say("The agreement lets nothing come in from your store."))
     if _lately(peer, incoming=True) >= offer.limits.recommendations_per_day:
-        raise Denied(f"The agreement allows {offer.limits.recommendations_per_day} recommendations a day.")
+        raise Denied(
+            say(
+                "The agreement allows {recommendations_per_day} recommendations a day.",
+                recommendations_per_day=offer.limits.recommendations_per_day,
+            )
+        )
     if Recommendation.objects.filter(peer=peer, incoming=True, state="open", sha256=facts["sha256"]).exists():
-        raise Conflict("This release is recommended already and waits for an answer.")
+        raise Conflict(say("This release is recommended already and waits for an answer."))
     made = Recommendation.objects.create(peer=peer, incoming=True, **facts)
     audit.record(f"store {peer.name}", "recommendation.receive", made, organisation=peer.organisation_id)
 
@@ -138,7 +148,7 @@ def receive_answer(peer: Peer, message: Mapping[str, Any]) -> None:
     found = Recommendation.objects.filter(peer=peer, incoming=False, key=_uuid(message.get("key"))).first()
     state = message.get("state")
     if found is None or state not in (Recommendation.State.ACCEPTED, Recommendation.State.DECLINED):
-        raise Invalid("That answers no recommendation of this store.")
+        raise Invalid(say("That answers no recommendation of this store."))
     if found.state == Recommendation.State.OPEN:
         _settle(found, str(state), services.reason_of(message.get("reason")))
         audit.record(f"store {peer.name}", f"recommendation.{state}", found, organisation=peer.organisation_id)
@@ -159,7 +169,7 @@ def refused(message: OutMessage) -> None:
 def _in_force(peer: Peer) -> Agreement:
     found = peer.agreement()
     if found is None:
-        raise Conflict(f"There is no agreement in force with {peer.name}.")
+        raise Conflict(say("There is no agreement in force with {name}.", name=peer.name))
     return found
 
 
@@ -171,7 +181,7 @@ def _lately(peer: Peer, *, incoming: bool) -> int:
 def _open(recommendation: Recommendation) -> Recommendation:
     found = Recommendation.objects.select_for_update().filter(pk=recommendation.pk, incoming=True).first()
     if found is None or found.state != Recommendation.State.OPEN:
-        raise Conflict("This recommendation has been answered already.")
+        raise Conflict(say("This recommendation has been answered already."))
     return found
 
 
@@ -189,16 +199,18 @@ def _settle(found: Recommendation, state: str, reason: str) -> None:
 def _facts(message: Mapping[str, Any]) -> dict[str, Any]:
     sha256, size = message.get("sha256"), message.get("size")
     if not isinstance(sha256, str) or len(sha256) != 64 or not set(sha256) <= _HEX:
-        raise Invalid("sha256 must be the digest of the package", field="sha256")
+        raise Invalid(say("sha256 must be the digest of the package"), field="sha256")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 1 << 53:
-        raise Invalid("size must be a number of bytes", field="size")
+        raise Invalid(say("size must be a number of bytes"), field="size")
     texts: dict[str, str] = {}
     for name, longest in (("ref", 64), ("name", 128), ("provider", 128), ("version", 64)):
         value = message.get(name)
         if not isinstance(value, str) or len(value) > longest or not value.isprintable():
-            raise Invalid(f"{name} must be text of at most {longest} characters", field=name)
+            raise Invalid(
+                say("{name} must be text of at most {longest} characters", name=name, longest=longest), field=name
+            )
         if not value and name != "provider":
-            raise Invalid(f"{name} must not be empty", field=name)
+            raise Invalid(say("{name} must not be empty", name=name), field=name)
         texts[name] = value
     note = services.reason_of(message.get("note"))
     return {"key": _uuid(message.get("key")), "sha256": sha256, "size": size, "note": note, **texts}
@@ -208,4 +220,4 @@ def _uuid(value: Any) -> uuid.UUID:
     try:
         return uuid.UUID(str(value))
     except ValueError:
-        raise Invalid("key must be a UUID", field="key") from None
+        raise Invalid(say("key must be a UUID"), field="key") from None

@@ -23,6 +23,7 @@ from core import dsse
 from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 
 #: The purpose of the key of each role; `offers` signs what audiences are told.
 PURPOSES: Final = {
@@ -55,7 +56,7 @@ def _role_keys() -> dict[str, list[SSlibKey]]:
 def _public(pem: str) -> SSlibKey:
     key = dsse.load_public(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Invalid("Keys of roots are ECDSA P-256", field="key")
+        raise Invalid(say("Keys of roots are ECDSA P-256"), field="key")
     return trustroot.public_of(key)
 
 
@@ -69,7 +70,7 @@ def signing_key(role: str) -> ec.EllipticCurvePrivateKey:
     for row in rows:
         if _public(row.public_pem).keyid in named:
             return keys.private(row)
-    raise Conflict(f"The present root names no key of ours for the role {role}.", role=role)
+    raise Conflict(say("The present root names no key of ours for the role {role}.", role=role), role=role)
 
 
 def prepare(

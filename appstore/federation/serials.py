@@ -32,6 +32,7 @@ from appstore.packages.models import Package
 from core.errors import Conflict
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 BUILD: Final = "federation.feed"
 _TARGET: Final = "feed"
@@ -156,7 +157,10 @@ def present_index(audience: FeedAudience) -> dict[str, Release]:
         return {}
     file = FeedFile.objects.filter(audience=audience, name=f"index-{audience.serial}.json.gz").first()
     if file is None:
-        raise Conflict(f"The index of serial {audience.serial} is gone; make the feed anew.", audience=audience.pk)
+        raise Conflict(
+            say("The index of serial {serial} is gone; make the feed anew.", serial=audience.serial),
+            audience=audience.pk,
+        )
     return feed.parsed(feed.unpack(bytes(file.content)))["releases"]  # type: ignore[no-any-return]
 
 
@@ -164,7 +168,7 @@ def present_index(audience: FeedAudience) -> dict[str, Release]:
 def _write(audience: FeedAudience, serial: int, index: Mapping[str, Release], patch: feed.Patch, now: datetime) -> None:
     locked = FeedAudience.objects.select_for_update().get(pk=audience.pk)
     if locked.serial != serial - 1:
-        raise Conflict("Another build made this serial meanwhile.", audience=audience.pk)
+        raise Conflict(say("Another build made this serial meanwhile."), audience=audience.pk)
     living = {(f.step, f.serial): f for f in FeedFile.objects.filter(audience=audience, step__gte=0, retired_at=None)}
     patches = {span: feed.parsed(feed.unpack(bytes(f.content)))["releases"] for span, f in living.items()}
     full = _keep(audience, f"index-{serial}.json.gz", serial, -1, feed.index_bytes(serial, index))

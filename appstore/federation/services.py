@@ -18,6 +18,7 @@ from core.accounts.access import Actor
 from core.errors import BreakwaterError, Denied, Invalid, Rejected, Unavailable
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 DELIVER: Final = "federation.deliver"
 #: Where kinds go that are not for the common door, since the receiver cannot know our key yet.
@@ -66,13 +67,20 @@ def receive(peer: Peer, message: Any) -> None:
     kind = message.get("kind") if isinstance(message, Mapping) else None
     receiver = _receivers.get(kind) if isinstance(kind, str) else None
     if receiver is None:
-        raise Invalid(f"Messages have one of these kinds: {', '.join(sorted(_receivers))}", field="kind")
+        raise Invalid(
+            say("Messages have one of these kinds: {receivers}", receivers=", ".join(sorted(_receivers))), field="kind"
+        )
     with transaction.atomic():
         held = Peer.objects.select_for_update().get(pk=peer.pk)
         if not _in_order(held, message):
             return
         if held.state not in receiver.states:
-            raise Denied(f"Between this store and yours the state is {held.state!r}; that does not allow this.")
+            raise Denied(
+                say(
+                    "Between this store and yours the state is {state}; that does not allow this.",
+                    state=repr(held.state),
+                )
+            )
         receiver.receive(held, message)
     # Who speaks can be spoken to: what could not be delivered may be now.
     if OutMessage.objects.waiting().filter(peer=peer).exists():
@@ -102,7 +110,7 @@ def _in_order(peer: Peer, message: Mapping[str, Any]) -> bool:
     if number is None:
         return True
     if type(number) is not int or not 0 < number < 2**62:
-        raise Invalid("The number of a message is a positive integer.", field=NUMBER)
+        raise Invalid(say("The number of a message is a positive integer."), field=NUMBER)
     known = acquaintance(peer)
     if number < known.last_number:
         return False
@@ -182,5 +190,7 @@ def reason_of(text: Any, *, needed: bool = False) -> str:
     """Return a reason as it may be stored and shown; `Invalid` when one is needed and there is none."""
     reason = "".join(each if each.isprintable() else " " for each in str(text or ""))[:500].strip()
     if needed and not reason:
-        raise Invalid("Say why; the partner is told.", errors=[{"field": "reason", "detail": "must not be empty"}])
+        raise Invalid(
+            say("Say why; the partner is told."), errors=[{"field": "reason", "detail": say("must not be empty")}]
+        )
     return reason

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from core import dsse
 from core.errors import Unauthenticated
+from core.words import say
 
 #: Seconds that the clocks of two stores may differ.
 WINDOW: Final = 300
@@ -71,9 +72,9 @@ class Claim:
     def verify(self, key: dsse.PublicKey) -> None:
         """Pass when the request is signed with that key; `Unauthenticated` otherwise."""
         if not isinstance(key, ec.EllipticCurvePublicKey) or dsse.key_id(key) != self.key_id:
-            raise Unauthenticated("The request is signed with another key than it says.")
+            raise Unauthenticated(say("The request is signed with another key than it says."))
         if not _fits(key, self._signature, self._base):
-            raise Unauthenticated("The signature of the request does not fit: it was changed on the way.")
+            raise Unauthenticated(say("The signature of the request does not fit: it was changed on the way."))
 
 
 def sign(
@@ -108,22 +109,24 @@ def claimed(method: str, target: str, headers: Mapping[str, str], *, has_body: b
     """
     given = {name: headers.get(name) or "" for name in ("Signature-Input", "Signature", AUDIENCE, "Content-Digest")}
     if any(len(value) > _LONGEST_HEADER for value in given.values()):
-        raise Unauthenticated("The signature of the request is too long.")
+        raise Unauthenticated(say("The signature of the request is too long."))
     if not given["Signature-Input"] or not given["Signature"]:
-        raise Unauthenticated("Requests between stores are signed (RFC 9421); this one is not.")
+        raise Unauthenticated(say("Requests between stores are signed (RFC 9421); this one is not."))
     found, raw = _INPUT.fullmatch(given["Signature-Input"]), _SIGNATURE.fullmatch(given["Signature"])
     if found is None or raw is None:
-        raise Unauthenticated("The signature of the request cannot be read.")
+        raise Unauthenticated(say("The signature of the request cannot be read."))
     covered = [name.strip('"') for name in found["covered"].split(" ")]
     wanted = {*_COVERED, "content-digest"} if has_body else set(_COVERED)
     missing = sorted(wanted - set(covered))
     if missing or len(set(covered)) != len(covered) or not set(covered) <= {*_COVERED, "content-digest"}:
-        raise Unauthenticated(f"The signature must cover {', '.join(sorted(wanted))}, and nothing twice.")
+        raise Unauthenticated(
+            say("The signature must cover {wanted}, and nothing twice.", wanted=", ".join(sorted(wanted)))
+        )
     body = ""
     if "content-digest" in covered:
         digest = _DIGEST.fullmatch(given["Content-Digest"])
         if digest is None:
-            raise Unauthenticated("The request needs a Content-Digest with sha-256 (RFC 9530).")
+            raise Unauthenticated(say("The request needs a Content-Digest with sha-256 (RFC 9530)."))
         body = _decoded(digest[1]).hex()
     lower = {name.lower(): value for name, value in given.items()}
     return Claim(
@@ -215,4 +218,4 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Unauthenticated("The signature of the request is not base64.") from None
+        raise Unauthenticated(say("The signature of the request is not base64.")) from None

@@ -32,6 +32,7 @@ from core.accounts.access import SYSTEM, Actor
 from core.errors import BreakwaterError, Conflict, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 logger = logging.getLogger("breakwater.federation")
 
@@ -156,7 +157,7 @@ def _follow_revocations(peer: Peer, link: Link) -> None:
         return
     lists = said.get("lists")
     if not isinstance(lists, list) or len(lists) > _MOST_LABS or not all(isinstance(each, dict) for each in lists):
-        raise Refused("The partner's lists of revocations are not what they may be", reason="wrong-type")
+        raise Refused(say("The partner's lists of revocations are not what they may be"), reason="wrong-type")
     take_over(lists, peer.name)
 
 
@@ -164,7 +165,9 @@ def _agreed(peer: Peer) -> terms.Terms:
     agreement = peer.agreement()
     agreed = agreement.read() if agreement else None
     if agreed is None or agreed.incoming is None:
-        raise Conflict(f"There is no agreement in force by which {peer} offers us anything.", peer=str(peer.pk))
+        raise Conflict(
+            say("There is no agreement in force by which {peer} offers us anything.", peer=peer), peer=str(peer.pk)
+        )
     return agreed
 
 
@@ -189,7 +192,7 @@ def _write(peer: Peer, seen: PeerSync, news: News, agreed: terms.Terms, now: dat
     """Write what is new, and then how far we are."""
     row = PeerSync.objects.select_for_update().get(pk=seen.pk)
     if (row.serial, row.trusted) != (seen.serial, seen.trusted):
-        raise Conflict("Another sync with this partner was quicker.", peer=str(peer.pk))
+        raise Conflict(say("Another sync with this partner was quicker."), peer=str(peer.pk))
     put = removed = 0
     if not news.empty:
         before, after = _changes(peer, news)
@@ -197,7 +200,9 @@ def _write(peer: Peer, seen: PeerSync, news: News, agreed: terms.Terms, now: dat
         put, removed = _take_over(peer, before, after, agreed)
         if RemoteRelease.objects.filter(peer=peer).exclude(state=REMOVED).count() > agreed.incoming.limits.apps:
             most = agreed.incoming.limits.apps
-            raise Refused(f"The partner offers more than the agreed {most} releases", reason="too-many", limit=most)
+            raise Refused(
+                say("The partner offers more than the agreed {most} releases", most=most), reason="too-many", limit=most
+            )
         row.changed_at = now
     if news.full is not None:
         row.full_at = now

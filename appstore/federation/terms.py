@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from core.errors import Invalid
+from core.words import say
 
 KIND: Final = "urn:breakwater:federation:terms:1"
 #: The payload type of the DSSE envelopes with which both sign the document.
@@ -164,19 +165,19 @@ def seen_by(value: Mapping[str, Any], us: str) -> Terms:
     """
     _members(value, "", {"type", "version", "parties", "offers", "expires", "contact"})
     if value["type"] != KIND:
-        raise _wrong("type", f"must be {KIND}")
+        raise _wrong("type", say("must be {kind}", kind=KIND))
     parties = value["parties"]
     if not isinstance(parties, list) or len(parties) != 2 or not all(_is_id(each) for each in parties):
-        raise _wrong("parties", "must be two ids of stores")
+        raise _wrong("parties", say("must be two ids of stores"))
     if parties != sorted(parties) or parties[0] == parties[1] or us not in parties:
-        raise _wrong("parties", "must name this store and one other, in order")
+        raise _wrong("parties", say("must name this store and one other, in order"))
     them = parties[1] if parties[0] == us else parties[0]
     offers, contact = value["offers"], value["contact"]
     for name, part in (("offers", offers), ("contact", contact)):
         if not isinstance(part, Mapping) or not set(part) <= {us, them}:
-            raise _wrong(name, "must speak of the two parties alone")
+            raise _wrong(name, say("must speak of the two parties alone"))
     if not offers:
-        raise _wrong("offers", "an agreement in which nobody offers anything is none")
+        raise _wrong("offers", say("an agreement in which nobody offers anything is none"))
     out, incoming = (_read_offer(offers[who], f"offers.{who}") if who in offers else None for who in (us, them))
     terms = Terms(
         version=_integer(value["version"], "version", least=1, most=1_000_000),
@@ -190,25 +191,25 @@ def seen_by(value: Mapping[str, Any], us: str) -> Terms:
     )
     again = canonical(document(terms))
     if len(again) > LONGEST_DOCUMENT:
-        raise Invalid(f"The terms are longer than {LONGEST_DOCUMENT} bytes")
+        raise Invalid(say("The terms are longer than {longest_document} bytes", longest_document=LONGEST_DOCUMENT))
     if again != canonical(value):
-        raise Invalid("The terms are not written in the one agreed way")
+        raise Invalid(say("The terms are not written in the one agreed way"))
     return terms
 
 
 def read(payload: bytes, us: str) -> tuple[Terms, dict[str, Any]]:
     """Read signed bytes; they must be the canonical document, so that both sides hold the same. `Invalid` otherwise."""
     if len(payload) > LONGEST_DOCUMENT:
-        raise Invalid(f"The terms are longer than {LONGEST_DOCUMENT} bytes")
+        raise Invalid(say("The terms are longer than {longest_document} bytes", longest_document=LONGEST_DOCUMENT))
     try:
         value = json.loads(payload)
     except (ValueError, RecursionError) as problem:
-        raise Invalid("The terms are no JSON") from problem
+        raise Invalid(say("The terms are no JSON")) from problem
     if not isinstance(value, dict):
-        raise Invalid("The terms are no JSON object")
+        raise Invalid(say("The terms are no JSON object"))
     terms = seen_by(value, us)
     if canonical(value) != payload:
-        raise Invalid("The terms are not written in the one agreed way")
+        raise Invalid(say("The terms are not written in the one agreed way"))
     return terms, value
 
 
@@ -277,9 +278,12 @@ def _read_offer(value: Any, place: str) -> Offer:
     _members(value, place, {each.name for each in fields(Offer)})
     _members(value["limits"], f"{place}.limits", {each.name for each in fields(Limits)})
     if value["certification"] not in CERTIFICATION:
-        raise _wrong(f"{place}.certification", f"must be one of {', '.join(filter(None, CERTIFICATION))}, or empty")
+        raise _wrong(
+            f"{place}.certification",
+            say("must be one of {list}, or empty", list=", ".join(filter(None, CERTIFICATION))),
+        )
     if value["signature"] not in SIGNATURE:
-        raise _wrong(f"{place}.signature", f"must be one of {', '.join(SIGNATURE)}")
+        raise _wrong(f"{place}.signature", say("must be one of {signature}", signature=", ".join(SIGNATURE)))
     limits = {
         name: _integer(number, f"{place}.limits.{name}", least=0, most=1 << 53)
         for name, number in value["limits"].items()
@@ -296,27 +300,33 @@ def _read_offer(value: Any, place: str) -> Offer:
 
 def _members(value: Any, place: str, wanted: set[str]) -> None:
     if not isinstance(value, Mapping):
-        raise _wrong(place or "terms", "must be a JSON object")
+        raise _wrong(place or "terms", say("must be a JSON object"))
     if set(value) != wanted:
         odd = sorted(str(each)[:40] for each in set(value) ^ wanted)
-        raise _wrong(place or "terms", f"has members too many or too few: {', '.join(odd[:8])}")
+        raise _wrong(place or "terms", say("has members too many or too few: {odd}", odd=", ".join(odd[:8])))
 
 
 def _list(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > LONGEST_LIST:
-        raise _wrong(place, f"must be a list of at most {LONGEST_LIST}")
+        raise _wrong(place, say("must be a list of at most {longest_list}", longest_list=LONGEST_LIST))
     return tuple(_text(each, place, least=1) for each in value)
 
 
 def _text(value: Any, place: str, least: int = 0) -> str:
     if not isinstance(value, str) or not least <= len(value) <= LONGEST_TEXT or not value.isprintable():
-        raise _wrong(place, f"must be text of at most {LONGEST_TEXT} characters, without control characters")
+        raise _wrong(
+            place,
+            say(
+                "must be text of at most {longest_text} characters, without control characters",
+                longest_text=LONGEST_TEXT,
+            ),
+        )
     return value
 
 
 def _integer(value: Any, place: str, *, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _wrong(place, f"must be an integer from {least} to {most}")
+        raise _wrong(place, say("must be an integer from {least} to {most}", least=least, most=most))
     return value
 
 
@@ -328,7 +338,7 @@ def _moment(value: Any) -> datetime | None:
     except (ValueError, TypeError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise _wrong("expires", "must be a date and time with its zone, or null")
+        raise _wrong("expires", say("must be a date and time with its zone, or null"))
     return moment.astimezone(UTC)
 
 
@@ -337,7 +347,10 @@ def _is_id(value: Any) -> bool:
 
 
 def _wrong(place: str, detail: str) -> Invalid:
-    return Invalid(f"The terms cannot be read: {place} {detail}", errors=[{"field": place, "detail": detail}])
+    return Invalid(
+        say("The terms cannot be read: {place} {detail}", place=place, detail=detail),
+        errors=[{"field": place, "detail": detail}],
+    )
 
 
 def _folded(value: Any) -> str:

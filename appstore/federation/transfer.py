@@ -23,6 +23,7 @@ from django.conf import settings
 from appstore.federation.feed import Refused
 from appstore.packages import blobs
 from core.errors import BreakwaterError, Missing, Rejected, Throttled, TimedOut, Unavailable
+from core.words import say
 
 _CHUNK: Final = 1 << 20
 #: Attempts in a row that bring next to nothing (fewer bytes than `_SOMETHING`), and attempts in all, before the work is
@@ -93,9 +94,12 @@ def small(link: Link, path: str, limit: int, *, etag: str = "", seconds: float =
         for chunk in answer.chunks():
             body += chunk
             if len(body) > limit:
-                raise Refused(f"The answer is longer than {limit} bytes", reason="endless", path=path)
+                raise Refused(say("The answer is longer than {limit} bytes", limit=limit), reason="endless", path=path)
             if time.monotonic() - began > seconds:
-                raise TimedOut(f"The partner took more than {seconds:g} s for {path}", path=path)
+                raise TimedOut(
+                    say("The partner took more than {seconds} s for {path}", seconds=format(seconds, "g"), path=path),
+                    path=path,
+                )
         return Small(bytes(body), answer.headers.get("etag", "")[:120])
 
 
@@ -104,21 +108,23 @@ def _expect(answer: Answer, statuses: tuple[int, ...], path: str) -> None:
     status = answer.status
     if status in statuses:
         if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            raise Refused("The partner packed its answer although it was asked not to", reason="garbage", path=path)
+            raise Refused(
+                say("The partner packed its answer although it was asked not to"), reason="garbage", path=path
+            )
         return
     if 300 <= status < 400:
-        raise Refused("The partner sends us elsewhere; we do not follow", reason="redirect", path=path)
+        raise Refused(say("The partner sends us elsewhere; we do not follow"), reason="redirect", path=path)
     if status in (404, 410):
-        raise Missing("The partner has no such thing, or none for us.", path=path)
+        raise Missing(say("The partner has no such thing, or none for us."), path=path)
     if status in (401, 403):
         raise Rejected(
-            "The partner does not let us in; look at the agreement on both sides.", path=path, answered=status
+            say("The partner does not let us in; look at the agreement on both sides."), path=path, answered=status
         )
     if status == 429:
-        raise Throttled("The partner asks us to come less often.", path=path)
+        raise Throttled(say("The partner asks us to come less often."), path=path)
     if status >= 500:
-        raise Unavailable(f"The partner is out of order (HTTP {status}).", path=path)
-    raise Refused(f"The partner answers {status} to a plain question", reason="garbage", path=path)
+        raise Unavailable(say("The partner is out of order (HTTP {status}).", status=status), path=path)
+    raise Refused(say("The partner answers {status} to a plain question", status=status), reason="garbage", path=path)
 
 
 class Counting:
@@ -168,7 +174,9 @@ class _Partial:
             while view:
                 view = view[self.file.write(view) :]
         except OSError as problem:
-            raise Unavailable(f"The store cannot write at the moment: {problem.strerror or problem}") from problem
+            raise Unavailable(
+                say("The store cannot write at the moment: {strerror}", strerror=problem.strerror or problem)
+            ) from problem
         self.digest.update(chunk)
         self.have += len(chunk)
 
@@ -202,7 +210,7 @@ def fetch(
         if partial.digest.hexdigest() != sha256:
             partial.path.unlink(missing_ok=True)
             raise Refused(
-                "The file is not the one that was named: its SHA-256 is another", reason="changed", sha256=sha256
+                say("The file is not the one that was named: its SHA-256 is another"), reason="changed", sha256=sha256
             )
         partial.file.flush()
         blobs.adopt(partial.path, sha256)
@@ -231,7 +239,9 @@ def _receive(
                 budget.spend(count)
                 told(partial.have)
                 if received > size * _MOST_SENT + _CHUNK:
-                    raise Refused("The partner starts from the front again and again", reason="endless", sha256=sha256)
+                    raise Refused(
+                        say("The partner starts from the front again and again"), reason="endless", sha256=sha256
+                    )
         except (Unavailable, TimedOut) as problem:
             cut = problem
         except Refused:
@@ -241,9 +251,9 @@ def _receive(
             return received
         fruitless = 0 if partial.have - before >= _SOMETHING else fruitless + 1
         if fruitless >= _FRUITLESS:
-            raise cut or Unavailable("The partner breaks off before the end of the file.", sha256=sha256)
+            raise cut or Unavailable(say("The partner breaks off before the end of the file."), sha256=sha256)
         sleep(random.uniform(0.05, 0.2) * 2**fruitless)  # noqa: S311  (spreads load, guards nothing)
-    raise Unavailable("The line to the partner is cut again and again; what came is kept.", sha256=sha256)
+    raise Unavailable(say("The line to the partner is cut again and again; what came is kept."), sha256=sha256)
 
 
 def _attempt(link: Link, path: str, partial: _Partial, sha256: str, size: int) -> Iterator[int]:
@@ -261,19 +271,23 @@ def _attempt(link: Link, path: str, partial: _Partial, sha256: str, size: int) -
         began, came = time.monotonic(), 0
         for chunk in answer.chunks():
             if partial.have + len(chunk) > size:
-                raise Refused(f"The partner sends more than the {size} bytes it told", reason="endless", sha256=sha256)
+                raise Refused(
+                    say("The partner sends more than the {size} bytes it told", size=size),
+                    reason="endless",
+                    sha256=sha256,
+                )
             partial.write(chunk)
             came += len(chunk)
             yield len(chunk)
             waited = time.monotonic() - began
             if waited > GRACE and came < FLOOR * waited:
-                raise TimedOut("The partner sends slower than is taken", sha256=sha256)
+                raise TimedOut(say("The partner sends slower than is taken"), sha256=sha256)
 
 
 def _check_range(answer: Answer, start: int, size: int) -> None:
     told = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
     if not told or int(told[1]) != start or int(told[3]) != size or int(told[2]) >= size:
-        raise Refused("The partner answers another part of the file than was asked for", reason="mixed")
+        raise Refused(say("The partner answers another part of the file than was asked for"), reason="mixed")
 
 
 @contextmanager
@@ -288,9 +302,9 @@ def _partial(sha256: str, size: int) -> Iterator[_Partial]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable("Another worker fetches this file just now.") from None
+            raise Unavailable(say("Another worker fetches this file just now.")) from None
         if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
-            raise Unavailable("Another worker has just finished with this file.")
+            raise Unavailable(say("Another worker has just finished with this file."))
         file.seek(0)
         digest, have = hashlib.sha256(), 0
         while chunk := file.read(_CHUNK):

@@ -34,6 +34,7 @@ from tuf.ngclient.config import EnvelopeType
 
 from appstore.federation.feed import Refused, parsed
 from core.errors import Conflict, Invalid
+from core.words import say
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 ROLES: Final = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
@@ -72,7 +73,14 @@ def _signer(key: ec.EllipticCurvePrivateKey) -> CryptoSigner:
 def make_root(keys: Mapping[str, Sequence[SSlibKey]], *, version: int, threshold: int, now: datetime) -> Metadata[Root]:
     """Return an unsigned root that gives each role its keys; `threshold` is how many root keys must sign."""
     if not 1 <= threshold <= len(keys[ROOT]):
-        raise Invalid(f"A threshold of {threshold} does not fit {len(keys[ROOT])} root keys", field="threshold")
+        raise Invalid(
+            say(
+                "A threshold of {threshold} does not fit {keys_count} root keys",
+                threshold=threshold,
+                keys_count=len(keys[ROOT]),
+            ),
+            field="threshold",
+        )
     root = Root(version=version, expires=_until(ROOT, now), consistent_snapshot=True)
     for role in ROLES:
         for key in keys[role]:
@@ -92,7 +100,7 @@ def read_root(data: bytes) -> Metadata[Root]:
     with _translated("That is no root"):
         found = cast(Metadata[Root], Metadata.from_bytes(data))
     if not isinstance(found.signed, Root):
-        raise Invalid("That is no root")
+        raise Invalid(say("That is no root"))
     return found
 
 
@@ -100,11 +108,24 @@ def check_successor(old: bytes, new: bytes) -> None:
     """`Conflict` unless `new` is the next root, signed by enough keys of the old and of itself."""
     before, after = read_root(old), read_root(new)
     if after.signed.version != before.signed.version + 1:
-        raise Conflict(f"The next root has version {before.signed.version + 1}, not {after.signed.version}")
+        raise Conflict(
+            say(
+                "The next root has version {version}, not {signed_version}",
+                version=before.signed.version + 1,
+                signed_version=after.signed.version,
+            )
+        )
     for judge, whose in ((before, "the present root"), (after, "the new root itself")):
         result = judge.signed.get_verification_result(ROOT, after.signed_bytes, after.signatures)
         if not result.verified:
-            raise Conflict(f"It is not signed by enough keys of {whose}: {len(result.signed)} of {result.threshold}")
+            raise Conflict(
+                say(
+                    "It is not signed by enough keys of {whose}: {signed_count} of {threshold}",
+                    whose=whose,
+                    signed_count=len(result.signed),
+                    threshold=result.threshold,
+                )
+            )
 
 
 def make_targets(
@@ -234,7 +255,7 @@ class Trusted:
         self._recall_timestamp()
         held = self.held
         if not (held.timestamp and held.snapshot and held.targets and held.audience):
-            raise Refused("The partner says that nothing is new, but we never had anything", reason="mixed")
+            raise Refused(say("The partner says that nothing is new, but we never had anything"), reason="mixed")
         with _translated("The timestamp that we hold"):
             self._set._check_final_timestamp()
         self.update_snapshot(held.snapshot.encode())
@@ -276,7 +297,9 @@ class Trusted:
         """Return version and length of the targets metadata of `role`; `Refused` when the snapshot knows none."""
         meta = self._set.snapshot.meta.get(f"{role}.json")
         if meta is None:
-            raise Refused("The snapshot of the partner does not know what is offered to us", reason="mixed", role=role)
+            raise Refused(
+                say("The snapshot of the partner does not know what is offered to us"), reason="mixed", role=role
+            )
         return meta.version, min(meta.length or LONGEST[TARGETS], LONGEST[TARGETS])
 
     def update_targets(self, data: bytes) -> None:
@@ -292,7 +315,7 @@ class Trusted:
         delegated = (self._set.targets.delegations.roles or {}) if self._set.targets.delegations else {}
         found = delegated.get(role)
         if found is None or found.paths != [f"{name}/*"]:
-            raise Refused("The partner has not delegated what it offers to us", reason="mixed", role=role)
+            raise Refused(say("The partner has not delegated what it offers to us"), reason="mixed", role=role)
         with _translated("The targets of our audience"):
             parsed(data)
             self._set.update_delegated_targets(data, role, TARGETS)
@@ -303,10 +326,10 @@ class Trusted:
         targets = cast(Targets, self._set[role_of(self.held.name)]).targets
         known = targets.get(path)
         if known is None or not path.startswith(f"{self.held.name}/"):
-            raise Refused("The partner signed no such file for us", reason="mixed", path=path[:100])
+            raise Refused(say("The partner signed no such file for us"), reason="mixed", path=path[:100])
         sha256 = known.hashes.get("sha256")
         if not isinstance(sha256, str):
-            raise Refused("The partner signed a file without its SHA-256", reason="mixed", path=path[:100])
+            raise Refused(say("The partner signed a file without its SHA-256"), reason="mixed", path=path[:100])
         return known.length, sha256
 
     def _recall_timestamp(self) -> None:

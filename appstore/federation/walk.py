@@ -17,6 +17,7 @@ from appstore.federation.transfer import Link, small
 from appstore.federation.trustroot import Held, Trusted
 from core import dsse
 from core.errors import Invalid, Missing
+from core.words import say
 
 TICKET: Final = "application/vnd.breakwater.feed-ticket+json"
 _TICKET_BYTES: Final = 16 << 10
@@ -73,7 +74,7 @@ def walk(link: Link, party: Party, held: Held, *, serial: int, etag: str, now: d
         return News(trusted.held, serial, stamp.etag, base=serial)
     ticket = ticket or ask_ticket(link, party)
     if ticket.number < held.ticket or (ticket.number == held.ticket and held.name not in ("", ticket.audience)):
-        raise Refused("The partner shows an older ticket than we have seen", reason="rollback")
+        raise Refused(say("The partner shows an older ticket than we have seen"), reason="rollback")
     # Under a new root whose keys take nothing over we know of no serial any more, and take the full index.
     base = serial if held.name == ticket.audience and trusted.held.audience else 0
     _follow_metadata(link, trusted, ticket.audience)
@@ -81,7 +82,10 @@ def walk(link: Link, party: Party, held: Held, *, serial: int, etag: str, now: d
     entry = _entry(link, trusted, now)
     news = News(trusted.held, entry.serial, stamp.etag, base=base)
     if base and entry.serial < base:
-        raise Refused(f"The partner is back at serial {entry.serial}; we have seen {base}", reason="rollback")
+        raise Refused(
+            say("The partner is back at serial {serial}; we have seen {base}", serial=entry.serial, base=base),
+            reason="rollback",
+        )
     if entry.serial == base:
         return news
     steps = feed.chain(entry, base) if base else None
@@ -100,7 +104,9 @@ def _follow_roots(link: Link, trusted: Trusted) -> None:
         except Missing:
             return
         trusted.update_root(answer.body)
-    raise Refused(f"The partner has more than {trustroot.MOST_ROOTS} new roots", reason="endless")
+    raise Refused(
+        say("The partner has more than {most_roots} new roots", most_roots=trustroot.MOST_ROOTS), reason="endless"
+    )
 
 
 def _follow_metadata(link: Link, trusted: Trusted, audience: str) -> None:
@@ -124,13 +130,13 @@ def _entry(link: Link, trusted: Trusted, now: datetime) -> feed.Entry:
     name = trusted.held.name
     entry = feed.Entry.of(_target(link, trusted, f"{name}/entry.json.gz", feed.ENTRY_BYTES))
     if entry.audience != name:
-        raise Refused("The entry of the feed is for somebody else", reason="mixed")
+        raise Refused(say("The entry of the feed is for somebody else"), reason="mixed")
     if datetime.fromisoformat(entry.expires) < now:
-        raise Refused("The entry of the feed has expired", reason="expired")
+        raise Refused(say("The entry of the feed has expired"), reason="expired")
     if trusted.file(entry.full.path) != (entry.full.size, entry.full.sha256):
-        raise Refused("The entry of the feed names another index than was signed", reason="mixed")
+        raise Refused(say("The entry of the feed names another index than was signed"), reason="mixed")
     if not all(step.file.path.startswith(f"{name}/") for step in entry.diffs.values()):
-        raise Refused("The entry of the feed names files of somebody else", reason="mixed")
+        raise Refused(say("The entry of the feed names files of somebody else"), reason="mixed")
     return entry
 
 
@@ -138,7 +144,7 @@ def _target(link: Link, trusted: Trusted, path: str, most: int = feed.PACKED_BYT
     """Return a file of our audience exactly as it was signed."""
     length, sha256 = trusted.file(path)
     if length > most:
-        raise Refused(f"A file of the feed has more than {most} bytes", reason="too-large", path=path)
+        raise Refused(say("A file of the feed has more than {most} bytes", most=most), reason="too-large", path=path)
     return _exactly(link, feed.File(path, sha256, length))
 
 
@@ -146,7 +152,7 @@ def _exactly(link: Link, file: feed.File) -> bytes:
     folder, _, name = file.path.rpartition("/")
     data = small(link, f"targets/{folder}/{file.sha256}.{name}", file.size).body
     if len(data) != file.size or feed.digest(data) != file.sha256:
-        raise Refused("A file of the feed is not the one that was signed", reason="mixed", path=file.path)
+        raise Refused(say("A file of the feed is not the one that was signed"), reason="mixed", path=file.path)
     return data
 
 
@@ -174,20 +180,20 @@ def read_ticket(data: bytes, party: Party) -> Ticket:
         payload, _ = dsse.verify(feed.parsed(data), TICKET, [party.key])
         said: Any = json.loads(payload)
     except Invalid as problem:
-        raise Refused(f"The ticket of the partner: {problem.detail}", reason="signature") from None
+        raise Refused(say("The ticket of the partner: {detail}", detail=problem.detail), reason="signature") from None
     except (ValueError, RecursionError):
-        raise Refused("The ticket of the partner cannot be read", reason="garbage") from None
+        raise Refused(say("The ticket of the partner cannot be read"), reason="garbage") from None
     if not isinstance(said, dict) or said.get("format") != "breakwater-ticket/1":
-        raise Refused("The ticket of the partner is of a kind that we do not know", reason="unknown-format")
+        raise Refused(say("The ticket of the partner is of a kind that we do not know"), reason="unknown-format")
     if said.get("store") != party.them or said.get("for") != party.us:
-        raise Refused("The ticket is of another store or for another store", reason="mixed")
+        raise Refused(say("The ticket is of another store or for another store"), reason="mixed")
     root = said.get("root")
     numbers = (said.get("number"), root.get("version") if isinstance(root, dict) else None)
     if not isinstance(root, dict) or not all(type(n) is int and 0 < n <= feed.LARGEST_SERIAL for n in numbers):
-        raise Refused("The ticket of the partner is not what it may be", reason="wrong-value")
+        raise Refused(say("The ticket of the partner is not what it may be"), reason="wrong-value")
     audience, sha256 = said.get("audience"), root.get("sha256")
     if not _hex(audience, 32) or not _hex(sha256, 64):
-        raise Refused("The ticket of the partner is not what it may be", reason="wrong-value")
+        raise Refused(say("The ticket of the partner is not what it may be"), reason="wrong-value")
     return Ticket(str(audience), said["number"], root["version"], str(sha256))
 
 
@@ -199,7 +205,7 @@ def _first_root(link: Link, ticket: Ticket) -> str:
     """Fetch and pin the root that the ticket names by its digest."""
     data = small(link, f"tuf/{ticket.root_version}.root.json", trustroot.LONGEST[trustroot.ROOT]).body
     if feed.digest(data) != ticket.root_sha256:
-        raise Refused("The root is not the one that the partner's ticket names", reason="mixed")
+        raise Refused(say("The root is not the one that the partner's ticket names"), reason="mixed")
     if trustroot.pin(data) != ticket.root_version:
-        raise Refused("The root is of another version than the partner's ticket says", reason="mixed")
+        raise Refused(say("The root is of another version than the partner's ticket says"), reason="mixed")
     return data.decode()

@@ -43,6 +43,7 @@ from core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from core.words import say
 
 ROOT: Final = "/api/v1/federation"
 #: Bytes of an answer that is read into memory, unless a caller says otherwise.
@@ -70,7 +71,7 @@ class Answer:
         try:
             return jsons.loads(self.content)
         except (ValueError, RecursionError):
-            raise Rejected("The partner's answer is no JSON.") from None
+            raise Rejected(say("The partner's answer is no JSON.")) from None
 
 
 @dataclass(slots=True)
@@ -143,7 +144,10 @@ class SignedClient:
         body = jsons.dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
         if len(body) > LONGEST_MESSAGE:
             # Said here, since the other side refuses it before it knows who asks.
-            raise Rejected(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.", remote_status=413)
+            raise Rejected(
+                say("Messages between stores have at most {longest_message} bytes.", longest_message=LONGEST_MESSAGE),
+                remote_status=413,
+            )
         kind = {"Content-Type": "application/json"}
         with self._asked("POST", path, kind, body, most=most, seconds=seconds) as answer:
             return Answer(answer.status, answer.headers, b"".join(answer))
@@ -216,13 +220,13 @@ class SignedClient:
         if status == 401:
             # A store that does not know who asks signs nothing: anybody could have it say so about a request of ours.
             return Unavailable(
-                f"At the address of {self.name} our request was not recognised (401), and the answer is not signed. "
-                "If this lasts, compare the clocks and the keys of both stores.",
+                say("At the address of {name} our request was not recognised (401), and the answer is "
+"not signed. If this lasts, compare the clocks and the keys of both stores.", name=self.name),
                 peer=self.name, unsigned=True,
             )  # fmt: skip
         return Unavailable(
-            f"Somebody between us and {self.name} answered ({status}): the answer does not have its signature. "
-            "It was not believed.",
+            say("Somebody between us and {name} answered ({status}): the answer does not have its "
+"signature. It was not believed.", name=self.name, status=status),
             peer=self.name, unsigned=True,
         )  # fmt: skip
 
@@ -244,7 +248,8 @@ class SignedClient:
                 yield chunk
         if digest is not None and hashed.digest() != digest:
             raise Unavailable(
-                f"Somebody between us and {self.name} changed its answer: it has another body than was signed.",
+                say("Somebody between us and {name} changed its answer: it has another body than was "
+"signed.", name=self.name),
                 peer=self.name, unsigned=True,
             )  # fmt: skip
 
@@ -265,10 +270,25 @@ class SignedClient:
                 )
         facts = {"peer": self.name, "remote_status": response.status_code, "remote_code": code}
         if response.status_code >= 500 or response.status_code == 429:
-            return Unavailable(f"{self.name} cannot answer now ({response.status_code}). {said}".strip(), **facts)
+            return Unavailable(
+                say(
+                    "{name} cannot answer now ({status_code}). {said}",
+                    name=self.name,
+                    status_code=response.status_code,
+                    said=said,
+                ).strip(),
+                **facts,
+            )
         if 300 <= response.status_code < 400:
-            return Rejected(f"{self.name} wants to send us elsewhere; redirects are not followed.", **facts)
-        return Rejected(f"{self.name} refused ({response.status_code}). {said}".strip(), **facts)
+            return Rejected(
+                say("{name} wants to send us elsewhere; redirects are not followed.", name=self.name), **facts
+            )
+        return Rejected(
+            say(
+                "{name} refused ({status_code}). {said}", name=self.name, status_code=response.status_code, said=said
+            ).strip(),
+            **facts,
+        )
 
 
 def client(
@@ -329,12 +349,14 @@ def authenticate(request: HttpRequest, *, states: tuple[str, ...] = (Peer.State.
     claim = read_claim(request)
     peer = Peer.objects.filter(store_id=claim.key_id, kind="breakwater").first()
     if peer is None:
-        raise Unauthenticated("This store does not know the key that the request is signed with.")
+        raise Unauthenticated(say("This store does not know the key that the request is signed with."))
     check_claim(request, claim, dsse.load_public(peer.public_pem))
     # Before it is looked at any further, so that no request has two answers.
     _take_once(claim, _per_minute(peer.agreement()))
     if peer.state not in states:
-        raise Denied(f"Between this store and yours the state is {peer.state!r}; that does not allow this.")
+        raise Denied(
+            say("Between this store and yours the state is {state}; that does not allow this.", state=repr(peer.state))
+        )
     if peer.heard_at is None or timezone.now() - peer.heard_at > timedelta(minutes=1):
         Peer.objects.filter(pk=peer.pk).update(heard_at=timezone.now())
     return peer
@@ -357,7 +379,9 @@ def bounded_body(request: HttpRequest) -> bytes:
         or int(length) > LONGEST_MESSAGE
         or len(request.body) > LONGEST_MESSAGE
     ):
-        raise TooLarge(f"Messages between stores have at most {LONGEST_MESSAGE} bytes.")
+        raise TooLarge(
+            say("Messages between stores have at most {longest_message} bytes.", longest_message=LONGEST_MESSAGE)
+        )
     return request.body
 
 
@@ -365,13 +389,16 @@ def check_claim(request: HttpRequest, claim: signing.Claim, key: dsse.PublicKey)
     """Pass when the request is signed with `key`, now, for us, and with this body."""
     claim.verify(key)
     if claim.audience != answering.begin(request).pk:
-        raise Unauthenticated("The request is meant for another store.")
+        raise Unauthenticated(say("The request is meant for another store."))
     if abs(time.time() - claim.created) > signing.WINDOW:
         raise Unauthenticated(
-            f"The date of the request is more than {signing.WINDOW // 60} minutes off; compare the clocks of both stores."
+            say(
+                "The date of the request is more than {window} minutes off; compare the clocks of both stores.",
+                window=signing.WINDOW // 60,
+            )
         )
     if hashlib.sha256(request.body).hexdigest() != (claim.body_sha256 or hashlib.sha256(b"").hexdigest()):
-        raise Unauthenticated("The body of the request is not the one that was signed.")
+        raise Unauthenticated(say("The body of the request is not the one that was signed."))
 
 
 def take_once(claim: signing.Claim, per_minute: int = PER_MINUTE) -> None:
@@ -387,12 +414,12 @@ def _take_once(claim: signing.Claim, per_minute: int) -> None:
     mine = SeenRequest.objects.filter(key_id=claim.key_id)
     lately = mine.filter(at__gt=now - timedelta(minutes=1)).count()
     if lately >= per_minute:
-        raise Throttled(f"More than {per_minute} requests in a minute.", retry_after=30)
+        raise Throttled(say("More than {per_minute} requests in a minute.", per_minute=per_minute), retry_after=30)
     try:
         with transaction.atomic():
             SeenRequest.objects.create(key_id=claim.key_id, nonce=claim.nonce, at=now)
     except IntegrityError:
-        raise Unauthenticated("This very request was sent before; it is taken once.") from None
+        raise Unauthenticated(say("This very request was sent before; it is taken once.")) from None
     if lately == 0:  # once a minute at most
         SeenRequest.objects.filter(at__lt=now - timedelta(seconds=2 * signing.WINDOW + 60)).delete()
 
@@ -426,4 +453,4 @@ class PeerView(AnsweringView):
         if self.agreed:
             self.agreement = self.peer.agreement()
             if self.agreement is None:
-                raise Denied("There is no agreement in force between this store and yours.")
+                raise Denied(say("There is no agreement in force between this store and yours."))

@@ -17,6 +17,7 @@ from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
 from core.errors import Conflict
 from core.vault import Vault
+from core.words import say
 
 #: Who this store is to other stores: agreements, feeds and requests are signed with it.
 STORE: Final = "store"
@@ -81,7 +82,7 @@ def rotate(purpose: str, *, actor: Actor) -> SigningKey:
         with transaction.atomic():
             made = _make(purpose)
     except IntegrityError:
-        raise Conflict("The key is being changed by somebody else; look again before another try.") from None
+        raise Conflict(say("The key is being changed by somebody else; look again before another try.")) from None
     audit.record(actor, "key.rotate", made, purpose=purpose)
     return made
 

@@ -29,6 +29,7 @@ from core.http import ApiView, organisation_for, paginated, problem_response, re
 from core.live.hub import Topic
 from core.operations.api import OperationOut
 from core.operations.models import Operation
+from core.words import say
 
 _LEVELS = [str(level) for level in Level]
 #: What states were called before.
@@ -147,7 +148,7 @@ def visible(actor: access.Actor, pk: Any, queryset: QuerySet[Package] | None = N
     if found is None:
         found = queryset.within_reach_of(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
     if found is None:
-        raise Missing("There is no such object, or you may not see it.")
+        raise Missing(say("There is no such object, or you may not see it."))
     return found  # type: ignore[no-any-return]
 
 
@@ -193,11 +194,11 @@ class PackagesView(ApiView):
         if wanted.get("state"):
             state = _OLD_STATES.get(wanted["state"], wanted["state"])
             if state not in states.STATES:
-                raise Invalid(f"state must be one of {', '.join(states.STATES)}")
+                raise Invalid(say("state must be one of {states}", states=", ".join(states.STATES)))
             found = found.filter(state=state)
         if wanted.get("format"):
             if wanted["format"] not in formats.registry.names():
-                raise Invalid(f"format must be one of {', '.join(formats.registry.names())}")
+                raise Invalid(say("format must be one of {names}", names=", ".join(formats.registry.names())))
             found = found.filter(format=wanted["format"])
         if wanted.get("organisation"):
             found = found.filter(organisation__in=_organisations(wanted["organisation"]))
@@ -320,7 +321,7 @@ class ContentView(ApiView):
             return HttpResponse(status=304, headers={"ETag": etag})
         path = blobs.path_of(package.sha256)
         if not path.exists():
-            raise Missing("The file of this package is no longer in the store.")
+            raise Missing(say("The file of this package is no longer in the store."))
         response = FileResponse(
             path.open("rb"), as_attachment=True, filename=package.filename, content_type="application/octet-stream"
         )
@@ -336,7 +337,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Package.objects.all(), actor, "packages.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         package = Package.objects.filter(pk=pk).defer("descriptor").first()

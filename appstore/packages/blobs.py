@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from core.errors import Invalid, TooLarge, Unavailable
+from core.words import say
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 _CHUNK = 1 << 20
@@ -28,7 +29,7 @@ GRACE = 24 * 3600.0
 def path_of(sha256: str) -> Path:
     """Return where the file with that digest is, or would be."""
     if not _DIGEST.match(sha256):
-        raise Invalid("That is not a SHA-256 digest in lower-case hex")
+        raise Invalid(say("That is not a SHA-256 digest in lower-case hex"))
     return Path(settings.BLOB_DIR) / "sha256" / sha256[:2] / sha256
 
 
@@ -46,7 +47,9 @@ class Incoming:
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Add bytes; `TooLarge` as soon as there are more than the limit."""
         if self.limit is not None and self.size + len(chunk) > self.limit:
-            raise TooLarge(f"The file is larger than the {self.limit} bytes that are taken", limit=self.limit)
+            raise TooLarge(
+                say("The file is larger than the {limit} bytes that are taken", limit=self.limit), limit=self.limit
+            )
         self._digest.update(chunk)
         view = memoryview(chunk)
         with disk_errors():
@@ -65,7 +68,7 @@ class Incoming:
         """
         digest = self._digest.hexdigest()
         if expected and expected.lower() != digest:
-            raise Invalid("The file did not arrive as it was sent: its SHA-256 is another", sha256=digest)
+            raise Invalid(say("The file did not arrive as it was sent: its SHA-256 is another"), sha256=digest)
         with disk_errors():
             self._place(path_of(digest))
         return digest, self.size
@@ -99,7 +102,9 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise Unavailable(f"The store cannot write at the moment: {problem.strerror or problem}") from problem
+        raise Unavailable(
+            say("The store cannot write at the moment: {strerror}", strerror=problem.strerror or problem)
+        ) from problem
 
 
 def begin(limit: int | None = None) -> Incoming:

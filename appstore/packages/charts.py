@@ -10,6 +10,7 @@ from typing import Any
 from appstore.packages.documents import read_json, read_yaml
 from core.archives import Archive, Damaged, finding_of
 from core.findings import Finding, Level
+from core.words import say
 
 #: Helm itself refuses charts that unpack to more than 100 MiB, and files over 5 MiB in them.
 LARGEST_CHART, _LARGEST_FILE = 100 << 20, 5 << 20
@@ -47,19 +48,29 @@ def inspect(archive: Archive, place: str) -> Chart:
     if not chart.root:
         found.append(
             Finding(
-                Level.ERROR, "chart-invalid", place, "There is no Chart.yaml in a folder of it", "Use `helm package`"
+                Level.ERROR,
+                "chart-invalid",
+                place,
+                say("There is no Chart.yaml in a folder of it"),
+                say("Use `helm package`"),
             )
         )
         return chart
     others = {n.split("/")[0] for n in archive.members} - {chart.root}
     if others:
-        message = f"It holds more than the folder {chart.root}: {', '.join(sorted(others))[:200]}"
-        found.append(Finding(Level.ERROR, "chart-invalid", place, message, "Use `helm package`"))
+        message = say(
+            "It holds more than the folder {root}: {others}", root=chart.root, others=", ".join(sorted(others))[:200]
+        )
+        found.append(Finding(Level.ERROR, "chart-invalid", place, message, say("Use `helm package`")))
     total = sum(member.size for member in archive.members.values())
     large = [n for n, m in archive.members.items() if m.size > _LARGEST_FILE]
     if total > LARGEST_CHART or large:
-        message = f"Helm reads charts up to {LARGEST_CHART >> 20} MiB with files up to {_LARGEST_FILE >> 20} MiB"
-        found.append(Finding(Level.ERROR, "chart-too-large", place, message, "Leave large files out of the chart"))
+        message = say(
+            "Helm reads charts up to {largest_chart} MiB with files up to {largest_file} MiB",
+            largest_chart=LARGEST_CHART >> 20,
+            largest_file=_LARGEST_FILE >> 20,
+        )
+        found.append(Finding(Level.ERROR, "chart-too-large", place, message, say("Leave large files out of the chart")))
     try:
         _metadata(chart, archive, place)
     except Damaged as problem:
@@ -73,7 +84,7 @@ def _metadata(chart: Chart, archive: Archive, place: str) -> None:
     where = f"{place}: Chart.yaml"
     raw = read_yaml(archive.read(member), where)
     if not isinstance(raw, Mapping):
-        raise Damaged("chart-invalid", "Chart.yaml is no object", where)
+        raise Damaged("chart-invalid", say("Chart.yaml is no object"), where)
 
     def text(name: str) -> str:
         value = raw.get(name)
@@ -92,17 +103,19 @@ def _metadata(chart: Chart, archive: Archive, place: str) -> None:
         if isinstance(person, Mapping) and isinstance(person.get("name"), str):
             chart.maintainers.append(person["name"])
     if text("apiVersion") not in ("v1", "v2"):
-        wrong("apiVersion must be v1 or v2", "Set apiVersion: v2")
+        wrong(say("apiVersion must be v1 or v2"), say("Set apiVersion: v2"))
     if not _NAME.match(chart.name):
-        wrong("The chart has no usable name", "Set name to letters, digits and hyphens")
+        wrong(say("The chart has no usable name"), say("Set name to letters, digits and hyphens"))
     elif chart.name != chart.root:
         wrong(
-            f"The chart is called {chart.name[:80]} and its folder {chart.root[:80]}", "Give both one name", Level.INFO
+            say("The chart is called {name} and its folder {root}", name=chart.name[:80], root=chart.root[:80]),
+            say("Give both one name"),
+            Level.INFO,
         )
     if not _SEMVER.match(chart.version):
-        wrong("The chart has no version as in Semantic Versioning", "Set a version such as 1.2.0")
+        wrong(say("The chart has no version as in Semantic Versioning"), say("Set a version such as 1.2.0"))
     if text("type") == "library":
-        wrong("A library chart cannot be installed", "Ship an application chart")
+        wrong(say("A library chart cannot be installed"), say("Ship an application chart"))
     dependencies = raw.get("dependencies")
     if not isinstance(dependencies, list) and f"{chart.root}/requirements.yaml" in archive:
         legacy = read_yaml(archive.read(f"{chart.root}/requirements.yaml"), f"{place}: requirements.yaml")
@@ -111,13 +124,18 @@ def _metadata(chart: Chart, archive: Archive, place: str) -> None:
         name = dependency.get("name") if isinstance(dependency, Mapping) else None
         inside = f"{chart.root}/charts/{name}"
         if not any(n.startswith((f"{inside}/", f"{inside}-")) or n == f"{inside}.tgz" for n in archive.members):
-            wrong(f"It depends on the chart {str(name)[:80]}, which is not in charts/", "Run `helm dependency build`")
+            wrong(
+                say("It depends on the chart {name}, which is not in charts/", name=str(name)[:80]),
+                say("Run `helm dependency build`"),
+            )
 
 
 def _files(chart: Chart, archive: Archive, place: str) -> Iterator[Finding]:
     root = chart.root
     if not archive.under(f"{root}/templates") and not archive.under(f"{root}/charts"):
-        yield Finding(Level.ERROR, "chart-empty", place, "The chart has no templates", "Add at least one workload")
+        yield Finding(
+            Level.ERROR, "chart-empty", place, say("The chart has no templates"), say("Add at least one workload")
+        )
     checks: tuple[tuple[str, Any], ...] = (("values.yaml", read_yaml), ("values.schema.json", read_json))
     for name, read in checks:
         where = f"{place}: {name}"
@@ -129,4 +147,6 @@ def _files(chart: Chart, archive: Archive, place: str) -> Iterator[Finding]:
             yield finding_of(problem, where)
             continue
         if document is not None and not isinstance(document, Mapping):
-            yield Finding(Level.ERROR, "chart-invalid", where, f"{name} is no object", "Write one object")
+            yield Finding(
+                Level.ERROR, "chart-invalid", where, say("{name} is no object", name=name), say("Write one object")
+            )

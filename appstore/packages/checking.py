@@ -20,6 +20,7 @@ from core.appd import AppDescriptor
 from core.archives import Archive, Limits, finding_of
 from core.errors import Invalid
 from core.findings import Finding, Level, blocking
+from core.words import say
 
 #: More findings than this help nobody; the rest is counted.
 _MOST_FINDINGS = 300
@@ -69,7 +70,7 @@ def _examine(archive: Archive, path: Path, verdict: Verdict, progress: Progress,
         verdict.findings.append(finding_of(problem))
         return
     verdict.format = format_.name
-    progress(10, f"reading as {format_.name}")
+    progress(10, say("reading as {name}", name=format_.name))
     reading = format_.read(archive)
     if opened.enclosure is not None:
         enclosing.judge(opened.enclosure, reading)
@@ -78,17 +79,23 @@ def _examine(archive: Archive, path: Path, verdict: Verdict, progress: Progress,
     verdict.signature = reading.signature.as_dict()
     size = len(json.dumps(reading.descriptor.to_dict()))
     if size > _LARGEST_DESCRIPTOR:
-        message = f"The descriptor takes {size} bytes; {_LARGEST_DESCRIPTOR} is the most that travels to a node"
+        message = say(
+            "The descriptor takes {size} bytes; {largest_descriptor} is the most that travels to a node",
+            size=size,
+            largest_descriptor=_LARGEST_DESCRIPTOR,
+        )
         verdict.findings.append(
-            Finding(Level.ERROR, "appd-too-large", "", message, "Describe fewer rules and services")
+            Finding(Level.ERROR, "appd-too-large", "", message, say("Describe fewer rules and services"))
         )
     if not archive.sound:
         return  # a listing that lies is not worth the reading of large members
-    progress(60, "storing chart and images")
+    progress(60, say("storing chart and images"))
     try:
         _store_chart(archive, path, reading, verdict)
         for number, image in enumerate(reading.images):
-            progress(65 + 30 * number // len(reading.images), f"storing {image.name or image.member}"[:200])
+            progress(
+                65 + 30 * number // len(reading.images), say("storing {name}", name=image.name or image.member)[:200]
+            )
             _store_image(archive, image, verdict)
     except Invalid as problem:
         verdict.findings.append(finding_of(problem))
@@ -113,15 +120,19 @@ def _store_image(archive: Archive, image: ImageMember, verdict: Verdict) -> None
         verdict.findings.append(finding_of(problem, image.member))
         return
     if not names:
-        message = "The image archive does not say what its image is called"
-        remedy = "Write it with `docker save <name>:<tag>`, not by its id"
+        message = say("The image archive does not say what its image is called")
+        remedy = say("Write it with `docker save <name>:<tag>`, not by its id")
         verdict.findings.append(Finding(Level.ERROR, "image-unnamed", image.member, message, remedy))
         return
     if image.name and image.name not in names:
-        message = (
-            f"SwImageDesc.json calls it {image.name[:120]}, the archive {', '.join(names)[:200]}; the archive counts"
+        message = say(
+            "SwImageDesc.json calls it {name}, the archive {names}; the archive counts",
+            name=image.name[:120],
+            names=", ".join(names)[:200],
         )
-        verdict.findings.append(Finding(Level.WARNING, "image-name-differs", image.member, message, "Use one name"))
+        verdict.findings.append(
+            Finding(Level.WARNING, "image-name-differs", image.member, message, say("Use one name"))
+        )
     name = image.name if image.name in names else names[0]
     verdict.images.append({"name": name, "sha256": digest, "size": size})
 
@@ -132,7 +143,7 @@ def _bounded(findings: list[Finding]) -> list[Finding]:
     if len(unique) <= _MOST_FINDINGS:
         return unique
     worst = sorted(unique, key=lambda f: list(Level).index(f.level))[:_MOST_FINDINGS]
-    message = f"There are {len(unique) - _MOST_FINDINGS} more findings"
+    message = say("There are {unique_count} more findings", unique_count=len(unique) - _MOST_FINDINGS)
     return [
         *worst,
         Finding(blocking(unique)[0].level if blocking(unique) else Level.INFO, "more-findings", "", message),

@@ -21,6 +21,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
+from core.words import say
+
 #: A longer block is not looked at: a manifest's signature takes some hundred bytes, a long chain some thousand.
 LONGEST = 1 << 20
 DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
@@ -83,7 +85,7 @@ class Signer:
         """The name of the digest algorithm; `Refused` when it is not known."""
         name = str(self.info["digest_algorithm"]["algorithm"].native)
         if name not in DIGESTS:
-            raise Refused(f"the digest {name[:40]} is not known")
+            raise Refused(say("the digest {name} is not known", name=name[:40]))
         return name
 
     @property
@@ -100,7 +102,7 @@ class Signer:
         """Return the one value of a signed attribute; `Refused` unless it is there once (RFC 5652, 11)."""
         found = [a for a in self.info["signed_attrs"] if a["type"].native == name]
         if len(found) != 1 or len(found[0]["values"]) != 1:
-            raise Refused(f"the signed attributes have no single {name.replace('_', ' ')}")
+            raise Refused(say("the signed attributes have no single {what}", what=name.replace("_", " ")))
         return found[0]["values"][0].native
 
     def has(self, name: str) -> bool:
@@ -137,11 +139,11 @@ def unarmoured(block: str) -> tuple[bytes, str]:
     lines = [line.strip() for line in block.strip().splitlines()]
     text = "".join(line for line in lines if line and not line.startswith("-----"))
     if len(text) > LONGEST:
-        raise Refused("the CMS block is far too long")
+        raise Refused(say("the CMS block is far too long"))
     try:
         der = base64.b64decode(text, validate=True)
     except binascii.Error as problem:
-        raise Refused("the CMS block is not base64") from problem
+        raise Refused(say("the CMS block is not base64")) from problem
     plain = block.replace("\r\n", "\n").removesuffix("\n").split("\n")
     framed = _BEGIN.match(plain[0])
     inner = plain[1:-1] if framed and plain[-1] == f"-----END {framed[1]}-----" else plain
@@ -155,20 +157,22 @@ def unarmoured(block: str) -> tuple[bytes, str]:
 def read(der: bytes) -> Block:
     """Read signed data and find each signer's certificate; `Refused` when a signer is not there or not identified."""
     if len(der) > LONGEST:
-        raise Refused("the CMS block is far too long")
+        raise Refused(say("the CMS block is far too long"))
     info = cms.ContentInfo.load(der, strict=True)
     if info["content_type"].native != "signed_data":
-        raise Refused("the CMS block holds no signed data")
+        raise Refused(say("the CMS block holds no signed data"))
     data = info["content"]
     choices = list(data["certificates"] or [])
     if len(choices) > MOST_CERTIFICATES:
-        raise Refused(f"the CMS block carries more than {MOST_CERTIFICATES} certificates")
+        raise Refused(
+            say("the CMS block carries more than {most_certificates} certificates", most_certificates=MOST_CERTIFICATES)
+        )
     certificates = tuple(choice.chosen for choice in choices if choice.name == "certificate")
     infos = list(data["signer_infos"])
     if not infos:
-        raise Refused("there must be a signer, and there is none")
+        raise Refused(say("there must be a signer, and there is none"))
     if len(infos) > MOST_SIGNERS:
-        raise Refused(f"there are more than {MOST_SIGNERS} signers")
+        raise Refused(say("there are more than {most_signers} signers", most_signers=MOST_SIGNERS))
     signers = tuple(Signer(info, _certificate_of(info, certificates)) for info in infos)
     crls = tuple(choice.chosen for choice in (data["crls"] or []) if choice.name == "certificate_list")
     return Block(der, data, signers, certificates, crls)
@@ -182,7 +186,7 @@ def _certificate_of(info: Any, certificates: Iterable[x509.Certificate]) -> x509
     else:
         fits = [c for c in certificates if c.key_identifier == sid.chosen.native]
     if len(fits) != 1:
-        raise Refused("the certificate of the signer is not in the CMS block")
+        raise Refused(say("the certificate of the signer is not in the CMS block"))
     return fits[0]
 
 
@@ -196,13 +200,13 @@ def check(signer: Signer, block: Block, content: Content) -> None:
     _one_algorithm(signer, name)
     if signer.has_attributes:
         if signer.attribute("content_type") != block.content_type:
-            raise Refused("the signed content type is another")
+            raise Refused(say("the signed content type is another"))
         if signer.attribute("message_digest") != content.digest(name):
-            raise Refused("the signed digest is not that of the content")
+            raise Refused(say("the signed digest is not that of the content"))
         _names_its_certificate(signer)
         _verify(signer, name, signer.info["signed_attrs"].untag().dump(), None)
     elif block.content_type != "data":
-        raise Refused("signed attributes are missing")  # RFC 5652, 5.3
+        raise Refused(say("signed attributes are missing"))  # RFC 5652, 5.3
     else:
         _verify(signer, name, content.whole, content.digest(name))
 
@@ -216,7 +220,7 @@ def _one_algorithm(signer: Signer, digest: str) -> None:
         named = {parameters["hash_algorithm"]["algorithm"].native}
         mask = parameters["mask_gen_algorithm"]
         if mask["algorithm"].native != "mgf1":
-            raise Refused("the mask of RSA-PSS is not known")
+            raise Refused(say("the mask of RSA-PSS is not known"))
         named.add(mask["parameters"]["algorithm"].native)
     elif kind == "ed25519":
         # RFC 8419, 3.1: with signed attributes the message digest is SHA-512.
@@ -226,14 +230,14 @@ def _one_algorithm(signer: Signer, digest: str) -> None:
     else:
         named = {algorithm.hash_algo}
     if named != {digest}:
-        raise Refused("two different digests are named")
+        raise Refused(say("two different digests are named"))
     if signer.has("cms_algorithm_protection"):
         told = signer.attribute("cms_algorithm_protection")
         if told["digest_algorithm"]["algorithm"] != digest:
-            raise Refused("the signed attributes name another digest")
+            raise Refused(say("the signed attributes name another digest"))
         signature = told.get("signature_algorithm")
         if signature is not None and signature["algorithm"] != kind:
-            raise Refused("the signed attributes name another signature algorithm")
+            raise Refused(say("the signed attributes name another signature algorithm"))
 
 
 def _names_its_certificate(signer: Signer) -> None:
@@ -244,9 +248,9 @@ def _names_its_certificate(signer: Signer) -> None:
         first = signer.attribute(attribute)["certs"][0]
         algorithm = (first.get("hash_algorithm") or {}).get("algorithm", usual)
         if algorithm not in DIGESTS:
-            raise Refused("the signed attributes name the certificate by a digest that is not known")
+            raise Refused(say("the signed attributes name the certificate by a digest that is not known"))
         if hashlib.new(algorithm, signer.certificate.dump()).digest() != first["cert_hash"]:
-            raise Refused("the signed attributes name another certificate")
+            raise Refused(say("the signed attributes name another certificate"))
 
 
 def _verify(signer: Signer, digest: str, signed: bytes | None, prehashed: bytes | None) -> None:
@@ -272,7 +276,7 @@ def _verify(signer: Signer, digest: str, signed: bytes | None, prehashed: bytes 
         ):
             key.verify(signer.signature, signed)
         else:
-            raise Refused("the signer's key and the signature algorithm do not fit together")
+            raise Refused(say("the signer's key and the signature algorithm do not fit together"))
     except (InvalidSignature, UnsupportedAlgorithm) as problem:
         raise Refused(_UNFIT) from problem
 
@@ -284,7 +288,7 @@ def weaknesses(signer: Signer) -> list[str]:
     """Return why this signer may never be trusted, whoever vouches for it; empty when nothing is known against it."""
     found = []
     if signer.digest not in STRONG:
-        found.append(f"{signer.digest} is broken")
+        found.append(say("{digest} is broken", digest=signer.digest))
     found += certificate_weaknesses(signer.certificate)
     found += usage_problem(signer.certificate)
     return found
@@ -295,14 +299,14 @@ def certificate_weaknesses(certificate: x509.Certificate) -> list[str]:
     found = []
     if certificate.signature_algo not in ("ed25519", "ed448") and certificate.hash_algo not in STRONG:
         name = {"sha1": "SHA-1", "md5": "MD5"}.get(certificate.hash_algo, certificate.hash_algo)
-        found.append(f"the certificate is signed with {name}")
+        found.append(say("the certificate is signed with {name}", name=name))
     key = certificate.public_key
     if key.algorithm in ("rsa", "rsassa_pss") and key.bit_size < SMALLEST_RSA:
-        found.append(f"an RSA key of {key.bit_size} bits is too short")
+        found.append(say("an RSA key of {bit_size} bits is too short", bit_size=key.bit_size))
     elif key.algorithm == "ec" and key.bit_size < SMALLEST_EC:
-        found.append(f"an elliptic curve of {key.bit_size} bits is too small")
+        found.append(say("an elliptic curve of {bit_size} bits is too small", bit_size=key.bit_size))
     elif key.algorithm not in ("rsa", "rsassa_pss", "ec", "ed25519"):
-        found.append(f"keys of the kind {key.algorithm} are not taken")
+        found.append(say("keys of the kind {algorithm} are not taken", algorithm=key.algorithm))
     return found
 
 
@@ -331,7 +335,7 @@ def looseness(block: Block) -> list[str]:
     """Return where the block has room for bytes that nobody signed; empty for what ordinary tools write."""
     found = []
     if not is_der(block.der):
-        found.append("the CMS block is not in DER")
+        found.append(say("the CMS block is not in DER"))
     used = {signer.digest for signer in block.signers}
     named = [each["algorithm"].native for each in block.data["digest_algorithms"]]
     plain = [
@@ -340,25 +344,25 @@ def looseness(block: Block) -> list[str]:
         *(s.info["signature_algorithm"] for s in block.signers if s.info["signature_algorithm"].signature_algo != "rsassa_pss"),
     ]  # fmt: skip
     if set(named) != used or len(named) != len(used) or not all(_without_parameters(each) for each in plain):
-        found.append("the CMS block names algorithms in an unusual way")
+        found.append(say("the CMS block names algorithms in an unusual way"))
     others = [c for c in (block.data["certificates"] or []) if c.name != "certificate"]
     others += [c for c in (block.data["crls"] or []) if c.name != "certificate_list"]
     if others:
-        found.append("the CMS block carries certificates of another kind")
+        found.append(say("the CMS block carries certificates of another kind"))
     by_key = any(signer.info["sid"].name != "issuer_and_serial_number" for signer in block.signers)
     wanted = "v3" if by_key or block.content_type != "data" else "v1"  # RFC 5652, 5.1
     versions = {"issuer_and_serial_number": "v1", "subject_key_identifier": "v3"}
     right = all(s.info["version"].native == versions[s.info["sid"].name] for s in block.signers)
     if not right or (not others and block.data["version"].native != wanted):
-        found.append("the CMS block has another version than it should have")
+        found.append(say("the CMS block has another version than it should have"))
     for signer in block.signers:
         sid = signer.info["sid"]
         # Names are compared without regard to case (RFC 5280, 7.1), and nobody signed this copy of it.
         if sid.name == "issuer_and_serial_number" and sid.chosen["issuer"].dump() != signer.certificate.issuer.dump():
-            found.append("the signer's issuer is written in another way than in its certificate")
+            found.append(say("the signer's issuer is written in another way than in its certificate"))
         unsigned = [a["type"].native for a in signer.info["unsigned_attrs"] or []]
         if unsigned not in ([], ["signature_time_stamp_token"]):
-            found.append("there are attributes that nobody signed")
+            found.append(say("there are attributes that nobody signed"))
     return found
 
 
@@ -439,7 +443,7 @@ def timestamp_of(signer: Signer) -> Timestamp | None:
         return None
     try:
         if len(tokens) != 1:
-            raise Refused("there are several")
+            raise Refused(say("there are several"))
         return _timestamp(tokens[0].dump(), signer.signature)
     except Refused as why:
         return Timestamp(problem=str(why))
@@ -450,20 +454,20 @@ def timestamp_of(signer: Signer) -> Timestamp | None:
 def _timestamp(token: bytes, stamped: bytes) -> Timestamp:
     block = read(token)
     if block.content_type != "tst_info" or len(block.signers) != 1:
-        raise Refused("it is no timestamp token")
+        raise Refused(say("it is no timestamp token"))
     if looseness(block):
-        raise Refused("it is not written in DER")
+        raise Refused(say("it is not written in DER"))
     carried, signer = block.carried, block.signers[0]
     if carried is None:
-        raise Refused("it is empty")
+        raise Refused(say("it is empty"))
     check(signer, block, Content.of("timestamp", carried))
     info = tsp.TSTInfo.load(carried, strict=True)
     imprint = info["message_imprint"]
     algorithm = imprint["hash_algorithm"]["algorithm"].native
     if algorithm not in STRONG or signer.digest not in STRONG:
-        raise Refused("it is made with a broken digest")
+        raise Refused(say("it is made with a broken digest"))
     if hashlib.new(algorithm, stamped).digest() != imprint["hashed_message"].native:
-        raise Refused("it is of another signature")
+        raise Refused(say("it is of another signature"))
     extended = signer.certificate.extended_key_usage_value
     # RFC 3161, 2.3: the one use, and critical.
     if (
@@ -471,7 +475,7 @@ def _timestamp(token: bytes, stamped: bytes) -> Timestamp:
         or extended.native != ["time_stamping"]
         or not _critical(signer.certificate, "extended_key_usage")
     ):
-        raise Refused("its certificate is not for timestamps")
+        raise Refused(say("its certificate is not for timestamps"))
     weak = certificate_weaknesses(signer.certificate)
     if weak:
         raise Refused(weak[0])
@@ -493,7 +497,7 @@ def with_certificates(der: bytes, more: Iterable[bytes]) -> bytes:
     """Return the block with these certificates (DER) among those it carries: a signer's may lie in a file beside it."""
     info = cms.ContentInfo.load(der, strict=True)
     if info["content_type"].native != "signed_data":
-        raise Refused("the CMS block holds no signed data")
+        raise Refused(say("the CMS block holds no signed data"))
     data = info["content"]
     present = [choice.chosen.dump() for choice in data["certificates"] or [] if choice.name == "certificate"]
     fresh = [x509.Certificate.load(each, strict=True) for each in more if each not in present]

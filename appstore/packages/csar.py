@@ -19,6 +19,7 @@ from core.appd.reading import Members
 from core.archives import Archive, Damaged, finding_of
 from core.archives.base import printable
 from core.findings import Finding, Level
+from core.words import say
 
 META = "TOSCA-Metadata/TOSCA.meta"
 _IMAGE_FILE = (".tar", ".tar.gz", ".tgz")
@@ -96,22 +97,34 @@ def opened(archive: Archive) -> Csar:
     csar.findings += archive.findings
     if csar.root:
         csar.note(
-            Level.WARNING, "wrapper-folder", csar.root, "Everything lies in one folder instead of at the top",
-            "Pack the content of the folder, not the folder",
+            Level.WARNING, "wrapper-folder", csar.root, say("Everything lies in one folder instead of at the top"),
+            say("Pack the content of the folder, not the folder"),
         )  # fmt: skip
     if META not in csar:
-        csar.note(Level.ERROR, "tosca-meta-missing", META, "There is no TOSCA.meta", "Add it, as in NFV-SOL 004")
+        csar.note(
+            Level.ERROR, "tosca-meta-missing", META, say("There is no TOSCA.meta"), say("Add it, as in NFV-SOL 004")
+        )
         return csar
     blocks = csar.guard(lambda: read_blocks(csar.read(META), META), META) or []
     csar.meta, csar.named = (blocks[0] if blocks else {}), blocks[1:]
     entry = csar.meta.get("entry-definitions", "")
     if not entry:
-        csar.note(Level.ERROR, "tosca-meta-invalid", META, "It names no Entry-Definitions", "Name the service template")
+        csar.note(
+            Level.ERROR,
+            "tosca-meta-invalid",
+            META,
+            say("It names no Entry-Definitions"),
+            say("Name the service template"),
+        )
     for name in dict.fromkeys([entry, *(block.get("name", "") for block in csar.named)]):
         if name and name not in csar and not csar.archive.under(csar.root + name):
             level = Level.ERROR if name == entry else Level.WARNING
             csar.note(
-                level, "listed-member-missing", name, "TOSCA.meta names it, but it is not there", "Add or drop it"
+                level,
+                "listed-member-missing",
+                name,
+                say("TOSCA.meta names it, but it is not there"),
+                say("Add or drop it"),
             )
     return csar
 
@@ -130,7 +143,11 @@ def check_manifest(csar: Csar, manifest: Manifest, unlisted: Callable[[str], Lev
     """
     if not manifest.entries:
         csar.note(
-            Level.ERROR, "manifest-no-digests", manifest.place, "It lists no file with a digest", "List all files"
+            Level.ERROR,
+            "manifest-no-digests",
+            manifest.place,
+            say("It lists no file with a digest"),
+            say("List all files"),
         )
     if not manifest.cms:
         signature, remarks = signatures.absent(manifest.place)
@@ -199,7 +216,11 @@ def template_of(csar: Csar) -> tosca.Template | None:
 
 def _no_template(csar: Csar, place: str) -> None:
     csar.note(
-        Level.ERROR, "appd-missing", place, "There is no application descriptor", "Add APPD with a service template"
+        Level.ERROR,
+        "appd-missing",
+        place,
+        say("There is no application descriptor"),
+        say("Add APPD with a service template"),
     )
 
 
@@ -229,7 +250,13 @@ def _template_in(csar: Csar, archive: Archive, root: str, name: str, place: str)
 
     template: tosca.Template | None = csar.guard(read, place)
     for key in dict.fromkeys(doubles):
-        csar.note(Level.WARNING, "yaml-duplicate-key", place, f"The key {key[:80]} is there twice", "Keep one of them")
+        csar.note(
+            Level.WARNING,
+            "yaml-duplicate-key",
+            place,
+            say("The key {key} is there twice", key=key[:80]),
+            say("Keep one of them"),
+        )
     if template is not None:
         folder = posixpath.dirname(name)
         for wanted in template.imports:
@@ -252,8 +279,10 @@ def chart_of(csar: Csar, wanted: str = "") -> tuple[str, charts.Chart | None]:
     if not found:
         return "", None
     if len(found) > 1:
-        message = f"There are {len(found)} charts; {found[0]} is taken"
-        csar.note(Level.WARNING, "chart-several", "Artifacts/Deployment", message, "Ship one chart with dependencies")
+        message = say("There are {found_count} charts; {found} is taken", found_count=len(found), found=found[0])
+        csar.note(
+            Level.WARNING, "chart-several", "Artifacts/Deployment", message, say("Ship one chart with dependencies")
+        )
     place = found[0]
     inner = csar.guard(lambda: csar.archive.nested(csar.root + place), place)
     if inner is None:
@@ -272,7 +301,9 @@ def images_of(csar: Csar) -> tuple[tuple[Image, ...], tuple[ImageMember, ...]]:
     if place in csar:
         document = csar.guard(lambda: read_json(csar.read(place), place), place)
         if document is not None and not isinstance(document, list):
-            csar.note(Level.ERROR, "image-list-invalid", place, "It is no list of images", "Write a JSON list")
+            csar.note(
+                Level.ERROR, "image-list-invalid", place, say("It is no list of images"), say("Write a JSON list")
+            )
         for number, raw in enumerate(document[:256] if isinstance(document, list) else []):
             image = _image(csar, raw, f"{place}[{number}]")
             if image is not None:
@@ -281,8 +312,8 @@ def images_of(csar: Csar) -> tuple[tuple[Image, ...], tuple[ImageMember, ...]]:
                     members.append(ImageMember(csar.root + image.archive, image.name))
     for name in csar.archive.under(f"{csar.root}Image"):
         if name.lower().endswith(_IMAGE_FILE) and name not in {m.member for m in members}:
-            message = "SwImageDesc.json does not describe it; its own manifest says what it is called"
-            csar.note(Level.WARNING, "image-undescribed", name[len(csar.root) :], message, "Describe every image")
+            message = say("SwImageDesc.json does not describe it; its own manifest says what it is called")
+            csar.note(Level.WARNING, "image-undescribed", name[len(csar.root) :], message, say("Describe every image"))
             members.append(ImageMember(name, ""))
     return tuple(described), tuple(members)
 
@@ -301,11 +332,15 @@ def _image(csar: Csar, raw: Any, place: str) -> Image | None:
         if re.fullmatch(r"[0-9a-f]{64}", checksum) and csar.archive.sound:
             digest = csar.guard(lambda: csar.archive.sha256(csar.root + inside), inside)
             if digest and digest != checksum:
-                message = f"SwImageDesc.json says {checksum}, but the file has {digest}"
-                csar.note(Level.ERROR, "image-checksum", inside, message, "Build the package again")
+                message = say(
+                    "SwImageDesc.json says {checksum}, but the file has {digest}", checksum=checksum, digest=digest
+                )
+                csar.note(Level.ERROR, "image-checksum", inside, message, say("Build the package again"))
     else:
-        message = f"The image {name[:200]} is not in the package; a node needs a registry to fetch it from"
-        csar.note(Level.INFO, "image-in-registry", place, message, "Ship the image as a docker-archive in Image/")
+        message = say(
+            "The image {name} is not in the package; a node needs a registry to fetch it from", name=name[:200]
+        )
+        csar.note(Level.INFO, "image-in-registry", place, message, say("Ship the image as a docker-archive in Image/"))
     return Image(
         name, told.text("version"), inside, name if inside else reference, size, checksum, told.text("architecture")
     )

@@ -12,6 +12,7 @@ import yaml
 from core import yamls
 from core.archives import Damaged
 from core.errors import Invalid
+from core.words import say
 
 LONGEST = 2 << 20
 _MOST_NODES = 50_000
@@ -71,11 +72,11 @@ def read_yaml(content: bytes, place: str, *, doubles: list[str] | None = None) -
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise Damaged("bad-yaml", f"{place} is not valid YAML{where}", place) from problem
+        raise Damaged("bad-yaml", say("{place} is not valid YAML{where}", place=place, where=where), place) from problem
     except (ValueError, TypeError, AttributeError, OverflowError) as problem:
-        raise Damaged("bad-yaml", f"{place} is not valid YAML", place) from problem
+        raise Damaged("bad-yaml", say("{place} is not valid YAML", place=place), place) from problem
     except RecursionError as problem:
-        raise Damaged("bad-yaml", f"{place} is nested too deep", place) from problem
+        raise Damaged("bad-yaml", say("{place} is nested too deep", place=place), place) from problem
     if doubles is not None:
         doubles.extend(loader.doubles)
     return document
@@ -86,17 +87,19 @@ def read_json(content: bytes, place: str) -> Any:
     try:
         return json.loads(read_text(content, place))
     except (ValueError, RecursionError) as problem:
-        raise Damaged("bad-json", f"{place} is not valid JSON", place) from problem
+        raise Damaged("bad-json", say("{place} is not valid JSON", place=place), place) from problem
 
 
 def read_text(content: bytes, place: str) -> str:
     """Return UTF-8 text; `Damaged` when it is not, or too long."""
     if len(content) > LONGEST:
-        raise Damaged("document-too-large", f"{place} is larger than {LONGEST} bytes", place)
+        raise Damaged(
+            "document-too-large", say("{place} is larger than {longest} bytes", place=place, longest=LONGEST), place
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise Damaged("not-text", f"{place} is not UTF-8 text", place) from problem
+        raise Damaged("not-text", say("{place} is not UTF-8 text", place=place), place) from problem
 
 
 def read_blocks(content: bytes, place: str) -> list[dict[str, str]]:
@@ -133,13 +136,17 @@ def _weigh(root: Any, place: str) -> None:
             open_nodes.discard(id(node))
             weight = 1 + sum(weights[id(child)] for child in children)
             if weight > _MOST_NODES:
-                raise Damaged("yaml-bomb", f"{place} has more than {_MOST_NODES} values", place)
+                raise Damaged(
+                    "yaml-bomb",
+                    say("{place} has more than {most_nodes} values", place=place, most_nodes=_MOST_NODES),
+                    place,
+                )
             weights[id(node)] = weight
             continue
         if id(node) in weights:
             continue
         if id(node) in open_nodes:
-            raise Damaged("yaml-bomb", f"{place} contains itself", place)
+            raise Damaged("yaml-bomb", say("{place} contains itself", place=place), place)
         open_nodes.add(id(node))
         stack.append((node, True))
         stack.extend((child, False) for child in children)

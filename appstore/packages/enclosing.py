@@ -19,6 +19,7 @@ from appstore.packages import cms, signatures
 from appstore.packages.formats.contract import Reading
 from core.archives import Archive, Damaged, Limits, open_archive, read_archive
 from core.findings import Finding, Level
+from core.words import say
 
 _SIGNATURE, _CERTIFICATE = (".cms", ".p7s", ".sig"), (".cert", ".crt", ".cer", ".pem")
 _END = b"-----END CERTIFICATE-----\n"
@@ -103,7 +104,7 @@ def judge(enclosure: Enclosure, reading: Reading) -> None:
                 Level.INFO,
                 "signature-twice",
                 enclosure.signature,
-                "The package is signed inside, too; the signature around it counts, because it covers every byte",
+                say("The package is signed inside, too; the signature around it counts, because it covers every byte"),
             )
         )
     if enclosure.archive.findings:

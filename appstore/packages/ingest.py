@@ -25,6 +25,7 @@ from appstore.packages import blobs
 from appstore.packages.partial import Partial
 from appstore.packages.uploads import TICKET, Ticket
 from core.errors import BreakwaterError, Invalid
+from core.words import say
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -121,7 +122,9 @@ class Ingest:
                     async with asyncio.timeout(patience):
                         message = await receive()
                 except TimeoutError:
-                    raise Invalid(f"Nothing arrived for {patience:g} seconds") from None
+                    raise Invalid(
+                        say("Nothing arrived for {patience} seconds", patience=format(patience, "g"))
+                    ) from None
                 if message["type"] == "http.disconnect":
                     return False
                 piece += message.get("body", b"")

@@ -12,6 +12,7 @@ from appstore.packages.models import Package
 from core.accounts import services as accounts
 from core.accounts.access import ALL_PERMISSIONS, SYSTEM, Actor
 from core.errors import Conflict, Denied, Invalid, Missing
+from core.words import say
 
 MOST_NOTES = 8000
 
@@ -63,7 +64,7 @@ def unquarantine(package: Package, *, actor: Actor, reason: str) -> Package:
     held = package.events.filter(deed="quarantine").first()
     standing = stands(actor, "packages.review", package)
     if held and held.facts.get("as") == "store" and standing != "store":
-        raise Denied("The operator of the store has quarantined it; only they set it free.")
+        raise Denied(say("The operator of the store has quarantined it; only they set it free."))
     return services.turn(package, "unquarantine", actor=actor, reason=reason_of(reason), facts={"as": standing})
 
 
@@ -90,10 +91,10 @@ def annotate(package: Package, notes: str, *, actor: Actor) -> Package:
     package = _own(package, actor)
     text = services.storable(notes.strip())
     if len(text) > MOST_NOTES:
-        told = f"must have at most {MOST_NOTES} characters"
-        raise Invalid(f"notes {told}", errors=[{"field": "notes", "detail": told}])
+        told = say("must have at most {most_notes} characters", most_notes=MOST_NOTES)
+        raise Invalid(say("notes {told}", told=told), errors=[{"field": "notes", "detail": told}])
     if package.state == states.IN_REVIEW:
-        raise Conflict("It is being reviewed; what a reviewer looks at does not change meanwhile.")
+        raise Conflict(say("It is being reviewed; what a reviewer looks at does not change meanwhile."))
     gates.require("amend", package, package.organisation_id)
     if text == package.notes:
         return package
@@ -135,7 +136,7 @@ def in_the_store(actor: Actor) -> frozenset[str]:
 def reason_of(reason: str) -> str:
     """Return a reason as it is kept; `Invalid` when there is none."""
     if not reason.strip():
-        raise Invalid("Say why", errors=[{"field": "reason", "detail": "must not be empty"}])
+        raise Invalid(say("Say why"), errors=[{"field": "reason", "detail": say("must not be empty")}])
     return _short(reason)
 
 
@@ -153,9 +154,9 @@ def _fit(package: Package, successor: Package | None) -> Package | None:
     if successor is None:
         return None
     if successor.pk == package.pk or successor.organisation_id != package.organisation_id:
-        told = "must be another release of the same organisation"
+        told = say("must be another release of the same organisation")
     elif successor.state not in states.LISTED:
-        told = f"must be deployable; {successor} is {successor.state}"
+        told = say("must be deployable; {successor} is {state}", successor=successor, state=successor.state)
     else:
         return successor
-    raise Invalid(f"successor {told}", errors=[{"field": "successor", "detail": told}])
+    raise Invalid(say("successor {told}", told=told), errors=[{"field": "successor", "detail": told}])

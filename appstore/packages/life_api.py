@@ -18,6 +18,7 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.errors import Invalid, Missing
 from core.http import ApiView
+from core.words import say
 
 
 class ReasonIn(serializers.Serializer[Any]):
@@ -123,7 +124,7 @@ class _ByReviewers(_Deed):
         """Do it, and return the package as it is then."""
         package = rows().filter(pk=pk).first()
         if package is None:
-            raise Missing("There is no such object, or you may not see it.")
+            raise Missing(say("There is no such object, or you may not see it."))
         life.stands(self.actor, self.permission, package)
         return self.done(request, package)
 
@@ -148,5 +149,5 @@ def successor_of(actor: Actor, pk: Any) -> Package | None:
         return None
     found: Package | None = Package.objects.visible_to(actor).filter(pk=pk).first()
     if found is None:
-        raise Invalid("There is no such successor", errors=[{"field": "successor", "detail": "is not known"}])
+        raise Invalid(say("There is no such successor"), errors=[{"field": "successor", "detail": say("is not known")}])
     return found

@@ -10,6 +10,7 @@ from appstore.packages.documents import read_text
 from core.archives import Archive, Damaged
 from core.archives.base import printable
 from core.findings import Finding, Level
+from core.words import say
 
 _ALGORITHMS = {"sha256": "sha256", "sha384": "sha384", "sha512": "sha512"}
 _BEGIN, _END = re.compile(r"^-----BEGIN (CMS|PKCS7)-----$"), re.compile(r"^-----END (CMS|PKCS7)-----$")
@@ -67,7 +68,7 @@ def read_manifest(content: bytes, place: str, findings: list[Finding]) -> Manife
         if not line or line.startswith("#"):
             continue
         if not colon:
-            findings.append(_odd(place, f"line {number} is not `name: value`"))
+            findings.append(_odd(place, say("line {number} is not `name: value`", number=number)))
         elif key.lower() == "metadata" and not value:
             section = "metadata"
         elif key.lower() == "source":
@@ -89,20 +90,25 @@ def read_manifest(content: bytes, place: str, findings: list[Finding]) -> Manife
             section = "metadata"
             _note(manifest, key, value, findings)
         elif section != "other":
-            findings.append(_odd(place, f"line {number} names {printable(key)[:60]}, which belongs to nothing"))
+            findings.append(
+                _odd(
+                    place,
+                    say("line {number} names {key}, which belongs to nothing", number=number, key=printable(key)[:60]),
+                )
+            )
     return manifest
 
 
 def _note(manifest: Manifest, key: str, value: str, findings: list[Finding]) -> None:
     if key in manifest.metadata:
-        message = f"{printable(key)[:60]} is given twice; the first counts"
-        findings.append(Finding(Level.ERROR, "manifest-duplicate", manifest.place, message, "Keep one of them"))
+        message = say("{key} is given twice; the first counts", key=printable(key)[:60])
+        findings.append(Finding(Level.ERROR, "manifest-duplicate", manifest.place, message, say("Keep one of them")))
         return
     manifest.metadata[key] = value
 
 
 def _odd(place: str, message: str) -> Finding:
-    return Finding(Level.WARNING, "manifest-odd-line", place, message, "Remove the line")
+    return Finding(Level.WARNING, "manifest-odd-line", place, message, say("Remove the line"))
 
 
 def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str, str]:
@@ -114,7 +120,13 @@ def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str, st
     end = next((n for n, line in enumerate(lines) if n > begin and _END.match(line.strip())), None)
     if end is None:
         findings.append(
-            Finding(Level.ERROR, "signature-invalid", place, "The signature has no end line", "Sign the package again")
+            Finding(
+                Level.ERROR,
+                "signature-invalid",
+                place,
+                say("The signature has no end line"),
+                say("Sign the package again"),
+            )
         )
         return "".join(lines[:begin]), "".join(lines[begin + 1 :]) or "\n", ""
     if any(line.strip() for line in lines[end + 1 :]):
@@ -123,8 +135,8 @@ def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str, st
                 Level.ERROR,
                 "manifest-after-signature",
                 place,
-                "There is text after the signature, which nobody signed",
-                "Put it before the signature and sign again",
+                say("There is text after the signature, which nobody signed"),
+                say("Put it before the signature and sign again"),
             )
         )
     around = [lines[begin], lines[end], *lines[end + 1 :]]
@@ -167,18 +179,23 @@ def check_digests(
         name = entry.source.removeprefix("./")
         if re.match(r"^[a-z][a-z0-9+.-]*://", name):
             yield Finding(
-                Level.INFO, "manifest-external", place, f"{printable(name)[:120]} lies outside of the package"
+                Level.INFO,
+                "manifest-external",
+                place,
+                say("{name} lies outside of the package", name=printable(name)[:120]),
             )
             continue
         if name in listed:
-            yield Finding(Level.ERROR, "manifest-duplicate", name, "The manifest lists it twice", "Keep one of them")
+            yield Finding(
+                Level.ERROR, "manifest-duplicate", name, say("The manifest lists it twice"), say("Keep one of them")
+            )
             continue
         listed.add(name)
         member = root + name
         if member not in archive:
             yield Finding(
-                Level.ERROR, "manifest-source-missing", printable(name), "The manifest lists it, but it is not there",
-                "Add the file or drop its entry",
+                Level.ERROR, "manifest-source-missing", printable(name), say("The manifest lists it, but it is not there"),
+                say("Add the file or drop its entry"),
             )  # fmt: skip
             continue
         wrong = list(_check_one(entry, archive, member, name))
@@ -190,8 +207,8 @@ def check_digests(
         if name not in listed and member not in exempt:
             coverage.uncovered.append(name)
             yield Finding(
-                unlisted(name), "manifest-unlisted", name, "The manifest has no digest for it",
-                "List every file with its SHA-256",
+                unlisted(name), "manifest-unlisted", name, say("The manifest has no digest for it"),
+                say("List every file with its SHA-256"),
             )  # fmt: skip
 
 
@@ -199,19 +216,25 @@ def _check_one(entry: Entry, archive: Archive, member: str, name: str) -> Iterat
     algorithm = _ALGORITHMS.get(entry.algorithm.lower().replace("-", "").replace("_", ""))
     if algorithm is None:
         told = printable(entry.algorithm)[:40] or "none"
-        message = f"Its digest algorithm is {told}; SHA-256, SHA-384 and SHA-512 are taken"
-        yield Finding(Level.ERROR, "manifest-algorithm", name, message, "Use SHA-256")
+        message = say("Its digest algorithm is {told}; SHA-256, SHA-384 and SHA-512 are taken", told=told)
+        yield Finding(Level.ERROR, "manifest-algorithm", name, message, say("Use SHA-256"))
         return
     if not entry.digest:
-        yield Finding(Level.ERROR, "manifest-hash-missing", name, "The manifest gives it no hash", "Add its SHA-256")
+        yield Finding(
+            Level.ERROR, "manifest-hash-missing", name, say("The manifest gives it no hash"), say("Add its SHA-256")
+        )
         return
     try:
         digest = archive.sha256(member, algorithm)
     except Damaged as problem:
-        yield Finding(Level.ERROR, problem.finding, name, problem.detail, "Build the package again")
+        yield Finding(Level.ERROR, problem.finding, name, problem.detail, say("Build the package again"))
         return
     if digest != entry.digest:
-        message = f"The manifest says {printable(entry.digest)[:128]}, but the file has {digest}"
+        message = say(
+            "The manifest says {entry_digest}, but the file has {digest}",
+            entry_digest=printable(entry.digest)[:128],
+            digest=digest,
+        )
         yield Finding(
-            Level.ERROR, "manifest-hash-mismatch", name, message, "Build the package again after the last change"
+            Level.ERROR, "manifest-hash-mismatch", name, message, say("Build the package again after the last change")
         )

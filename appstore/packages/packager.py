@@ -24,6 +24,7 @@ from appstore.packages import template
 from appstore.packages.images import image_names
 from core.appd import AppDescriptor, Image
 from core.errors import Invalid
+from core.words import say
 
 #: The earliest time a zip can hold; ours carry no other, so that they are reproducible.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -79,7 +80,7 @@ def build_csar(
     try:
         datetime.fromisoformat(released)
     except ValueError as problem:
-        raise Invalid("metadata needs `released_at`, a time as in RFC 3339") from problem
+        raise Invalid(say("metadata needs `released_at`, a time as in RFC 3339")) from problem
     members: dict[str, Content] = {}
     part = _part(target)
     work = part.with_suffix(".work")
@@ -112,7 +113,9 @@ def build_csar(
 def _describe(path: Path) -> Image:
     names = image_names(path)
     if len(names) != 1:
-        raise Invalid(f"{path.name} must hold exactly one named image, not {len(names)}")
+        raise Invalid(
+            say("{name} must hold exactly one named image, not {names_count}", name=path.name, names_count=len(names))
+        )
     reference = names[0]
     version = reference.rpartition(":")[2] if ":" in reference.rpartition("/")[2] else "latest"
     digest, size = _digest(path)
@@ -153,7 +156,7 @@ def _write(part: Path, appd: AppDescriptor, metadata: Mapping[str, str], members
             content = manifest if member == f"{name}.mf" else members[member]
             digest, size = _digest(content)
             if member in digests and digests[member] != (digest, size):
-                raise Invalid(f"{member} changed while it was packed")
+                raise Invalid(say("{member} changed while it was packed", member=member))
             info = zipfile.ZipInfo(member, _EPOCH)
             info.compress_type = zipfile.ZIP_STORED if member.lower().endswith(_PACKED) else zipfile.ZIP_DEFLATED
             info.external_attr, info.create_system = 0o100644 << 16, 3

@@ -13,13 +13,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
 from appstore.packages import blobs
 from core.errors import Conflict, Invalid, TooLarge
+from core.words import say
 
 _CHUNK = 1 << 20
 
@@ -27,13 +28,13 @@ _CHUNK = 1 << 20
 class Busy(Conflict):
     """Somebody writes to this upload already; the other writer ends, or its line does, and then there is room."""
 
-    title, status, retryable = "Somebody else is writing", 423, True
+    title, status, retryable = say("Somebody else is writing"), 423, True
 
 
 class WrongChecksum(Invalid):
     """A part did not arrive as it was sent (tus, Checksum: 460)."""
 
-    title: ClassVar[str] = "Checksum mismatch"
+    title = say("Checksum mismatch")
     status = 460
 
 
@@ -57,7 +58,9 @@ class Partial:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._handle)
-            raise Busy("Another request writes to this upload at the moment; ask for its offset and go on") from None
+            raise Busy(
+                say("Another request writes to this upload at the moment; ask for its offset and go on")
+            ) from None
         except OSError:
             os.close(self._handle)
             raise
@@ -81,7 +84,9 @@ class Partial:
         """Add bytes; `TooLarge` when they are more than the file was said to have, and then none of this part counts."""
         if self.size + len(chunk) > self.limit:
             self.undo()
-            raise TooLarge(f"More than the {self.limit} bytes that this upload was said to have", limit=self.limit)
+            raise TooLarge(
+                say("More than the {limit} bytes that this upload was said to have", limit=self.limit), limit=self.limit
+            )
         if self._check is not None:
             self._check.update(chunk)
         view = memoryview(chunk)
@@ -94,7 +99,7 @@ class Partial:
         """Make what was written safe from a power cut and return the new offset; `WrongChecksum` keeps none of it."""
         if self._check is not None and self._check.digest() != self._checksum:
             self.undo()
-            raise WrongChecksum("This part did not arrive as it was sent; send it again")
+            raise WrongChecksum(say("This part did not arrive as it was sent; send it again"))
         with blobs.disk_errors():
             os.fsync(self._handle)
             if not self.offset:

@@ -25,6 +25,7 @@ from appstore.packages.partial import Partial
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Conflict, Denied, Invalid, Missing, TooLarge
+from core.words import say
 
 logger = logging.getLogger("breakwater.uploads")
 
@@ -41,25 +42,31 @@ def begin(*, actor: Actor, organisation: Organisation, filename: str, length: in
     """
     actor.require("packages.write", organisation)
     if actor.user is None:
-        raise Denied("An upload in parts belongs to a person; the platform itself sends none.")
+        raise Denied(say("An upload in parts belongs to a person; the platform itself sends none."))
     if length <= 0:
-        raise Invalid("The file is empty")
+        raise Invalid(say("The file is empty"))
     if length > settings.MAX_PACKAGE_BYTES:
         limit = settings.MAX_PACKAGE_BYTES
-        raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
+        raise TooLarge(say("The file is larger than the {limit} bytes that are taken", limit=limit), limit=limit)
     # Two who begin at once are counted one after the other.
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     others = Upload.objects.under_way().filter(organisation=organisation)
     if others.count() >= settings.UPLOADS_AT_ONCE:
         raise Conflict(
-            f"Your organisation has {settings.UPLOADS_AT_ONCE} unfinished uploads; finish or cancel one first",
+            say(
+                "Your organisation has {uploads_at_once} unfinished uploads; finish or cancel one first",
+                uploads_at_once=settings.UPLOADS_AT_ONCE,
+            ),
             limit=settings.UPLOADS_AT_ONCE,
         )
     promised = others.aggregate(bytes=Sum("length"))["bytes"] or 0
     if promised + length > settings.UPLOADS_BYTES:
         raise Conflict(
-            f"The unfinished uploads of your organisation would come to more than {settings.UPLOADS_BYTES} bytes; "
-            "finish or cancel one first",
+            say(
+                "The unfinished uploads of your organisation would come to more than {uploads_bytes} "
+                "bytes; finish or cancel one first",
+                uploads_bytes=settings.UPLOADS_BYTES,
+            ),
             limit=settings.UPLOADS_BYTES,
         )
     return Upload.objects.create(
@@ -92,18 +99,23 @@ def open_for_writing(
         now = Upload.objects.present().filter(pk=upload.pk).first()
         if now is None:
             file.remove()
-            raise Missing("This upload is gone; begin a new one.")
+            raise Missing(say("This upload is gone; begin a new one."))
         if now.finished_at:
             file.remove()
-            raise Conflict("This upload is over", offset=now.offset, **_told(now))
+            raise Conflict(say("This upload is over"), offset=now.offset, **_told(now))
         present = now.offset if now.sha256 else min(now.offset, file.present)
         if present != now.offset:
             Upload.objects.filter(pk=now.pk).update(offset=present)
         if offset != present:
-            raise Conflict(f"{present} bytes have arrived; go on there, not at {offset}", offset=present)
+            raise Conflict(
+                say("{present} bytes have arrived; go on there, not at {offset}", present=present, offset=offset),
+                offset=present,
+            )
         if coming is not None and offset + coming > now.length:
             raise TooLarge(
-                f"More than the {now.length} bytes that this upload was said to have", limit=now.length, offset=present
+                say("More than the {length} bytes that this upload was said to have", length=now.length),
+                limit=now.length,
+                offset=present,
             )
         if now.sha256:
             return file  # all is there; only the package is missing
@@ -124,7 +136,7 @@ def settle(upload: Upload, file: Partial, *, actor: Actor) -> Upload:
         counted = Upload.objects.filter(pk=upload.pk, offset=file.offset, finished_at=None)
         if not counted.update(offset=size, expires_at=_end()):
             file.remove()
-            raise Missing("This upload was cancelled.")
+            raise Missing(say("This upload was cancelled."))
         upload.refresh_from_db()
     if upload.offset == upload.length:
         _finish(upload, file, actor)
@@ -138,12 +150,12 @@ def _finish(upload: Upload, file: Partial, actor: Actor) -> None:
             upload.sha256 = _digest(file)
             upload.save(update_fields=["sha256"])
         if upload.expected and upload.expected != upload.sha256:
-            raise Invalid("The file did not arrive as it was sent: its SHA-256 is another", sha256=upload.sha256)
+            raise Invalid(say("The file did not arrive as it was sent: its SHA-256 is another"), sha256=upload.sha256)
         if file.present == upload.length and file.path.exists():
             blobs.adopt(file.path, upload.sha256)
         elif not blobs.path_of(upload.sha256).exists():
             Upload.objects.filter(pk=upload.pk).update(offset=0, sha256="")
-            raise Conflict("The bytes of this upload are lost; begin again", offset=0)
+            raise Conflict(say("The bytes of this upload are lost; begin again"), offset=0)
         with transaction.atomic():
             upload.package = services.admit(
                 upload.sha256, upload.length, actor=actor, organisation=upload.organisation, filename=upload.filename

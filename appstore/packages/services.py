@@ -24,6 +24,7 @@ from core.audit import services as audit
 from core.errors import Conflict, Invalid, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 CHECK = "package.check"
 #: Columns that repeat a member of the descriptor, to be searched and sorted by.
@@ -58,7 +59,7 @@ def take_in(
     """Make a package of a file that has arrived whole; see `receive`."""
     actor.require("packages.write", organisation)
     if not file.size:
-        raise Invalid("The file is empty")
+        raise Invalid(say("The file is empty"))
     sha256, size = file.keep(expected=expected)
     return admit(sha256, size, actor=actor, organisation=organisation, filename=filename)
 
@@ -73,7 +74,8 @@ def admit(sha256: str, size: int, *, actor: Actor, organisation: Organisation, f
         if present is None:
             raise
         raise Conflict(
-            f"This very file is here already, as {present} ({present.state}).", package=str(present.pk)
+            say("This very file is here already, as {present} ({state}).", present=present, state=present.state),
+            package=str(present.pk),
         ) from None
 
 
@@ -219,8 +221,8 @@ def note(
 def known_visibility(visibility: str) -> str:
     """Return the visibility; `Invalid` names those that there are."""
     if visibility not in Package.Visibility.values:
-        told = f"must be one of {', '.join(Package.Visibility.values)}"
-        raise Invalid(f"visibility {told}", errors=[{"field": "visibility", "detail": told}])
+        told = say("must be one of {values}", values=", ".join(Package.Visibility.values))
+        raise Invalid(say("visibility {told}", told=told), errors=[{"field": "visibility", "detail": told}])
     return visibility
 
 
@@ -235,7 +237,12 @@ def _insist_on_a_new_version(package: Package) -> None:
     ).exclude(pk=package.pk)
     if present := other.first():
         raise Conflict(
-            f"{package.provider} {package} was published before; a version is given away once.", package=str(present.pk)
+            say(
+                "{provider} {package} was published before; a version is given away once.",
+                provider=package.provider,
+                package=package,
+            ),
+            package=str(present.pk),
         )
 
 
@@ -256,7 +263,7 @@ def discard(package: Package, *, actor: Actor) -> None:
     try:
         package.delete()
     except ProtectedError:
-        raise Conflict("This package is still deployed somewhere; remove its deployments first.") from None
+        raise Conflict(say("This package is still deployed somewhere; remove its deployments first.")) from None
 
 
 def collect_garbage() -> int:
@@ -289,5 +296,5 @@ def locked(package: Package) -> Package:
     """Return the package as it is now, held until the end of the transaction."""
     found = Package.objects.select_for_update().filter(pk=package.pk).first()
     if found is None:
-        raise Missing("The package is gone.")
+        raise Missing(say("The package is gone."))
     return found

@@ -17,6 +17,7 @@ from typing import Any
 from appstore.packages import cms
 from appstore.packages.cms import Block, Content, Refused, Signer
 from core.findings import Finding, Level
+from core.words import say
 
 #: So much of certificates and revocation lists is kept with a package, to decide about trust later.
 _MOST_KEPT = 64 << 10
@@ -88,7 +89,7 @@ def verify_whole(
 
     def candidates(read: Block, signer: Signer) -> list[Content]:
         if read.carried is not None:
-            raise Refused("it carries a content of its own instead of being about the file beside it")
+            raise Refused(say("it carries a content of its own instead of being about the file beside it"))
         return [Content(name, digest)]
 
     return _verify(lambda: (der, loose), candidates, place)
@@ -96,8 +97,8 @@ def verify_whole(
 
 def absent(place: str) -> tuple[Signature, list[Finding]]:
     """Return what is to be said about a package without any signature."""
-    message = "The package is not signed, so anybody could have made it"
-    return Signature(), [Finding(Level.WARNING, "signature-missing", place, message, "Sign the manifest")]
+    message = say("The package is not signed, so anybody could have made it")
+    return Signature(), [Finding(Level.WARNING, "signature-missing", place, message, say("Sign the manifest"))]
 
 
 def broken(why: str, place: str) -> tuple[Signature, list[Finding]]:
@@ -119,13 +120,17 @@ def _verify(
     except Refused as why:
         return _refused(signature, str(why), place)
     except cms.UNREADABLE:
-        return _refused(signature, "the CMS block cannot be read", place)
+        return _refused(signature, say("the CMS block cannot be read"), place)
     return signature, list(_remarks(signature, place))
 
 
 def _refused(signature: Signature, why: str, place: str) -> tuple[Signature, list[Finding]]:
     finding = Finding(
-        Level.ERROR, "signature-invalid", place, f"The signature is not valid: {why}", "Sign the package again"
+        Level.ERROR,
+        "signature-invalid",
+        place,
+        say("The signature is not valid: {why}", why=why),
+        say("Sign the package again"),
     )
     return replace(signature, state="invalid", problem=why), [finding]
 
@@ -133,29 +138,35 @@ def _refused(signature: Signature, why: str, place: str) -> tuple[Signature, lis
 def _remarks(signature: Signature, place: str) -> Iterable[Finding]:
     if signature.weak:
         yield Finding(
-            Level.WARNING, "signature-weak", place, f"The signature can never be trusted: {signature.weak}",
-            "Sign with ECDSA P-256 or RSA of 3072 bits, and SHA-256",
+            Level.WARNING, "signature-weak", place, say("The signature can never be trusted: {weak}", weak=signature.weak),
+            say("Sign with ECDSA P-256 or RSA of 3072 bits, and SHA-256"),
         )  # fmt: skip
     if signature.loose and signature.covers != "sources":
         yield Finding(
-            Level.WARNING, "signature-loose", place, f"The signature is not written strictly: {signature.loose}",
-            "Sign with an ordinary tool, in DER",
+            Level.WARNING, "signature-loose", place, say("The signature is not written strictly: {loose}", loose=signature.loose),
+            say("Sign with an ordinary tool, in DER"),
         )  # fmt: skip
     if signature.covers == "sources":
         yield Finding(
-            Level.WARNING, "signature-partial", place, "Name, provider and version are not signed, only the digests",
-            "Sign the whole manifest, as NFV-SOL 004 has it",
+            Level.WARNING, "signature-partial", place, say("Name, provider and version are not signed, only the digests"),
+            say("Sign the whole manifest, as NFV-SOL 004 has it"),
         )  # fmt: skip
     if signature.self_signed:
         yield Finding(
-            Level.WARNING, "signer-unknown", place, f"Signed by an unknown: {signature.signer} vouches for itself",
-            "Use a certificate that the operator trusts",
-        )  # fmt: skip
+            Level.WARNING,
+            "signer-unknown",
+            place,
+            say("Signed by an unknown: {signer} vouches for itself", signer=signature.signer),
+            say("Use a certificate that the operator trusts"),
+        )
     if signature.not_after and signature.not_after < datetime.now(UTC).isoformat():
         yield Finding(
-            Level.INFO, "signer-expired", place, f"The signer's certificate ran out at {signature.not_after}",
-            "Sign with a certificate that is in force",
-        )  # fmt: skip
+            Level.INFO,
+            "signer-expired",
+            place,
+            say("The signer's certificate ran out at {not_after}", not_after=signature.not_after),
+            say("Sign with a certificate that is in force"),
+        )
 
 
 # Which content it is.
@@ -191,7 +202,7 @@ def _detached(signer: Signer, contents: dict[str, bytes]) -> list[Content]:
         if told is None or content.digest(signer.digest) == told
     ]
     if not found:
-        raise Refused("the manifest was changed after it was signed")
+        raise Refused(say("the manifest was changed after it was signed"))
     return found
 
 
@@ -201,8 +212,8 @@ def _carried(carried: bytes, contents: dict[str, bytes]) -> list[Content]:
             return [Content.of(name, carried)]
     for name, text in contents.items():
         if _words(text) == _words(carried):
-            return [Content.of(name, carried, "the manifest differs from the signed copy in its white space")]
-    raise Refused("what was signed is not what the manifest says")
+            return [Content.of(name, carried, say("the manifest differs from the signed copy in its white space"))]
+    raise Refused(say("what was signed is not what the manifest says"))
 
 
 def _words(content: bytes) -> list[bytes]:
@@ -226,7 +237,7 @@ def _variants(name: str, text: bytes) -> Iterator[Content]:
         for other in (bare + end, (bare + end).replace(b"\n", b"\r\n")):
             if other not in seen and b"\r" not in lines:
                 seen.add(other)
-                yield Content.of(name, other, "empty lines before the signature are not as they were signed")
+                yield Content.of(name, other, say("empty lines before the signature are not as they were signed"))
 
 
 # What is told.
@@ -285,7 +296,9 @@ def _kept(block: Block) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the certificates and revocation lists that the block carries, for later decisions."""
     kept = [[each.dump() for each in found] for found in (block.certificates, block.crls)]
     if sum(len(der) for found in kept for der in found) > _MOST_KEPT:
-        raise Refused(f"it carries more than {_MOST_KEPT} bytes of certificates and revocation lists")
+        raise Refused(
+            say("it carries more than {most_kept} bytes of certificates and revocation lists", most_kept=_MOST_KEPT)
+        )
     certificates, crls = (tuple(base64.b64encode(der).decode() for der in found) for found in kept)
     return certificates, crls
 

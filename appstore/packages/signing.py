@@ -22,6 +22,7 @@ from appstore.packages.manifest import read_manifest
 from core.archives import Archive, Limits, open_archive
 from core.errors import Invalid
 from core.findings import blocking
+from core.words import say
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Progress = Callable[[int, str], None]
@@ -89,9 +90,9 @@ def load_key(pem: bytes, password: bytes | None = None) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, password)
     except (ValueError, TypeError):
-        raise Invalid("That is no private key in PEM, or it needs another password", field="key") from None
+        raise Invalid(say("That is no private key in PEM, or it needs another password"), field="key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise Invalid("Sign with an ECDSA key on P-256 or larger, or RSA of 3072 bits", field="key")
+        raise Invalid(say("Sign with an ECDSA key on P-256 or larger, or RSA of 3072 bits"), field="key")
     return key
 
 
@@ -100,35 +101,48 @@ def load_certificates(pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise Invalid("That is no certificate in PEM", field="certificate") from None
+        raise Invalid(say("That is no certificate in PEM"), field="certificate") from None
 
 
 def _fit(key: PrivateKey, certificate: x509.Certificate) -> None:
     if key.public_key() != certificate.public_key():
-        raise Invalid("The key does not belong to the certificate", field="key")
+        raise Invalid(say("The key does not belong to the certificate"), field="key")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SMALLEST_RSA:
         raise Invalid(
-            f"An RSA key of {key.key_size} bits is too short; take {_SMALLEST_RSA}, or ECDSA P-256", field="key"
+            say(
+                "An RSA key of {key_size} bits is too short; take {smallest_rsa}, or ECDSA P-256",
+                key_size=key.key_size,
+                smallest_rsa=_SMALLEST_RSA,
+            ),
+            field="key",
         )
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size < 256:
-        raise Invalid("This elliptic curve is too small; take P-256", field="key")
+        raise Invalid(say("This elliptic curve is too small; take P-256"), field="key")
 
 
 def _manifest_in(archive: Archive) -> tuple[str, str]:
     """Return the folder of the package and the place of its manifest in it."""
     problems = blocking(archive.findings)
     if problems:
-        raise Invalid(f"The archive has errors and is not signed: {problems[0].place} {problems[0].message}".strip())
+        raise Invalid(
+            say(
+                "The archive has errors and is not signed: {place} {message}",
+                place=problems[0].place,
+                message=problems[0].message,
+            ).strip()
+        )
     root = common.root_of(archive) if archive.kind == "zip" else None
     if root is None:
-        raise Invalid("Only a CSAR can be signed: a zip with a manifest or TOSCA-Metadata/TOSCA.meta")
+        raise Invalid(say("Only a CSAR can be signed: a zip with a manifest or TOSCA-Metadata/TOSCA.meta"))
     csar = common.opened(archive)
     named = csar.meta.get("etsi-entry-manifest", "")
     found = [n[len(root) :] for n in common.manifests(archive, root)]
     if named and named in csar:
         return root, named
     if len(found) != 1:
-        raise Invalid("There must be one manifest (.mf) beside the folders" if found else "There is no manifest (.mf)")
+        raise Invalid(
+            say("There must be one manifest (.mf) beside the folders") if found else say("There is no manifest (.mf)")
+        )
     return root, found[0]
 
 
@@ -136,13 +150,13 @@ def _body(archive: Archive, root: str, place: str, progress: Progress) -> bytes:
     """Return the manifest without its signature, in which every member has its digest."""
     outside = [name for name in archive.names() if not name.startswith(root)]
     if outside:
-        raise Invalid(f"{outside[0]} lies beside the folder of the package", field="package")
+        raise Invalid(say("{outside} lies beside the folder of the package", outside=outside[0]), field="package")
     content = archive.read(root + place, at_most=2 << 20)
     problems: list = []
     read_manifest(content, place, problems)
     doubles = [f for f in problems if f.code == "manifest-duplicate"]
     if doubles:
-        raise Invalid(f"The manifest says two things: {doubles[0].message}")
+        raise Invalid(say("The manifest says two things: {message}", message=doubles[0].message))
     lines = read_text(content, place).splitlines()
     # What comes before the first file stays word for word; everything about files is written anew.
     end = next((n for n, line in enumerate(lines) if line.strip().lower().startswith(_STARTS)), len(lines))
@@ -152,10 +166,10 @@ def _body(archive: Archive, root: str, place: str, progress: Progress) -> bytes:
     members = sorted(name for name in archive.names() if name != root + place)
     for name in members:
         if name != name.strip() or ":" in name[:2]:
-            raise Invalid(f"{name!r} is no name that a manifest can list")
+            raise Invalid(say("{name} is no name that a manifest can list", name=repr(name)))
     body = [*head, ""]
     for number, name in enumerate(members):
-        progress(5 + 45 * number // max(1, len(members)), f"hashing {name}"[:200])
+        progress(5 + 45 * number // max(1, len(members)), say("hashing {name}", name=name)[:200])
         body += [f"Source: {name[len(root) :]}", "Algorithm: SHA-256", f"Hash: {archive.sha256(name)}", ""]
     return "\n".join(body).encode()
 
@@ -164,7 +178,7 @@ def _write(archive: Archive, part: Path, manifest: str, content: bytes, progress
     names = archive.names()
     with part.open("xb") as raw, zipfile.ZipFile(raw, "w") as out:
         for number, name in enumerate(names):
-            progress(50 + 45 * number // max(1, len(names)), f"writing {name}"[:200])
+            progress(50 + 45 * number // max(1, len(names)), say("writing {name}", name=name)[:200])
             member = archive.member(name)
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_STORED if member.method == 0 else zipfile.ZIP_DEFLATED

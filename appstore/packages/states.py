@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Conflict
+from core.words import say
 
 DRAFT, CHECKED, REJECTED, IN_REVIEW = "draft", "checked", "rejected", "in-review"
 PUBLISHED, DEPRECATED, YANKED, QUARANTINED, RECALLED = "published", "deprecated", "yanked", "quarantined", "recalled"
@@ -48,16 +49,19 @@ RETURNS = ("unyank", "unquarantine", "unrecall")
 UNDO = {"deprecate": "undeprecate", "yank": "unyank", "quarantine": "unquarantine", "recall": "unrecall"}
 
 _WHY_NOT = {
-    ("publish", DRAFT): "It has not been checked yet.",
-    ("publish", REJECTED): "Its check found errors.",
-    ("publish", IN_REVIEW): "A reviewer looks at it first.",
-    ("publish", PUBLISHED): "It is published already.",
-    ("publish", YANKED): "It was yanked; take that back, or publish a new version.",
-    ("pass", IN_REVIEW): "What is reviewed stays as it is; retract it first.",
-    ("discard", IN_REVIEW): "It is being reviewed; retract it first.",
-    ("yank", QUARANTINED): "It is quarantined, and nobody deploys it; that is settled first.",
-    ("deprecate", YANKED): "It was yanked, which says more.",
-    **{("discard", state): "A release stays, so that its version is not given away again; yank it." for state in FINAL},
+    ("publish", DRAFT): say("It has not been checked yet."),
+    ("publish", REJECTED): say("Its check found errors."),
+    ("publish", IN_REVIEW): say("A reviewer looks at it first."),
+    ("publish", PUBLISHED): say("It is published already."),
+    ("publish", YANKED): say("It was yanked; take that back, or publish a new version."),
+    ("pass", IN_REVIEW): say("What is reviewed stays as it is; retract it first."),
+    ("discard", IN_REVIEW): say("It is being reviewed; retract it first."),
+    ("yank", QUARANTINED): say("It is quarantined, and nobody deploys it; that is settled first."),
+    ("deprecate", YANKED): say("It was yanked, which says more."),
+    **{
+        ("discard", state): say("A release stays, so that its version is not given away again; yank it.")
+        for state in FINAL
+    },
 }
 
 
@@ -69,8 +73,8 @@ def after(state: str, deed: str, resumes: str = "") -> str:
     try:
         reached = TRANSITIONS[state, deed]
     except KeyError:
-        why = _WHY_NOT.get((deed, state), f"That is not possible while it is {state}.")
-        raise Conflict(f"This package cannot {deed} now. {why}", state=state) from None
+        why = _WHY_NOT.get((deed, state), say("That is not possible while it is {state}.", state=state))
+        raise Conflict(say("This package cannot {deed} now. {why}", deed=deed, why=why), state=state) from None
     return resumes if deed in RETURNS and resumes in KEPT else reached
 
 

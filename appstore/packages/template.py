@@ -11,6 +11,7 @@ import yaml
 from core import yamls
 from core.appd import AppDescriptor
 from core.errors import Invalid
+from core.words import say
 
 ENTRY = "APPD/Definition/MainServiceTemplate.yaml"
 TYPES = "APPD/Definition/MecAppDTypes.yaml"
@@ -27,7 +28,7 @@ def chart_name(chart_yaml: bytes) -> str:
     """Return the name in a Chart.yaml of our own."""
     name = (yamls.load(chart_yaml.decode(errors="replace"), "Chart.yaml") or {}).get("name")
     if not isinstance(name, str) or file_name(name) != name:
-        raise Invalid("Chart.yaml has no usable name")
+        raise Invalid(say("Chart.yaml has no usable name"))
     return name
 
 

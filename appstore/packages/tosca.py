@@ -18,6 +18,7 @@ from core.appd import (
 from core.appd.reading import Members
 from core.archives import Damaged
 from core.findings import Finding, Level
+from core.words import say
 
 EDGEGALLERY_APP = "tosca.nodes.nfv.app.configuration"
 MEC_APP = "tosca.nodes.mec.MecApp"
@@ -67,11 +68,15 @@ class Template:
 def read_template(document: Any, place: str, findings: list[Finding]) -> Template:
     """Read a service template; `Damaged` when the document is none."""
     if not isinstance(document, Mapping) or not isinstance(document.get("topology_template"), Mapping):
-        raise Damaged("template-invalid", f"{place} is no TOSCA service template: it has no topology_template", place)
+        raise Damaged(
+            "template-invalid",
+            say("{place} is no TOSCA service template: it has no topology_template", place=place),
+            place,
+        )
     version = str(document.get("tosca_definitions_version") or "")
     if not version.startswith("tosca_simple"):
-        message = f"Its tosca_definitions_version is {version[:60] or 'missing'}"
-        findings.append(Finding(Level.WARNING, "template-version", place, message, "Use tosca_simple_yaml_1_3"))
+        message = say("Its tosca_definitions_version is {version}", version=version[:60] or "missing")
+        findings.append(Finding(Level.WARNING, "template-version", place, message, say("Use tosca_simple_yaml_1_3")))
     topology = document["topology_template"]
     inputs = _mapping(topology.get("inputs"))
     template = Template(place, version, _mapping(document.get("metadata")), _imports(document.get("imports")))
@@ -84,7 +89,7 @@ def read_template(document: Any, place: str, findings: list[Finding]) -> Templat
     for name, raw in nodes:
         where = f"{place}: {name}"
         if not isinstance(raw, Mapping):
-            findings.append(Finding(Level.ERROR, "template-invalid", where, "The node template is no object"))
+            findings.append(Finding(Level.ERROR, "template-invalid", where, say("The node template is no object")))
             continue
         template.nodes.append(
             Node(
@@ -186,7 +191,12 @@ def _millis(value: Any, node: Node, findings: list[Finding]) -> int:
     text = str(value).strip()
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text):
         findings.append(
-            Finding(Level.ERROR, "appd-invalid", f"{node.place}.num_virtual_cpu", f"{text[:40]!r} is no number of CPUs")
+            Finding(
+                Level.ERROR,
+                "appd-invalid",
+                f"{node.place}.num_virtual_cpu",
+                say("{text} is no number of CPUs", text=repr(text[:40])),
+            )
         )
         return 0
     return round(float(text) * 1000)
@@ -198,7 +208,14 @@ def _bytes(value: Any, unit: int, node: Node, name: str, findings: list[Finding]
         return 0
     match = _SIZE.match(str(value))
     if not match or match[2].lower() not in _UNITS:
-        findings.append(Finding(Level.ERROR, "appd-invalid", f"{node.place}.{name}", f"{str(value)[:40]!r} is no size"))
+        findings.append(
+            Finding(
+                Level.ERROR,
+                "appd-invalid",
+                f"{node.place}.{name}",
+                say("{value} is no size", value=repr(str(value)[:40])),
+            )
+        )
         return 0
     return round(float(match[1]) * (_UNITS[match[2].lower()] or unit))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -28,6 +28,7 @@ from appstore.packages.partial import Partial
 from core.accounts import access
 from core.errors import BreakwaterError, Invalid, TooLarge
 from core.http import ApiView, exception_handler, organisation_for, paginated
+from core.words import say
 
 VERSION = "1.0.0"
 CHECKSUMS = {"sha1": 20, "sha256": 32}
@@ -40,12 +41,12 @@ _HEADERS = [
 
 
 class _Version(Invalid):
-    title: ClassVar[str] = "Another version of the protocol"
+    title = say("Another version of the protocol")
     status = 412
 
 
 class _Kind(Invalid):
-    title: ClassVar[str] = "Another kind of content"
+    title = say("Another kind of content")
     status = 415
 
 
@@ -108,7 +109,7 @@ class TusView(ApiView):
     def insist(self) -> None:
         """Refuse other versions of the protocol."""
         if self.request.headers.get("Tus-Resumable") != VERSION:
-            raise _Version(f"Send Tus-Resumable: {VERSION}")
+            raise _Version(say("Send Tus-Resumable: {version}", version=VERSION))
 
 
 class UploadsView(TusView):
@@ -147,7 +148,7 @@ class UploadsView(TusView):
         organisation = organisation_for(request._request, self.permission)
         expected = said.get("sha256", "").lower()
         if expected and not re.fullmatch(r"[0-9a-f]{64}", expected):
-            raise Invalid("sha256 in Upload-Metadata must be 64 hex digits")
+            raise Invalid(say("sha256 in Upload-Metadata must be 64 hex digits"))
         upload = resumable.begin(
             actor=self.actor,
             organisation=organisation,
@@ -212,7 +213,7 @@ class UploadView(TusView):
             return self._counted(upload, ticket.part)
         self.insist()
         if request.headers.get("Content-Type", "") != _PART:
-            raise _Kind(f"Send Content-Type: {_PART}")
+            raise _Kind(say("Send Content-Type: {part}", part=_PART))
         algorithm, checksum = _checksum(request.headers.get("Upload-Checksum", ""))
         file = resumable.open_for_writing(
             upload,
@@ -279,7 +280,10 @@ def _state(upload: Upload) -> dict[str, str]:
 def _number(request: Request, header: str) -> int:
     text = request.headers.get(header, "")
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Invalid(f"{header} must be a number of bytes", errors=[{"field": header, "detail": "is no number"}])
+        raise Invalid(
+            say("{header} must be a number of bytes", header=header),
+            errors=[{"field": header, "detail": say("is no number")}],
+        )
     return int(text)
 
 
@@ -291,7 +295,7 @@ def _metadata(text: str) -> dict[str, str]:
         try:
             said[key] = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, ValueError):
-            raise Invalid(f"{key[:40]} in Upload-Metadata is no base64 of UTF-8") from None
+            raise Invalid(say("{key} in Upload-Metadata is no base64 of UTF-8", key=key[:40])) from None
     return said
 
 
@@ -312,5 +316,7 @@ def _checksum(text: str) -> tuple[str, bytes]:
     except binascii.Error:
         digest = b""
     if len(digest) != CHECKSUMS.get(algorithm, 0):
-        raise Invalid(f"Upload-Checksum must be one of {', '.join(CHECKSUMS)} and its value in base64")
+        raise Invalid(
+            say("Upload-Checksum must be one of {checksums} and its value in base64", checksums=", ".join(CHECKSUMS))
+        )
     return algorithm, digest

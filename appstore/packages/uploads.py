@@ -21,6 +21,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from appstore.packages import blobs
 from appstore.packages.partial import Partial
 from core.errors import Invalid, TooLarge
+from core.words import say
 
 _CHUNK = 1 << 20
 #: What a multipart body may have beside the file.
@@ -58,7 +59,7 @@ def check_length(request: HttpRequest) -> None:
     """`TooLarge` before anything is read when the length that the client tells is over the limit."""
     told, limit = content_length(request), settings.MAX_PACKAGE_BYTES
     if told is not None and told > limit + (_ENVELOPE if _is_form(request) else 0):
-        raise TooLarge(f"The file is larger than the {limit} bytes that are taken", limit=limit)
+        raise TooLarge(say("The file is larger than the {limit} bytes that are taken", limit=limit), limit=limit)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def expected_digest(request: HttpRequest) -> str:
     told = request.headers.get("X-Content-SHA256", "").strip().lower()
     if told:
         if not re.fullmatch(r"[0-9a-f]{64}", told):
-            raise Invalid("X-Content-SHA256 must be 64 hex digits")
+            raise Invalid(say("X-Content-SHA256 must be 64 hex digits"))
         return told
     for header, form in (("Content-Digest", r"sha-256=:([^:]*):"), ("Digest", r"sha-256=([A-Za-z0-9+/=]*)")):
         value = request.headers.get(header, "")
@@ -101,7 +102,7 @@ def expected_digest(request: HttpRequest) -> str:
             except binascii.Error:
                 digest = b""
             if len(digest) != 32:
-                raise Invalid(f"{header} has no valid SHA-256")
+                raise Invalid(say("{header} has no valid SHA-256", header=header))
             return digest.hex()
     return ""
 
@@ -112,7 +113,7 @@ def content_length(request: HttpRequest) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
-        raise Invalid("Content-Length is no number")
+        raise Invalid(say("Content-Length is no number"))
     return int(text)
 
 
@@ -135,9 +136,9 @@ def read_raw(request: HttpRequest, file: Sink, told: int | None) -> None:
             file.write(chunk)
             arrived += len(chunk)
     except UnreadablePostError as problem:
-        raise Invalid("The upload broke off") from problem
+        raise Invalid(say("The upload broke off")) from problem
     if told is not None and arrived != told:
-        raise Invalid(f"The upload broke off: {arrived} of {told} bytes arrived")
+        raise Invalid(say("The upload broke off: {arrived} of {told} bytes arrived", arrived=arrived, told=told))
 
 
 class _IntoStore(FileUploadHandler):
@@ -158,7 +159,7 @@ class _IntoStore(FileUploadHandler):
             raise SkipFile
         self.seen += 1
         if self.seen > 1:
-            raise Invalid("Send one file at a time")
+            raise Invalid(say("Send one file at a time"))
         self.name = file_name
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
@@ -177,9 +178,9 @@ def _read_multipart(request: HttpRequest, file: blobs.Incoming) -> str:
         parser = MultiPartParser(request.META, stream, [handler], request.encoding)
         parser.parse()
     except UnreadablePostError as problem:
-        raise Invalid("The upload broke off") from problem
+        raise Invalid(say("The upload broke off")) from problem
     except (MultiPartParserError, TooManyFilesSent, SuspiciousOperation, RequestDataTooBig) as problem:
-        raise Invalid("The form cannot be read") from problem
+        raise Invalid(say("The form cannot be read")) from problem
     if not handler.seen:
-        raise Invalid("There is no file in the form", errors=[{"field": _FIELD, "detail": "is missing"}])
+        raise Invalid(say("There is no file in the form"), errors=[{"field": _FIELD, "detail": say("is missing")}])
     return handler.name

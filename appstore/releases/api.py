@@ -25,6 +25,7 @@ from core import recalls
 from core.errors import Invalid, Missing
 from core.frames import canonical
 from core.http import ApiView, paginated
+from core.words import say
 
 
 class PackageRef(serializers.ModelSerializer[Package]):
@@ -125,7 +126,7 @@ class ReviewsView(ApiView):
         found = review_rows().visible_to(self.actor)  # type: ignore[attr-defined]
         if state := request.GET.get("state"):
             if state not in Review.State.values:
-                raise Invalid(f"state must be one of {', '.join(Review.State.values)}")
+                raise Invalid(say("state must be one of {values}", values=", ".join(Review.State.values)))
             found = found.filter(state=state)
         return paginated(self, found, lambda page: ReviewOut(page, many=True).data)
 
@@ -274,7 +275,7 @@ def visible_review(actor: Any, pk: Any) -> Review:
     """Return a review that the actor may see; `Missing` otherwise."""
     found: Review | None = review_rows().visible_to(actor).filter(pk=pk).first()
     if found is None:
-        raise Missing("There is no such review, or you may not see it.")
+        raise Missing(say("There is no such review, or you may not see it."))
     return found
 
 
@@ -282,7 +283,7 @@ def recallable(actor: Any, pks: list[UUID]) -> list[Package]:
     """Return the packages of these ids if the actor may recall each; `Missing` or `Denied` otherwise."""
     found = list(Package.objects.filter(pk__in=pks))
     if len(found) != len(set(pks)):
-        raise Missing("There is no such package, or you may not see it.")
+        raise Missing(say("There is no such package, or you may not see it."))
     for package in found:
         stands(actor, "packages.recall", package)
     return found

@@ -11,6 +11,7 @@ from appstore.packages.gates import Deed
 from appstore.packages.models import Package
 from appstore.releases import reviewing, services
 from core.errors import Conflict
+from core.words import say
 
 
 def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
@@ -19,13 +20,21 @@ def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
         until = open_until(package)
         if until is not None and timezone.now() >= until:
             raise Conflict(
-                f"{package} was published on {package.published_at:%Y-%m-%d} and is frozen since {until:%Y-%m-%d}; "
-                "publish a new version instead.",
+                say(
+                    "{package} was published on {published_at} and is frozen since {until}; publish a "
+                    "new version instead.",
+                    package=package,
+                    published_at=format(package.published_at, "%Y-%m-%d"),
+                    until=format(until, "%Y-%m-%d"),
+                ),
                 frozen_at=until.isoformat(),
             )
         return
     if held := services.recall_of(package):
-        raise Conflict(f"These very bytes are recalled: {held.reason} {held.advice}".strip(), recall=held.id)
+        raise Conflict(
+            say("These very bytes are recalled: {reason} {advice}", reason=held.reason, advice=held.advice).strip(),
+            recall=held.id,
+        )
 
 
 def open_until(package: Package) -> datetime | None:

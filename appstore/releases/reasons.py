@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from appstore.packages import states
 from appstore.packages.models import Package
 from core.registry import Registry
+from core.words import say
 
 logger = logging.getLogger("breakwater.releases")
 
@@ -81,26 +82,49 @@ def signer_changed(package: Package, previous: Package | None) -> Iterable[Reaso
     if before == now or not before[0]:
         return
     if not now[0]:
-        yield Reason("signer-changed", f"It is not signed; {previous.version} was signed by {before[1]}.")
+        yield Reason(
+            "signer-changed",
+            say("It is not signed; {version} was signed by {before}.", version=previous.version, before=before[1]),
+        )
     else:
-        yield Reason("signer-changed", f"It is signed by {now[1]}; {previous.version} was signed by {before[1]}.")
+        yield Reason(
+            "signer-changed",
+            say(
+                "It is signed by {now}; {version} was signed by {before}.",
+                now=now[1],
+                version=previous.version,
+                before=before[1],
+            ),
+        )
 
 
 def provider_is_new(package: Package, previous: Package | None) -> Iterable[Reason]:
     """The provider's name is used for the first time, differs from the release before, or looks like another's."""
     name = package.provider
     if previous is not None and previous.provider != name:
-        yield Reason("provider-changed", f"Its provider is {name}; {previous.version} was of {previous.provider}.")
+        yield Reason(
+            "provider-changed",
+            say(
+                "Its provider is {name}; {version} was of {provider}.",
+                name=name,
+                version=previous.version,
+                provider=previous.provider,
+            ),
+        )
     rows = Package.objects.filter(state__in=states.FINAL).exclude(provider="").exclude(pk=package.pk)
     if rows.filter(organisation=package.organisation_id, origin=package.origin, provider=name).exists():
         return
     others = rows.exclude(organisation=package.organisation_id, origin=package.origin)
     alike = sorted({each for each in others.values_list("provider", flat=True).distinct() if confusable(name, each)})
     if alike:
-        told = f"The name {name} is new here and can be taken for {', '.join(alike[:3])}, a provider of somebody else."
+        told = say(
+            "The name {name} is new here and can be taken for {alike}, a provider of somebody else.",
+            name=name,
+            alike=", ".join(alike[:3]),
+        )
         yield Reason("provider-confusable", told, store=True)
     elif name:
-        yield Reason("provider-new", f"It is the first release under the name {name}.")
+        yield Reason("provider-new", say("It is the first release under the name {name}.", name=name))
 
 
 #: Characters that people take for one another, beside those that Unicode's compatibility forms make equal.

@@ -21,6 +21,7 @@ from core.accounts.access import PERMISSIONS, SYSTEM, Actor
 from core.accounts.models import Membership
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing
+from core.words import say
 
 _REVIEW = "packages.review"
 
@@ -40,11 +41,11 @@ def set_policy(*, actor: Actor, review: str, freeze_days: int) -> ReleasePolicy:
     operator = accounts.operator()
     actor.require("trust.manage", operator)
     if review not in ReleasePolicy.Review.values:
-        told = f"must be one of {', '.join(ReleasePolicy.Review.values)}"
-        raise Invalid(f"review {told}", errors=[{"field": "review", "detail": told}])
+        told = say("must be one of {values}", values=", ".join(ReleasePolicy.Review.values))
+        raise Invalid(say("review {told}", told=told), errors=[{"field": "review", "detail": told}])
     if not 0 <= freeze_days <= 3650:
-        told = "must be 0 to 3650 days"
-        raise Invalid(f"freeze_days {told}", errors=[{"field": "freeze_days", "detail": told}])
+        told = say("must be 0 to 3650 days")
+        raise Invalid(say("freeze_days {told}", told=told), errors=[{"field": "freeze_days", "detail": told}])
     rules, _ = ReleasePolicy.objects.update_or_create(
         organisation=operator, defaults={"review": review, "freeze_days": freeze_days}
     )
@@ -59,7 +60,7 @@ def ask(package: Package, actor: Actor) -> bool:
         return False
     found, previous = reasons.of(package)
     if not found and rules.review == ReleasePolicy.Review.ALWAYS:
-        found = [Reason("every-release", "This store reviews every release.")]
+        found = [Reason("every-release", say("This store reviews every release."))]
     if not found:
         return False
     by_store = any(reason.store for reason in found)
@@ -125,10 +126,14 @@ def _insist(review: Review, actor: Actor) -> None:
 
 def _why_not(review: Review, actor: Actor) -> str:
     if not _may(actor, review.organisation_id, review.by_store):
-        return "Reviewers of the organisation that runs this store decide here." if review.by_store else "Not allowed."
+        return (
+            say("Reviewers of the organisation that runs this store decide here.")
+            if review.by_store
+            else "Not allowed."
+        )
     mine = actor.user.pk if actor.user else None
     if mine is not None and mine in (review.submitted_by_id, review.package.uploaded_by_id):
-        return "Somebody else must look: you have uploaded or submitted it."
+        return say("Somebody else must look: you have uploaded or submitted it.")
     return ""
 
 
@@ -147,9 +152,9 @@ def _somebody_else(package: Package, by_store: bool, involved: set[Any]) -> bool
 def _held(review: Review) -> Review:
     found = Review.objects.select_for_update().filter(pk=review.pk).first()
     if found is None:
-        raise Missing("There is no such review.")
+        raise Missing(say("There is no such review."))
     if found.state != Review.State.OPEN:
-        raise Conflict(f"This review is over: {found.state}.", state=found.state)
+        raise Conflict(say("This review is over: {state}.", state=found.state), state=found.state)
     states.after(found.package.state, "approve")
     return found
 

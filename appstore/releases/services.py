@@ -30,6 +30,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid, Missing
 from core.recalls import Entry, Lift, RecallList
+from core.words import say
 
 #: How long a list says that it is the newest; it is signed anew when half of that is over.
 LIST_LIFE = timedelta(days=30)
@@ -78,9 +79,9 @@ def recall(
     _known(severity, recalls.SEVERITIES, "severity")
     _known(action, recalls.ACTIONS, "action")
     if not found and not wanted:
-        raise Invalid("Name what is recalled", errors=[{"field": "packages", "detail": "must not be empty"}])
+        raise Invalid(say("Name what is recalled"), errors=[{"field": "packages", "detail": say("must not be empty")}])
     if len(found) + len(wanted) > _MOST_PACKAGES:
-        raise Invalid(f"One recall names at most {_MOST_PACKAGES} packages")
+        raise Invalid(say("One recall names at most {most_packages} packages", most_packages=_MOST_PACKAGES))
     said = life.reason_of(reason)
     store_wide = life.of_the_store(actor, "packages.recall")
     if wanted and not store_wide:
@@ -89,7 +90,7 @@ def recall(
         life.stands(actor, "packages.recall", package)
     owners = {package.organisation_id for package in found.values()}
     if not store_wide and len(owners) > 1:
-        raise Invalid("A recall is about packages of one organisation")
+        raise Invalid(say("A recall is about packages of one organisation"))
     organisation_id = accounts.operator().pk if store_wide else next(iter(owners))
     # The row of the list comes first, so that two recalls are written one after the other.
     _hold_list()
@@ -126,9 +127,9 @@ def lift(found: Recall, *, actor: Actor, reason: str) -> Recall:
     if not life.of_the_store(actor, "packages.recall"):
         actor.require("packages.recall", made.organisation_id)
     if made.lifted_at is not None:
-        raise Conflict("This recall was lifted before.")
+        raise Conflict(say("This recall was lifted before."))
     if made.origin and actor is not SYSTEM:
-        raise Conflict("This recall is of a partner store, which alone can lift it.")
+        raise Conflict(say("This recall is of a partner store, which alone can lift it."))
     return _lift(made, actor=actor, reason=life.reason_of(reason))
 
 
@@ -195,7 +196,7 @@ def apply_foreign(envelope: Mapping[str, Any], peer: Peer) -> Taken:
     """
     offered = recalls.open_list(envelope, [dsse.load_public(peer.public_pem)])
     if offered.store != peer.store_id:
-        raise Invalid(f"The recall list is not the one of {peer.name}")
+        raise Invalid(say("The recall list is not the one of {name}", name=peer.name))
     _hold_list()
     SignedList.objects.get_or_create(store=peer.store_id)
     row = SignedList.objects.select_for_update().get(store=peer.store_id)
@@ -339,7 +340,7 @@ def _publish_list() -> SignedList:
         keys=tuple(public_keys()),
     )
     if len(wanted.payload()) > recalls.LONGEST:
-        raise Conflict("The recall list has become too long to be read by everybody; lift recalls that are over.")
+        raise Conflict(say("The recall list has become too long to be read by everybody; lift recalls that are over."))
     row.serial, row.envelope = wanted.serial, recalls.sign(wanted, *_signers())
     row.issued_at, row.expires_at = now, expires
     row.save()
@@ -413,13 +414,15 @@ def _digests(given: Sequence[str]) -> set[str]:
     found = {str(each).strip().lower().removeprefix("sha256:") for each in given}
     for digest in found:
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-            raise Invalid("A SHA-256 has 64 hexadecimal digits", errors=[{"field": "digests", "detail": digest[:80]}])
+            raise Invalid(
+                say("A SHA-256 has 64 hexadecimal digits"), errors=[{"field": "digests", "detail": digest[:80]}]
+            )
     return found
 
 
 def _known(value: str, allowed: Sequence[str], field: str) -> None:
     if value not in allowed:
-        told = f"must be one of {', '.join(allowed)}"
+        told = say("must be one of {allowed}", allowed=", ".join(allowed))
         raise Invalid(f"{field} {told}", errors=[{"field": field, "detail": told}])
 
 
@@ -432,7 +435,7 @@ def get(pk: Any, actor: Actor) -> Recall:
     """Return a recall that the actor may change; `Missing` or `Denied` otherwise."""
     found = Recall.objects.filter(pk=pk).first()
     if found is None:
-        raise Missing("There is no such recall, or you may not see it.")
+        raise Missing(say("There is no such recall, or you may not see it."))
     if not life.of_the_store(actor, "packages.recall"):
         actor.require("packages.recall", found.organisation_id)
     return found

@@ -33,6 +33,7 @@ from core.accounts.models import Organisation
 from core.errors import Denied, Missing
 from core.http import ApiView, organisation_for, paginated
 from core.operations.api import OperationOut
+from core.words import say
 
 READ = "packages.read"
 _WHOSE = OpenApiParameter(
@@ -474,7 +475,7 @@ class SignersView(_View):
         """Issue a certificate to an organisation; only who runs the store may."""
         wanted = _valid(SignerIn(data=request.data))
         if not self.actor.may(services.MANAGE, accounts.operator().pk):
-            raise Denied("Certificates of the store are issued by who runs it.")
+            raise Denied(say("Certificates of the store are issued by who runs it."))
         made = authority.issue(
             organisation_named(wanted["for_organisation"]), actor=self.actor, csr=wanted["csr"], name=wanted["name"]
         )
@@ -485,7 +486,7 @@ def organisation_named(named: str) -> Organisation:
     """Return an organisation by slug; for who runs the store."""
     found = Organisation.objects.filter(slug=named).first()
     if found is None:
-        raise Missing(f"There is no organisation {named[:60]!r}.")
+        raise Missing(say("There is no organisation {named}.", named=repr(named[:60])))
     return found
 
 

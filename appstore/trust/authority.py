@@ -23,6 +23,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid, Missing
 from core.vault import Vault
+from core.words import say
 
 NAME = "Store authority"
 ROOT_LIFE, SIGNER_LIFE, CRL_LIFE = timedelta(days=3650), timedelta(days=397), timedelta(days=30)
@@ -45,7 +46,7 @@ def present(name: str = NAME) -> Authority:
     """Return the authority of this store; `Missing` while nobody has made one."""
     found = Authority.objects.filter(name=name, retired_at=None).first()
     if found is None:
-        raise Missing("This store has no authority of its own yet; its operator makes one.")
+        raise Missing(say("This store has no authority of its own yet; its operator makes one."))
     return found
 
 
@@ -55,7 +56,7 @@ def create(*, actor: Actor, name: str = NAME) -> Authority:
     operator = accounts.operator()
     actor.require(services.MANAGE, operator)
     if Authority.objects.filter(name=name, retired_at=None).exists():
-        raise Conflict("This store has an authority already.")
+        raise Conflict(say("This store has an authority already."))
     key = ec.generate_private_key(ec.SECP256R1())
     now = _now()
     subject = x509.Name(
@@ -107,7 +108,9 @@ def issue(
         SignerCertificate.objects.filter(organisation=organisation, created_at__gt=now - timedelta(days=1)).count()
         >= 20
     ):
-        raise Conflict("This organisation was given 20 certificates today; use one of them, or try again tomorrow.")
+        raise Conflict(
+            say("This organisation was given 20 certificates today; use one of them, or try again tomorrow.")
+        )
     end = min(now + SIGNER_LIFE, root.not_valid_after_utc)
     subject = x509.Name(
         [
@@ -155,7 +158,7 @@ def revoke(row: SignerCertificate, *, actor: Actor, reason: str = "unspecified")
     if not actor.may(services.MANAGE, operator.pk):
         actor.require(services.MANAGE, row.organisation_id)
     if reason not in REASONS:
-        raise Invalid(f"reason must be one of {', '.join(REASONS)}", field="reason")
+        raise Invalid(say("reason must be one of {reasons}", reasons=", ".join(REASONS)), field="reason")
     row = SignerCertificate.objects.select_for_update().get(pk=row.pk)
     if row.revoked_at is not None:
         return row
@@ -192,7 +195,7 @@ def visible(pk: Any, actor: Actor) -> SignerCertificate:
     if actor.may(services.MANAGE, accounts.operator().pk):
         found = rows.filter(pk=pk).first()
         if found is None:
-            raise Missing("There is no such object, or you may not see it.")
+            raise Missing(say("There is no such object, or you may not see it."))
         return found
     return access.get(rows, actor, services.MANAGE, pk)
 
@@ -202,14 +205,14 @@ def crl_pem(authority: Authority) -> str:
     mark = x509.load_pem_x509_certificate(authority.pem.encode()).fingerprint(hashes.SHA256()).hex()
     row = Crl.objects.filter(issuer_fingerprint=mark).order_by("-this_update").first()
     if row is None:
-        raise Missing("There is no revocation list of this authority.")
+        raise Missing(say("There is no revocation list of this authority."))
     return x509.load_der_x509_crl(bytes(row.der)).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def private_key(row: SignerCertificate) -> ec.EllipticCurvePrivateKey:
     """Return the sealed key of a certificate, to sign with; `Conflict` when it is not here or may not be used."""
     if not row.usable or row.sealed is None:
-        raise Conflict("This certificate cannot sign: it is revoked, out of force, or its key is not kept here.")
+        raise Conflict(say("This certificate cannot sign: it is revoked, out of force, or its key is not kept here."))
     return _open(bytes(row.sealed), f"signer:{row.pk}")
 
 
@@ -255,14 +258,14 @@ def _requested(csr: str) -> object:
         request = x509.load_pem_x509_csr(csr.encode())
         proved, key = request.is_signature_valid, request.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
-        raise Invalid("csr is no certificate request in PEM that we can read", field="csr") from None
+        raise Invalid(say("csr is no certificate request in PEM that we can read"), field="csr") from None
     if not proved:
-        raise Invalid("csr is not signed by the key that it is for", field="csr")
+        raise Invalid(say("csr is not signed by the key that it is for"), field="csr")
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= 256:
         return key
     if getattr(key, "key_size", 0) >= 3072:
         return key
-    raise Invalid("csr must be for an ECDSA key from P-256, or RSA from 3072 bits", field="csr")
+    raise Invalid(say("csr must be for an ECDSA key from P-256, or RSA from 3072 bits"), field="csr")
 
 
 def _usage(*names: str) -> x509.KeyUsage:

@@ -11,10 +11,11 @@ from appstore.trust.models import PublisherClaim
 from appstore.trust.names import key_of
 from appstore.trust.standing import Standing, State
 from core.errors import Conflict
+from core.words import say
 
 _RANK = {State.BROKEN: 0, State.UNSIGNED: 1, State.UNKNOWN: 2, State.TRUSTED: 3}
-_WANTED = {State.UNKNOWN: "signed", State.TRUSTED: "signed by a publisher on the trust list"}
-_DONE = {"publish": "published", "deploy": "deployed", "import": "imported"}
+_WANTED = {State.UNKNOWN: say("signed"), State.TRUSTED: say("signed by a publisher on the trust list")}
+_DONE = {"publish": say("published"), "deploy": say("deployed"), "import": say("imported")}
 
 
 def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
@@ -28,7 +29,12 @@ def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
     if package.signature.get("state") == "invalid":
         problem = package.signature.get("problem") or "it does not fit to the content"
         raise Conflict(
-            f"{package} cannot be {_DONE[deed]}: its signature does not hold ({problem}). Get it again from its publisher.",
+            say(
+                "{package} cannot be {deed}: its signature does not hold ({problem}). Get it again from its publisher.",
+                package=package,
+                deed=_DONE[deed],
+                problem=problem,
+            ),
             signature=str(State.BROKEN),
         )
     both = trustlists.policies(organisation_id)
@@ -39,8 +45,15 @@ def gate(deed: Deed, package: Package, organisation_id: UUID) -> None:
         found = services.judgement(package, policy.pk)
         if not enough(found.standing, least):
             raise Conflict(
-                f"{package} cannot be {_DONE[deed]}: the policy of the {whose} asks that it is {_WANTED[least]}. "
-                f"{found.standing.reason} {found.remedy}".strip(),
+                say(
+                    "{package} cannot be {deed}: the policy of the {whose} asks that it is {least}. {reason} {remedy}",
+                    package=package,
+                    deed=_DONE[deed],
+                    whose=whose,
+                    least=_WANTED[least],
+                    reason=found.standing.reason,
+                    remedy=found.remedy,
+                ).strip(),
                 signature=str(found.standing.state),
                 needed=str(least),
                 policy=whose,
@@ -64,7 +77,11 @@ def _own_name(package: Package) -> None:
     if not owners or any(claim.organisation_id == package.organisation_id for claim in owners):
         return
     raise Conflict(
-        f"{owners[0].provider} is {owners[0].organisation.name}, as they have proved; another organisation cannot publish "
-        f"under this name. Use your own provider name, or ask the operator of this store.",
+        say(
+            "{provider} is {name}, as they have proved; another organisation cannot publish "
+            "under this name. Use your own provider name, or ask the operator of this store.",
+            provider=owners[0].provider,
+            name=owners[0].organisation.name,
+        ),
         provider=package.provider,
     )

@@ -13,6 +13,7 @@ from appstore.packages import cms
 from appstore.trust import paths
 from appstore.trust.paths import NoPath, RevocationList
 from appstore.trust.standing import Standing, State
+from core.words import say
 
 PUBLISHER, TIMESTAMP = "publisher", "timestamp"
 #: A judgement is not used for longer than this, whatever was judged.
@@ -80,13 +81,20 @@ def assess(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> Jud
     """
     state = signature.get("state")
     if state == "invalid":
-        reason = f"The signature does not hold: {signature.get('problem') or 'it does not fit to the content'}."
-        return _plain(State.BROKEN, reason, signature, now, "Do not use this package; get it again from its publisher.")
+        reason = say(
+            "The signature does not hold: {problem}.",
+            problem=signature.get("problem") or "it does not fit to the content",
+        )
+        return _plain(
+            State.BROKEN, reason, signature, now, say("Do not use this package; get it again from its publisher.")
+        )
     if not state:
-        return _plain(State.UNSIGNED, "Its signature has not been read yet.", signature, now, "Wait for its check.")
+        return _plain(
+            State.UNSIGNED, say("Its signature has not been read yet."), signature, now, say("Wait for its check.")
+        )
     if state != "valid":
-        reason = "It is not signed: anybody could have made it."
-        return _plain(State.UNSIGNED, reason, signature, now, "Sign it, or ask its publisher to.")
+        reason = say("It is not signed: anybody could have made it.")
+        return _plain(State.UNSIGNED, reason, signature, now, say("Sign it, or ask its publisher to."))
     why = _never(signature)
     if why is not None:
         return _plain(State.UNKNOWN, why[0], signature, now, why[1])
@@ -95,8 +103,8 @@ def assess(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> Jud
         judged = [_judge(signer, signature, trust, now) for signer in signers]
     except cms.UNREADABLE:
         # asn1crypto reads late: bytes inside a certificate that nobody looked at before may be garbage.
-        reason = "A certificate that it carries cannot be read."
-        return _plain(State.UNKNOWN, reason, signature, now, "Sign it again with another certificate.")
+        reason = say("A certificate that it carries cannot be read.")
+        return _plain(State.UNKNOWN, reason, signature, now, say("Sign it again with another certificate."))
     best = next((each for each in judged if each.standing.state is State.TRUSTED), judged[0])
     return replace(best, until=_until(signature, trust, now))
 
@@ -118,7 +126,7 @@ def _never(signature: Mapping[str, Any]) -> tuple[str, str] | None:
     if not signature.get("signers") or not signature.get("certificates"):
         return "It was checked before signers were kept, so nobody can be asked.", "Upload it as a new package."
     if signature.get("covers") == "sources":
-        reason = "Only the digests are signed: name, provider and version could be changed unnoticed."
+        reason = say("Only the digests are signed: name, provider and version could be changed unnoticed.")
         return reason, "Sign the whole manifest, as NFV-SOL 004 has it."
     if signature.get("uncovered_count"):
         count = signature["uncovered_count"]
@@ -145,7 +153,10 @@ def _judge(signer: Mapping[str, Any], signature: Mapping[str, Any], trust: Trust
     notes: list[str] = []
     try:
         if signer.get("weak"):
-            raise NoPath(f"it can never be trusted, because {signer['weak']}", "Sign with ECDSA P-256 and SHA-256.")
+            raise NoPath(
+                say("it can never be trusted, because {weak}", weak=signer["weak"]),
+                say("Sign with ECDSA P-256 and SHA-256."),
+            )
         carried = _decoded(signature.get("certificates", ()))
         own = _certificate_of(str(signer.get("fingerprint", "")), carried)
         stamp = _stamped(signer.get("timestamp") or {}, trust, now, notes)
@@ -154,18 +165,20 @@ def _judge(signer: Mapping[str, Any], signature: Mapping[str, Any], trust: Trust
         path, anchor, used = _trusted_path(own, carried, trust, PUBLISHER, stamped or now, now, lists, stamped)
         extra = {*carried} - {*path} - {der for der in carried if _is_signer(der, signature)}
         if any(not _belongs(der, carried, trust) for der in extra):
-            raise NoPath("it carries certificates that belong to nobody on the way", "Sign again without them.")
+            raise NoPath(
+                say("it carries certificates that belong to nobody on the way"), say("Sign again without them.")
+            )
         if any(each not in used for each in lists[len(trust.lists) :]):
-            raise NoPath("it carries revocation lists of nobody on the way", "Sign again without them.")
+            raise NoPath(say("it carries revocation lists of nobody on the way"), say("Sign again without them."))
     except NoPath as why:
         reason = _sentence(str(why))
         return Judgement(replace(standing, reason=reason), why.remedy, claimed_at=claimed, notes=tuple(notes))
     notes += _late(used, now)
     name = f"{anchor.name}, on the list of the store" if anchor.store else anchor.name
     who = cms.short_name(paths.certificate(own).subject)
-    reason = f"Signed by {who}, for whom {name} vouches."
+    reason = say("Signed by {who}, for whom {name} vouches.", who=who, name=name)
     if path == [own]:
-        reason = f"Signed by {who}, who is trusted as {name}."
+        reason = say("Signed by {who}, who is trusted as {name}.", who=who, name=name)
     told = replace(
         standing,
         state=State.TRUSTED,
@@ -200,10 +213,13 @@ def _trusted_path(
     for der in path:
         if paths.fingerprint(der) in trust.distrusted:
             name = cms.short_name(paths.certificate(der).subject)
-            raise NoPath(f"{name} is distrusted here", "Take it from the list of the distrusted if that is wrong.")
+            raise NoPath(
+                say("{name} is distrusted here", name=name),
+                say("Take it from the list of the distrusted if that is wrong."),
+            )
     why, used = paths.revoked(path, lists, stamped)
     if why:
-        raise NoPath(why, "Sign again with a certificate that is not revoked.")
+        raise NoPath(why, say("Sign again with a certificate that is not revoked."))
     if trust.strict:
         _all_fresh(path, used, now)
     anchor = next(a for a in usable if a.der == path[-1])
@@ -216,7 +232,10 @@ def _all_fresh(path: list[bytes], used: list[RevocationList], now: datetime) -> 
         fresh = [r for r in used if r.issuer == issuer.hashable and r.next_update is not None and r.next_update > now]
         if not fresh:
             name = cms.printable_name(issuer)
-            raise NoPath(f"there is no up-to-date revocation list of {name}", "Add its present revocation list.")
+            raise NoPath(
+                say("there is no up-to-date revocation list of {name}", name=name),
+                say("Add its present revocation list."),
+            )
 
 
 def _late(used: Iterable[RevocationList], now: datetime) -> list[str]:
@@ -234,17 +253,26 @@ def _stamped(told: Mapping[str, Any], trust: TrustList, now: datetime, notes: li
     if not told:
         return None
     if told.get("problem"):
-        raise NoPath(f"its timestamp does not hold: {told['problem']}", "Sign it again, or without a timestamp.")
+        raise NoPath(
+            say("its timestamp does not hold: {problem}", problem=told["problem"]),
+            say("Sign it again, or without a timestamp."),
+        )
     carried = _decoded(told.get("certificates", ()))
     own = _certificate_of(str(told.get("fingerprint", "")), carried)
     at = datetime.fromisoformat(str(told["at"]))
     try:
         _trusted_path(own, carried, trust, TIMESTAMP, at, now, list(trust.lists), None)
     except NoPath as why:
-        notes.append(f"It carries a timestamp of {told.get('authority')}, which does not count here: {why}.")
+        notes.append(
+            say(
+                "It carries a timestamp of {authority}, which does not count here: {why}.",
+                authority=told.get("authority"),
+                why=why,
+            )
+        )
         return None
     if at > now + timedelta(minutes=5):
-        raise NoPath("its timestamp lies in the future", "Look at the clock of this store.")
+        raise NoPath(say("its timestamp lies in the future"), say("Look at the clock of this store."))
     return _Stamp(at)
 
 
@@ -252,21 +280,23 @@ def _decoded(values: Iterable[Any]) -> list[bytes]:
     try:
         return [base64.b64decode(str(value), validate=True) for value in values]
     except (binascii.Error, ValueError):
-        raise NoPath("its certificates cannot be read", "Check the package again.") from None
+        raise NoPath(say("its certificates cannot be read"), say("Check the package again.")) from None
 
 
 def _lists(values: Iterable[Any]) -> list[RevocationList]:
     try:
         return [paths.revocation_list(der) for der in _decoded(values)]
     except cms.UNREADABLE:
-        raise NoPath("it carries a revocation list that cannot be read", "Sign it again without it.") from None
+        raise NoPath(
+            say("it carries a revocation list that cannot be read"), say("Sign it again without it.")
+        ) from None
 
 
 def _certificate_of(fingerprint: str, carried: list[bytes]) -> bytes:
     for der in carried:
         if paths.fingerprint(der) == fingerprint:
             return der
-    raise NoPath("the signer's certificate is not kept with it", "Check the package again.")
+    raise NoPath(say("the signer's certificate is not kept with it"), say("Check the package again."))
 
 
 def _is_signer(der: bytes, signature: Mapping[str, Any]) -> bool:

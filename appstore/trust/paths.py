@@ -30,6 +30,7 @@ from pyhanko_certvalidator.errors import (
 from pyhanko_certvalidator.policy_decl import DisallowWeakAlgorithmsPolicy
 
 from appstore.packages import cms
+from core.words import say
 
 T = TypeVar("T")
 _WEAK = frozenset({"md2", "md5", "sha1", "sha224"})
@@ -127,7 +128,9 @@ def path_to(leaf: bytes, others: Iterable[bytes], anchors: Iterable[bytes], mome
         return [leaf]
     roots = [certificate(der) for der in trusted if _may_certify(certificate(der))]
     if not roots:
-        raise NoPath("nobody on the trust list vouches for the signer", "Add the signer or its authority as an anchor")
+        raise NoPath(
+            say("nobody on the trust list vouches for the signer"), say("Add the signer or its authority as an anchor")
+        )
     known = [certificate(der) for der in others if der != leaf]
     context = ValidationContext(
         trust_roots=roots,
@@ -141,32 +144,40 @@ def path_to(leaf: bytes, others: Iterable[bytes], anchors: Iterable[bytes], mome
         found = _at_once(CertificateValidator(certificate(leaf), validation_context=context).async_validate_path())
     except ExpiredError as problem:
         raise NoPath(
-            f"a certificate on the way was out of force at {moment:%Y-%m-%d %H:%M} UTC: {_short(problem)}",
-            "Sign again with a certificate that is in force, or have signatures timestamped",
+            say(
+                "a certificate on the way was out of force at {moment} UTC: {problem}",
+                moment=format(moment, "%Y-%m-%d %H:%M"),
+                problem=_short(problem),
+            ),
+            say("Sign again with a certificate that is in force, or have signatures timestamped"),
         ) from None
     except NotYetValidError as problem:
         raise NoPath(
-            f"a certificate on the way is not in force yet: {_short(problem)}", "Wait, or sign again"
+            say("a certificate on the way is not in force yet: {problem}", problem=_short(problem)),
+            say("Wait, or sign again"),
         ) from None
     except PathBuildingError:
         raise NoPath(
-            "nobody on the trust list vouches for the signer", "Add the signer or its authority as an anchor"
+            say("nobody on the trust list vouches for the signer"), say("Add the signer or its authority as an anchor")
         ) from None
     except (PathValidationError, ValidationError) as problem:
-        raise NoPath(f"the path to a trusted authority does not hold: {_short(problem)}") from None
+        raise NoPath(say("the path to a trusted authority does not hold: {problem}", problem=_short(problem))) from None
     except (*cms.UNREADABLE, UnsupportedAlgorithm):
-        raise NoPath("the certificates cannot be read") from None
+        raise NoPath(say("the certificates cannot be read")) from None
     path = [each.dump() for each in found]
     if path[0] != leaf:
         path.reverse()
     if len(path) > _LONGEST_PATH:
-        raise NoPath(f"the path has more than {_LONGEST_PATH} certificates")
+        raise NoPath(say("the path has more than {longest_path} certificates", longest_path=_LONGEST_PATH))
     # RFC 5280 asks nothing of an anchor's own dates; whoever added one expects that they count.
     _in_force(certificate(path[-1]), moment)
     for der in path[1:]:
         weak = cms.certificate_weaknesses(certificate(der)) if der != path[-1] else _weak_key(certificate(der))
         if weak:
-            raise NoPath(f"the path to a trusted authority is weak: {weak[0]}", "Ask the authority for a stronger one")
+            raise NoPath(
+                say("the path to a trusted authority is weak: {weak}", weak=weak[0]),
+                say("Ask the authority for a stronger one"),
+            )
     return path
 
 
@@ -217,7 +228,10 @@ def _in_force(found: x509.Certificate, moment: datetime) -> None:
     if not start <= moment <= end:
         name = cms.short_name(found.subject)
         when = f"from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
-        raise NoPath(f"the certificate of {name} is in force {when} only", "Sign again with one that is in force")
+        raise NoPath(
+            say("the certificate of {name} is in force {when} only", name=name, when=when),
+            say("Sign again with one that is in force"),
+        )
 
 
 def _may_certify(found: x509.Certificate) -> bool:

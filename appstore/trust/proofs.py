@@ -16,6 +16,7 @@ import httpx
 
 from core.addresses import is_public
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
+from core.words import say
 
 PATH = "/.well-known/breakwater-publisher.txt"
 RECORD = "_breakwater"
@@ -36,7 +37,7 @@ def clean_domain(domain: str) -> str:
     except UnicodeError:
         plain = ""
     if not _DOMAIN.match(plain):
-        raise Invalid("A domain is a name such as apps.example.org, without scheme, port or path", field="domain")
+        raise Invalid(say("A domain is a name such as apps.example.org, without scheme, port or path"), field="domain")
     return plain
 
 
@@ -71,16 +72,34 @@ class Looker:
                 ) as answer,
             ):
                 if answer.status_code != 200:
-                    raise Rejected(f"https://{domain}{PATH} answers {answer.status_code}, not 200")
+                    raise Rejected(
+                        say(
+                            "https://{domain}{path} answers {status_code}, not 200",
+                            domain=domain,
+                            path=PATH,
+                            status_code=answer.status_code,
+                        )
+                    )
                 text = b""
                 for chunk in answer.iter_bytes():
                     text += chunk
                     if len(text) > _LONGEST:
-                        raise Rejected(f"https://{domain}{PATH} is longer than {_LONGEST} bytes")
+                        raise Rejected(
+                            say(
+                                "https://{domain}{path} is longer than {longest} bytes",
+                                domain=domain,
+                                path=PATH,
+                                longest=_LONGEST,
+                            )
+                        )
         except httpx.TimeoutException:
-            raise TimedOut(f"{domain} did not answer within {_TIMEOUT:g} seconds") from None
+            raise TimedOut(
+                say("{domain} did not answer within {timeout} seconds", domain=domain, timeout=format(_TIMEOUT, "g"))
+            ) from None
         except httpx.HTTPError:
-            raise Unavailable(f"{domain} could not be reached by HTTPS, or its certificate is not right") from None
+            raise Unavailable(
+                say("{domain} could not be reached by HTTPS, or its certificate is not right", domain=domain)
+            ) from None
         _found(
             [line.strip() for line in text.decode("utf-8", "replace").splitlines()],
             challenge,
@@ -96,23 +115,25 @@ def public_address(domain: str, addresses: Iterable[str]) -> str:
     """Return an address to connect to; `Invalid` when one of them is not of the open internet (SSRF)."""
     found = list(addresses)
     if not found:
-        raise Rejected(f"{domain} has no address")
+        raise Rejected(say("{domain} has no address", domain=domain))
     for each in found:
         if not is_public(ipaddress.ip_address(each)):
-            raise Invalid(f"{domain} leads to an address that is not of the open internet", field="domain")
+            raise Invalid(
+                say("{domain} leads to an address that is not of the open internet", domain=domain), field="domain"
+            )
     return found[0]
 
 
 def _found(lines: list[str], challenge: str, where: str) -> None:
     if line_of(challenge) not in lines:
-        raise Rejected(f"{where} does not have the line {line_of(challenge)}")
+        raise Rejected(say("{where} does not have the line {line}", where=where, line=line_of(challenge)))
 
 
 def _system_addresses(domain: str) -> list[str]:
     try:
         return list(dict.fromkeys(str(info[4][0]) for info in socket.getaddrinfo(domain, 443, type=socket.SOCK_STREAM)))
     except OSError:
-        raise Rejected(f"{domain} has no address") from None
+        raise Rejected(say("{domain} has no address", domain=domain)) from None
 
 
 def _system_texts(name: str) -> list[str]:
@@ -123,11 +144,11 @@ def _system_texts(name: str) -> list[str]:
     try:
         answer = dns.resolver.Resolver().resolve(name, "TXT", lifetime=_TIMEOUT)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-        raise Rejected(f"There is no TXT entry {name}") from None
+        raise Rejected(say("There is no TXT entry {name}", name=name)) from None
     except dns.exception.Timeout:
-        raise TimedOut(f"No name server answered for {name}") from None
+        raise TimedOut(say("No name server answered for {name}", name=name)) from None
     except dns.exception.DNSException:
-        raise Unavailable(f"{name} cannot be asked for at the moment") from None
+        raise Unavailable(say("{name} cannot be asked for at the moment", name=name)) from None
     return [b"".join(row.strings).decode("utf-8", "replace") for row in answer]
 
 

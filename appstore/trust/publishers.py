@@ -25,6 +25,7 @@ from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid, Missing
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 RECHECK = "publisher.recheck"
 LIFE, LOOK_AGAIN = timedelta(days=365), timedelta(days=7)
@@ -39,7 +40,7 @@ def visible(pk: Any, actor: Actor) -> PublisherClaim:
     if actor.may(services.MANAGE, accounts.operator().pk):
         found = rows.filter(pk=pk).first()
         if found is None:
-            raise Missing("There is no such object, or you may not see it.")
+            raise Missing(say("There is no such object, or you may not see it."))
         return found
     return access.get(rows, actor, services.MANAGE, pk)
 
@@ -61,9 +62,11 @@ def claim(organisation: Organisation, *, actor: Actor, provider: str, method: st
     actor.require(services.MANAGE, organisation)
     provider = " ".join(provider.split())
     if not key_of(provider) or len(provider) > 128 or not provider.isprintable():
-        raise Invalid("A provider is a name of 1 to 128 characters, as packages write it", field="provider")
+        raise Invalid(say("A provider is a name of 1 to 128 characters, as packages write it"), field="provider")
     if method not in PublisherClaim.Method.values:
-        raise Invalid(f"method must be one of {', '.join(PublisherClaim.Method.values)}", field="method")
+        raise Invalid(
+            say("method must be one of {values}", values=", ".join(PublisherClaim.Method.values)), field="method"
+        )
     if method == PublisherClaim.Method.KEY:
         domain = ""
     else:
@@ -74,7 +77,9 @@ def claim(organisation: Organisation, *, actor: Actor, provider: str, method: st
         PublisherClaim.objects.filter(organisation=organisation, state=PublisherClaim.State.PENDING).count()
         >= _MOST_OPEN
     ):
-        raise Conflict(f"There are {_MOST_OPEN} open claims already; prove or withdraw them first.")
+        raise Conflict(
+            say("There are {most_open} open claims already; prove or withdraw them first.", most_open=_MOST_OPEN)
+        )
     made = PublisherClaim.objects.create(
         organisation=organisation,
         provider=provider,
@@ -95,10 +100,10 @@ def prove_by_key(claim: PublisherClaim, *, actor: Actor, signature: str) -> Publ
     """
     actor.require(services.MANAGE, claim.organisation_id)
     if claim.method != PublisherClaim.Method.KEY or claim.state == PublisherClaim.State.WITHDRAWN:
-        raise Conflict("This claim is not to be proved by a key.")
+        raise Conflict(say("This claim is not to be proved by a key."))
     found, _ = signatures.verify(signature, {"manifest": challenge_text(claim)}, "proof")
     if found.state != "valid":
-        raise Invalid(f"The signature does not prove it: {found.problem}", field="signature")
+        raise Invalid(say("The signature does not prove it: {problem}", problem=found.problem), field="signature")
     return _take_certificate(claim, found, actor)
 
 
@@ -107,7 +112,7 @@ def prove_here(claim: PublisherClaim, certificate: SignerCertificate, *, actor: 
     """Prove it with a certificate of the organisation whose key lies sealed here: we sign the challenge for them."""
     actor.require(services.MANAGE, claim.organisation_id)
     if certificate.organisation_id != claim.organisation_id:
-        raise Invalid("This certificate belongs to another organisation", field="certificate")
+        raise Invalid(say("This certificate belongs to another organisation"), field="certificate")
     signed = signing.sign_text(
         challenge_text(claim),
         authority.private_key(certificate),
@@ -123,7 +128,7 @@ def prove_by_domain(claim: PublisherClaim, *, actor: Actor, looker: proofs.Looke
     """
     actor.require(services.MANAGE, claim.organisation_id)
     if claim.method == PublisherClaim.Method.KEY or claim.state == PublisherClaim.State.WITHDRAWN:
-        raise Conflict("This claim is not to be proved by a domain.")
+        raise Conflict(say("This claim is not to be proved by a domain."))
     _may_look()
     try:
         _look(claim, looker or proofs.looker())
@@ -146,7 +151,7 @@ def confirm(claim: PublisherClaim, *, actor: Actor) -> PublisherClaim:
     """Say for the store that a proved domain stands for this provider's name; only who runs the store may."""
     actor.require(services.MANAGE, accounts.operator())
     if claim.state != PublisherClaim.State.PROVED:
-        raise Conflict("Only a claim whose domain is proved can be confirmed.")
+        raise Conflict(say("Only a claim whose domain is proved can be confirmed."))
     return _verify(claim, actor)
 
 
@@ -208,7 +213,10 @@ def look_again(claim: PublisherClaim, *, looker: proofs.Looker | None = None) ->
             claim.state = PublisherClaim.State.LAPSED
         elif claim.state == PublisherClaim.State.LAPSED:
             return _verify(claim, SYSTEM)
-        claim.problem, claim.checked_at = problem or ("the proof has ended; prove it again" if expired else ""), now
+        claim.problem, claim.checked_at = (
+            problem or (say("the proof has ended; prove it again") if expired else ""),
+            now,
+        )
         claim.save(update_fields=["state", "problem", "checked_at"])
         if claim.state == PublisherClaim.State.LAPSED:
             audit.record(SYSTEM, "publisher.lapse", claim, reason=claim.problem)
@@ -227,11 +235,14 @@ def _take_certificate(claim: PublisherClaim, found: signatures.Signature, actor:
     trust = trustlists.load(trustlists.policies(operator.pk))
     judged = judging.assess(found.as_dict(), trust, timezone.now()).standing
     if judged.state is not State.TRUSTED:
-        raise Invalid(f"The certificate proves nothing here: {judged.reason}", field="signature")
+        raise Invalid(say("The certificate proves nothing here: {reason}", reason=judged.reason), field="signature")
     der = next(each for each in _ders(found) if paths.fingerprint(each) == judged.fingerprint)
     if claim.provider_key not in _names_of(der):
         subject = cms.printable_name(paths.certificate(der).subject)
-        raise Invalid(f"The certificate is for {subject}, not for {claim.provider}", field="signature")
+        raise Invalid(
+            say("The certificate is for {subject}, not for {provider}", subject=subject, provider=claim.provider),
+            field="signature",
+        )
     claim.certificate, claim.certificate_fingerprint = der, judged.fingerprint
     claim.chain = list(found.certificates)
     claim.certificate_subject = judged.signer[:200]
@@ -257,10 +268,10 @@ def _still_trusted(claim: PublisherClaim) -> None:
         between = [base64.b64decode(each) for each in claim.chain]
         path = paths.path_to(der, between, anchors, timezone.now())
     except (paths.NoPath, *cms.UNREADABLE) as why:
-        raise Invalid(f"its certificate is not trusted any more: {why}") from None
+        raise Invalid(say("its certificate is not trusted any more: {why}", why=why)) from None
     revoked, _ = paths.revoked(path, trust.lists, None)
     if revoked or any(paths.fingerprint(each) in trust.distrusted for each in path):
-        raise Invalid(revoked or "its certificate is distrusted")
+        raise Invalid(revoked or say("its certificate is distrusted"))
 
 
 def _verify(claim: PublisherClaim, actor: Actor) -> PublisherClaim:
@@ -269,7 +280,7 @@ def _verify(claim: PublisherClaim, actor: Actor) -> PublisherClaim:
     others = PublisherClaim.objects.filter(provider_key=claim.provider_key, state=PublisherClaim.State.VERIFIED)
     others = others.exclude(pk=claim.pk)
     others.filter(Q(expires_at__lte=now) | Q(organisation=claim.organisation_id)).update(
-        state=PublisherClaim.State.LAPSED, problem="a newer proof took its place"
+        state=PublisherClaim.State.LAPSED, problem=say("a newer proof took its place")
     )
     claim.state, claim.verified_at, claim.expires_at = PublisherClaim.State.VERIFIED, now, now + LIFE
     if claim.certificate:
@@ -278,7 +289,9 @@ def _verify(claim: PublisherClaim, actor: Actor) -> PublisherClaim:
         with transaction.atomic():
             claim.save()
     except IntegrityError:
-        raise Conflict(f"Another organisation has proved to be {claim.provider}.", field="provider") from None
+        raise Conflict(
+            say("Another organisation has proved to be {provider}.", provider=claim.provider), field="provider"
+        ) from None
     audit.record(actor, "publisher.verify", claim, method=claim.method, until=claim.expires_at.isoformat())
     return claim
 
@@ -286,13 +299,13 @@ def _verify(claim: PublisherClaim, actor: Actor) -> PublisherClaim:
 def _free(provider: str, organisation: Organisation) -> None:
     taken = PublisherClaim.objects.verified().filter(provider_key=key_of(provider)).exclude(organisation=organisation)
     if taken.exists():
-        raise Conflict(f"Another organisation has proved to be {provider}.", field="provider")
+        raise Conflict(say("Another organisation has proved to be {provider}.", provider=provider), field="provider")
 
 
 def _may_look() -> None:
     store = trustlists.policies(accounts.operator().pk).store
     if not (proofs.MAY_LOOK_OUTSIDE and store.domain_proofs):
         raise Conflict(
-            "This store does not look at domains outside. Prove it by a key, or ask the operator to allow it.",
+            say("This store does not look at domains outside. Prove it by a key, or ask the operator to allow it."),
             field="method",
         )

@@ -27,6 +27,7 @@ from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 
 MANAGE = "trust.manage"
 _LARGEST_PEM, _LARGEST_CRL, _MOST_AT_ONCE = 256 << 10, 1 << 20, 50
@@ -101,13 +102,13 @@ def set_policy(organisation: Organisation, *, actor: Actor, **changes: Any) -> T
     actor.require(MANAGE, organisation)
     unknown = sorted(set(changes) - set(_POLICY))
     if unknown:
-        raise Invalid(f"A policy has no {unknown[0]}", field=unknown[0])
+        raise Invalid(say("A policy has no {unknown}", unknown=unknown[0]), field=unknown[0])
     states = [str(State.UNSIGNED), str(State.UNKNOWN), str(State.TRUSTED)]
     for name, value in changes.items():
         if name.endswith("_least") and value not in states:
-            raise Invalid(f"{name} must be one of {', '.join(states)}", field=name)
+            raise Invalid(say("{name} must be one of {states}", name=name, states=", ".join(states)), field=name)
         if not name.endswith("_least") and not isinstance(value, bool):
-            raise Invalid(f"{name} must be true or false", field=name)
+            raise Invalid(say("{name} must be true or false", name=name), field=name)
     policy = _touch(organisation)
     for name, value in changes.items():
         setattr(policy, name, value)
@@ -136,10 +137,10 @@ def add_anchors(
     """
     actor.require(MANAGE, organisation)
     if purpose not in Anchor.Purpose.values:
-        raise Invalid(f"purpose must be one of {', '.join(Anchor.Purpose.values)}", field="purpose")
+        raise Invalid(say("purpose must be one of {values}", values=", ".join(Anchor.Purpose.values)), field="purpose")
     now = timezone.now()
     if expires_at is not None and expires_at <= now:
-        raise Invalid("The end of an anchor must lie in the future", field="expires_at")
+        raise Invalid(say("The end of an anchor must lie in the future"), field="expires_at")
     ders = certificates_in(text)
     kept, made = [], []
     for der in ders:
@@ -166,7 +167,7 @@ def expire(anchor: Anchor, *, actor: Actor, at: datetime | None) -> Anchor:
     """Let an anchor end at that moment, or as late as its certificate when None; `Conflict` when it is revoked."""
     actor.require(MANAGE, anchor.organisation_id)
     if anchor.revoked_at is not None:
-        raise Conflict("This anchor is revoked; add the certificate again to trust it again.")
+        raise Conflict(say("This anchor is revoked; add the certificate again to trust it again."))
     anchor.expires_at = at
     anchor.save(update_fields=["expires_at"])
     _touch(anchor.organisation, again=at)
@@ -181,7 +182,7 @@ def revoke(anchor: Anchor, *, actor: Actor, reason: str) -> Anchor:
     if anchor.revoked_at is not None:
         return anchor
     if not reason.strip():
-        raise Invalid("Say why it is not trusted any more", field="reason")
+        raise Invalid(say("Say why it is not trusted any more"), field="reason")
     anchor.revoked_at, anchor.revoked_reason = timezone.now(), reason.strip()[:500]
     anchor.save(update_fields=["revoked_at", "revoked_reason"])
     _touch(anchor.organisation)
@@ -204,9 +205,9 @@ def distrust(organisation: Organisation, *, actor: Actor, fingerprint: str, reas
     actor.require(MANAGE, organisation)
     mark = fingerprint.strip().lower().replace(":", "")
     if len(mark) != 64 or set(mark) - set("0123456789abcdef"):
-        raise Invalid("A fingerprint is a SHA-256 in 64 hex digits", field="fingerprint")
+        raise Invalid(say("A fingerprint is a SHA-256 in 64 hex digits"), field="fingerprint")
     if not reason.strip():
-        raise Invalid("Say why it is not trusted", field="reason")
+        raise Invalid(say("Say why it is not trusted"), field="reason")
     known = Anchor.objects.filter(fingerprint=mark).values_list("subject", flat=True).first()
     row, fresh = Distrust.objects.get_or_create(
         organisation=organisation,
@@ -254,10 +255,17 @@ def take_crl(organisation: Organisation, *, actor: Actor, content: bytes) -> Crl
     try:
         told = paths.revocation_list(der)
     except cms.UNREADABLE as problem:
-        raise Invalid(f"That is no revocation list that can be read: {str(problem)[:200]}", field="crl") from None
+        raise Invalid(
+            say("That is no revocation list that can be read: {problem}", problem=str(problem)[:200]), field="crl"
+        ) from None
     now = timezone.now()
     if told.this_update > now:
-        raise Invalid(f"This list is of the future: {told.this_update:%Y-%m-%d %H:%M} UTC", field="crl")
+        raise Invalid(
+            say(
+                "This list is of the future: {this_update} UTC", this_update=format(told.this_update, "%Y-%m-%d %H:%M")
+            ),
+            field="crl",
+        )
     issuer = _issuer_of(told, between, trustlists.load(trustlists.policies(organisation.pk)), now)
     mark = paths.fingerprint(issuer)
     present = Crl.objects.select_for_update().filter(organisation=organisation, issuer_fingerprint=mark).first()
@@ -265,8 +273,13 @@ def take_crl(organisation: Organisation, *, actor: Actor, content: bytes) -> Crl
         return present
     if present is not None and (told.number, told.this_update) <= (int(present.number), present.this_update):
         raise Conflict(
-            f"The list of {present.issuer} here has number {present.number}; this one has {told.number}. "
-            "A list is only replaced by a newer one.",
+            say(
+                "The list of {issuer} here has number {present_number}; this one has {told_number}. "
+                "A list is only replaced by a newer one.",
+                issuer=present.issuer,
+                present_number=present.number,
+                told_number=told.number,
+            ),
             field="crl",
         )
     row = present or Crl(organisation=organisation, issuer_fingerprint=mark)
@@ -282,7 +295,9 @@ def take_crl(organisation: Organisation, *, actor: Actor, content: bytes) -> Crl
 def certificates_in(text: str, field: str = "certificate") -> list[bytes]:
     """Return the certificates of a PEM text, DER, each once; `Invalid` when there is none or one cannot be read."""
     if len(text) > _LARGEST_PEM:
-        raise Invalid(f"That is longer than the {_LARGEST_PEM} characters that are read", field=field)
+        raise Invalid(
+            say("That is longer than the {largest_pem} characters that are read", largest_pem=_LARGEST_PEM), field=field
+        )
     found: list[bytes] = []
     try:
         for kind, _, der in pem.unarmor(text.encode(), multiple=True):
@@ -291,14 +306,16 @@ def certificates_in(text: str, field: str = "certificate") -> list[bytes]:
                 found.append(der)
             elif "PRIVATE KEY" in kind:
                 raise Invalid(
-                    "There is a private key in the text; send certificates only, and replace that key", field=field
+                    say("There is a private key in the text; send certificates only, and replace that key"), field=field
                 )
     except cms.UNREADABLE:
         found = []
     if not found:
-        raise Invalid("There is no certificate in PEM that can be read", field=field)
+        raise Invalid(say("There is no certificate in PEM that can be read"), field=field)
     if len(found) > _MOST_AT_ONCE:
-        raise Invalid(f"More than {_MOST_AT_ONCE} certificates at once are not taken", field=field)
+        raise Invalid(
+            say("More than {most_at_once} certificates at once are not taken", most_at_once=_MOST_AT_ONCE), field=field
+        )
     return list(dict.fromkeys(found))
 
 
@@ -307,10 +324,13 @@ def _fit_for_anchor(der: bytes, now: datetime) -> None:
     name = cms.printable_name(found.subject)
     weak = [each for each in cms.certificate_weaknesses(found) if found.self_signed == "no" or "key" in each]
     if weak:
-        raise Invalid(f"{name} can never be trusted: {weak[0]}", field="certificate")
+        raise Invalid(say("{name} can never be trusted: {weak}", name=name, weak=weak[0]), field="certificate")
     end = paths.validity(der)[1]
     if end <= now:
-        raise Invalid(f"The certificate of {name} ran out at {end:%Y-%m-%d}", field="certificate")
+        raise Invalid(
+            say("The certificate of {name} ran out at {end}", name=name, end=format(end, "%Y-%m-%d")),
+            field="certificate",
+        )
 
 
 def _anchor(der: bytes, organisation: Organisation, name: str, purpose: str) -> Anchor:
@@ -339,7 +359,10 @@ def common_name(found: Any) -> str:
 
 def _crl_in(content: bytes) -> tuple[bytes, list[bytes]]:
     if len(content) > _LARGEST_CRL:
-        raise Invalid(f"A revocation list of more than {_LARGEST_CRL} bytes is not taken", field="crl")
+        raise Invalid(
+            say("A revocation list of more than {largest_crl} bytes is not taken", largest_crl=_LARGEST_CRL),
+            field="crl",
+        )
     if content[:1] == b"\x30":
         return content, []
     try:
@@ -348,7 +371,7 @@ def _crl_in(content: bytes) -> tuple[bytes, list[bytes]]:
         parts = []
     lists = [der for kind, der in parts if kind == "X509 CRL"]
     if len(lists) != 1:
-        raise Invalid("There must be one revocation list, in PEM (`X509 CRL`) or DER", field="crl")
+        raise Invalid(say("There must be one revocation list, in PEM (`X509 CRL`) or DER"), field="crl")
     return lists[0], [der for kind, der in parts if kind == "CERTIFICATE"]
 
 
@@ -364,7 +387,9 @@ def _issuer_of(told: paths.RevocationList, between: list[bytes], trust: judging.
             continue
         if fits:
             return der
-    raise Invalid("This list is not signed by an authority that is trusted here; add the authority first", field="crl")
+    raise Invalid(
+        say("This list is not signed by an authority that is trusted here; add the authority first"), field="crl"
+    )
 
 
 def _touch(organisation: Organisation, *, again: datetime | None = None) -> TrustPolicy:

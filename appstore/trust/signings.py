@@ -21,6 +21,7 @@ from core.archives import Limits
 from core.errors import BreakwaterError, Conflict, Invalid
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 
 SIGN = "package.sign"
 _CHUNK = 1 << 20
@@ -40,17 +41,18 @@ def request(package: Package, certificate: SignerCertificate, *, actor: Actor) -
     """
     actor.require("packages.write", package.organisation_id)
     if certificate.organisation_id != package.organisation_id:
-        raise Invalid("This certificate belongs to another organisation", field="certificate")
+        raise Invalid(say("This certificate belongs to another organisation"), field="certificate")
     if not certificate.usable:
-        raise Conflict("This certificate cannot sign: it is revoked, out of force, or its key is not kept here.")
+        raise Conflict(say("This certificate cannot sign: it is revoked, out of force, or its key is not kept here."))
     if package.origin:
-        raise Conflict("A package from another store is signed by its publisher, not by us.")
+        raise Conflict(say("A package from another store is signed by its publisher, not by us."))
     if package.state not in (states.CHECKED, states.PUBLISHED):
         raise Conflict(
-            f"Only a package that passed its check is signed; this one is {package.state}.", state=package.state
+            say("Only a package that passed its check is signed; this one is {state}.", state=package.state),
+            state=package.state,
         )
     if not package.format.endswith("csar"):
-        raise Conflict("Only a CSAR can be signed; a chart alone has no manifest.")
+        raise Conflict(say("Only a CSAR can be signed; a chart alone has no manifest."))
     made = Signing.objects.create(package=package, certificate=certificate, user=actor.user)
     operation = operations.request(
         SIGN, packages.target_of(package), organisation=package.organisation_id, actor=actor, signing=str(made.pk)
@@ -67,7 +69,7 @@ def sign(operation: Operation) -> None:
         .first()
     )
     if wish is None:
-        operation.progress(100, "nothing to do: it is signed, or gone")
+        operation.progress(100, say("nothing to do: it is signed, or gone"))
         return
 
     def tell(percent: int, note: str) -> None:
@@ -81,7 +83,7 @@ def sign(operation: Operation) -> None:
         if not problem.retryable:
             Signing.objects.filter(pk=wish.pk).update(problem=problem.detail[:500], finished_at=timezone.now())
         raise
-    operation.progress(100, f"signed as {made.filename}"[:200])
+    operation.progress(100, say("signed as {filename}", filename=made.filename)[:200])
 
 
 def _sign(wish: Signing, tell: signing.Progress) -> Package:

@@ -12,6 +12,7 @@ from django.db import models
 
 from core.accounts.models import ApiToken, Membership, Organisation, Role, User
 from core.errors import Denied, Missing, Unauthenticated
+from core.words import say
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -111,12 +112,17 @@ class Actor:
         """Pass when allowed; `Missing` for strangers, so that they learn nothing, and `Denied` for members."""
         _known(permission)
         if not self.authenticated:
-            raise Unauthenticated("Sign in, or send an API token as a bearer token.")
+            raise Unauthenticated(say("Sign in, or send an API token as a bearer token."))
         organisation_id = organisation.pk if isinstance(organisation, Organisation) else organisation
         if organisation_id is None or organisation_id not in self.roles:
-            raise Missing("There is no such object, or you may not see it.")
+            raise Missing(say("There is no such object, or you may not see it."))
         if permission not in self.permissions(organisation_id):
-            raise Denied(f"This needs the permission {permission!r}, which your roles or this token do not give.")
+            raise Denied(
+                say(
+                    "This needs the permission {permission}, which your roles or this token do not give.",
+                    permission=repr(permission),
+                )
+            )
 
 
 class System(Actor):
@@ -156,13 +162,13 @@ def get(queryset: models.QuerySet[Row], actor: Actor, permission: str, pk: Any) 
     when the role is not enough. The model has an `organisation_id`.
     """
     if not actor.authenticated and actor is not SYSTEM:
-        raise Unauthenticated("Sign in, or send an API token as a bearer token.")
+        raise Unauthenticated(say("Sign in, or send an API token as a bearer token."))
     try:
         found = queryset.filter(pk=pk).first()
     except (ValueError, TypeError):
         found = None
     if found is None:
-        raise Missing("There is no such object, or you may not see it.")
+        raise Missing(say("There is no such object, or you may not see it."))
     actor.require(permission, found.organisation_id)  # type: ignore[attr-defined]
     return found
 

@@ -19,6 +19,7 @@ from core.errors import Denied, Missing, Unauthenticated
 from core.http import ApiView, JsonParser, organisation_for, paginated
 from core.sign_in import factors
 from core.sign_in import services as sign_in
+from core.words import say
 
 
 class SignIn(serializers.Serializer[Any]):
@@ -119,7 +120,7 @@ class SessionView(ApiView):
     def get(self, request: Request) -> Response:
         """Return who is signed in; 401 when nobody is."""
         if not self.actor.authenticated:
-            raise Unauthenticated("Nobody is signed in.")
+            raise Unauthenticated(say("Nobody is signed in."))
         return Response(me(self))
 
     @extend_schema(request=SignIn, responses={200: Me})
@@ -135,11 +136,14 @@ class SessionView(ApiView):
         if missing == "enrol":
             http.session.flush()
             raise Denied(
-                "Your organisation wants a second factor, and you have none yet. Sign in at the portal to set it up."
+                say(
+                    "Your organisation wants a second factor, and you have none yet. Sign in at the "
+                    "portal to set it up."
+                )
             )
         if missing and not code:
             http.session.flush()
-            raise Unauthenticated("Send the code of your second factor as well.", field="code")
+            raise Unauthenticated(say("Send the code of your second factor as well."), field="code")
         if missing:
             sign_in.complete(http, by=factors.verify(user, code, address=address))
         self.actor = access.Actor(user)
@@ -205,7 +209,7 @@ class MemberView(ApiView):
             Membership.objects.filter(organisation_id=pk, pk=membership).select_related("organisation", "user").first()
         )
         if row is None:
-            raise Missing("There is no such membership.")
+            raise Missing(say("There is no such membership."))
         services.withdraw_role(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -241,6 +245,6 @@ class TokenView(ApiView):
         """Revoke the token; it opens nothing from now on."""
         token = ApiToken.objects.filter(pk=pk, user=self.actor.user).first()
         if token is None:
-            raise Missing("There is no such token, or it is not yours.")
+            raise Missing(say("There is no such token, or it is not yours."))
         services.revoke_token(token, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -19,6 +19,7 @@ from core.accounts.access import Actor, unknown_scopes
 from core.accounts.models import ApiToken, LoginAttempt, Membership, Organisation, Role, User
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid, Missing, Throttled, Unauthenticated
+from core.words import say
 
 TOKEN_PREFIX = "bwk_"  # noqa: S105  (a mark that secret scanners find, no secret)
 
@@ -37,21 +38,21 @@ def found_organisation(*, slug: str, name: str, actor: Actor) -> Organisation:
     """
     token = actor.token
     if token is not None and (token.organisation_id or (token.scopes and "accounts.manage" not in token.scopes)):
-        raise Denied("This needs a token with the scope 'accounts.manage' that is bound to no organisation.")
+        raise Denied(say("This needs a token with the scope 'accounts.manage' that is bound to no organisation."))
     if actor.user is not None:
         led = Membership.objects.filter(user=actor.user, role=Role.ADMIN)
         if led.count() >= MOST_LED:
-            raise Conflict(f"You administer {MOST_LED} organisations already; leave one first.")
+            raise Conflict(say("You administer {most_led} organisations already; leave one first.", most_led=MOST_LED))
     if not name.isprintable():
         # It stands in e-mails and lists: one line, nothing that moves or turns text.
-        raise Invalid("The name must be one line of printable letters", field="name")
+        raise Invalid(say("The name must be one line of printable letters"), field="name")
     organisation = Organisation(slug=slug, name=name)
     _clean(organisation)
     try:
         with transaction.atomic():
             organisation.save(force_insert=True)
     except IntegrityError:
-        raise Conflict(f"The short name {slug!r} is taken; choose another.", field="slug") from None
+        raise Conflict(say("The short name {slug} is taken; choose another.", slug=repr(slug)), field="slug") from None
     if actor.user is not None:
         Membership.objects.create(user=actor.user, organisation=organisation, role=Role.ADMIN)
     audit.record(actor, "organisation.found", organisation, organisation=organisation, slug=slug)
@@ -71,7 +72,11 @@ def operator() -> Organisation:
         else Organisation.objects.order_by("created_at", "slug").first()
     )
     if found is None:
-        raise Missing(f"There is no organisation {named!r}; set OPERATOR" if named else "There is no organisation yet")
+        raise Missing(
+            say("There is no organisation {named}; set OPERATOR", named=repr(named))
+            if named
+            else say("There is no organisation yet")
+        )
     return found
 
 
@@ -85,7 +90,7 @@ def create_user(*, username: str, password: str, actor: Actor, email: str = "") 
         raise Invalid(" ".join(problem.messages), field="password") from None
     user.set_password(password)
     if User.objects.filter(username=username).exists():
-        raise Conflict(f"The user name {username!r} is taken.", field="username")
+        raise Conflict(say("The user name {username} is taken.", username=repr(username)), field="username")
     _clean(user)
     user.save(force_insert=True)
     audit.record(actor, "user.create", user, username=username)
@@ -97,7 +102,10 @@ def grant(user: User, organisation: Organisation, role: str, *, actor: Actor) ->
     """Give `user` a role in `organisation`; giving it twice is giving it once."""
     actor.require("accounts.manage", organisation)
     if role not in Role.values:
-        raise Invalid(f"{role!r} is not a role; use one of {', '.join(Role.values)}", field="role")
+        raise Invalid(
+            say("{role} is not a role; use one of {values}", role=repr(role), values=", ".join(Role.values)),
+            field="role",
+        )
     membership, fresh = Membership.objects.get_or_create(user=user, organisation=organisation, role=role)
     if fresh:
         audit.record(actor, "membership.grant", membership, organisation=organisation, user=user.username, role=role)
@@ -117,7 +125,7 @@ def give_role(organisation: Organisation, *, username: str, role: str, actor: Ac
     user = User.objects.filter(username=username, pk__in=theirs.values("user")).first()
     if user is None:
         raise Missing(
-            "There is no member of that name whose accounts you manage; invite them instead.", field="username"
+            say("There is no member of that name whose accounts you manage; invite them instead."), field="username"
         )
     return grant(user, organisation, role, actor=actor)
 
@@ -129,7 +137,7 @@ def withdraw_role(membership: Membership, *, actor: Actor) -> None:
     actor.require("accounts.manage", organisation)
     admins = Membership.objects.select_for_update().filter(organisation=organisation, role=Role.ADMIN)
     if membership.role == Role.ADMIN and len(admins) == 1:
-        raise Conflict("An organisation keeps at least one administrator; give the role to somebody else first.")
+        raise Conflict(say("An organisation keeps at least one administrator; give the role to somebody else first."))
     facts = {"user": membership.user.username, "role": membership.role}
     audit.record(actor, "membership.withdraw", membership, organisation=organisation, **facts)
     membership.delete()
@@ -141,7 +149,7 @@ def remove_member(user: User, organisation: Organisation, *, actor: Actor) -> No
     actor.require("accounts.manage", organisation)
     rows = list(Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation"))
     if not rows:
-        raise Missing("There is no such member.")
+        raise Missing(say("There is no such member."))
     for row in rows:
         withdraw_role(row, actor=actor)
     tokens = ApiToken.objects.filter(user=user, organisation=organisation, revoked_at=None)
@@ -156,9 +164,9 @@ def set_roles(user: User, organisation: Organisation, roles: list[str], *, actor
     rows = Membership.objects.filter(user=user, organisation=organisation).select_related("user", "organisation")
     present = {row.role: row for row in rows}
     if not present:
-        raise Missing("There is no such member.")
+        raise Missing(say("There is no such member."))
     if not roles:
-        raise Invalid("Choose a role; who should have none any more is removed.", field="roles")
+        raise Invalid(say("Choose a role; who should have none any more is removed."), field="roles")
     for role in sorted(set(roles) - set(present)):
         grant(user, organisation, role, actor=actor)
     for role in sorted(set(present) - set(roles)):
@@ -182,21 +190,24 @@ def issue_token(
     """
     wrong = unknown_scopes(scopes or [])
     if wrong:
-        raise Invalid(f"Unknown scopes: {', '.join(wrong)}", field="scopes")
+        raise Invalid(say("Unknown scopes: {wrong}", wrong=", ".join(wrong)), field="scopes")
     if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid("The end of a token must lie in the future", field="expires_at")
+        raise Invalid(say("The end of a token must lie in the future"), field="expires_at")
     if actor.token is not None:
         beyond = set(scopes or []) - set(actor.token.scopes)
         if actor.token.scopes and beyond:
-            raise Denied(f"The token that asks does not hold {', '.join(sorted(beyond))} itself.", field="scopes")
+            raise Denied(
+                say("The token that asks does not hold {beyond} itself.", beyond=", ".join(sorted(beyond))),
+                field="scopes",
+            )
         scopes = scopes or actor.token.scopes
         organisation = actor.token.organisation or organisation
         ends = actor.token.expires_at
         if ends is not None and expires_at is not None and expires_at > ends:
-            raise Denied("The token that asks ends before that itself.", field="expires_at")
+            raise Denied(say("The token that asks ends before that itself."), field="expires_at")
         expires_at = expires_at or ends
     if organisation is not None and organisation.id not in actor.roles:
-        raise Invalid("You are no member of that organisation", field="organisation")
+        raise Invalid(say("You are no member of that organisation"), field="organisation")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         user=user,
@@ -222,7 +233,7 @@ def revoke_token(token: ApiToken, *, actor: Actor) -> ApiToken:
     """
     by = actor.token
     if by is not None and by.pk != token.pk and not _within(token, by):
-        raise Denied("This token may not revoke one that may do more than it does.")
+        raise Denied(say("This token may not revoke one that may do more than it does."))
     made = [token]
     # Whoever found a token may have made another one with it, to outlive the day that it is noticed.
     while made:
@@ -245,7 +256,7 @@ def token_actor(secret: str) -> Actor:
     """Return who stands behind a bearer token; `Unauthenticated` when it opens nothing."""
     token = ApiToken.objects.alive().select_related("user", "organisation").filter(sha256=_digest(secret)).first()
     if token is None:
-        raise Unauthenticated("This API token is unknown, has ended or was revoked.")
+        raise Unauthenticated(say("This API token is unknown, has ended or was revoked."))
     now = timezone.now()
     # "Last used" is for people: once a minute is enough, and reads stay reads.
     if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=1):
@@ -263,7 +274,7 @@ def sign_in(request: Any, *, username: str, password: str, address: str) -> User
     user = authenticate(request, username=username, password=password)
     if user is None:
         missed(username, address)
-        raise Unauthenticated("The user name and the password do not fit together.")
+        raise Unauthenticated(say("The user name and the password do not fit together."))
     forgive(username, address)
     return user  # type: ignore[return-value]
 
@@ -273,7 +284,7 @@ def check_password(user: User, password: str, *, address: str, field: str) -> No
     throttle(user.username, address)
     if not user.check_password(password):
         missed(user.username, address)
-        raise Invalid("That is not your password.", field=field)
+        raise Invalid(say("That is not your password."), field=field)
     forgive(user.username, address)
 
 
@@ -290,7 +301,10 @@ def throttle(name: str, address: str, *, anywhere: bool = False) -> None:
         named = (misses if anywhere else here).filter(name=name[:150])
         if named.count() >= settings.LOGIN_LIMIT or here.count() >= settings.LOGIN_LIMIT * 4:
             raise Throttled(
-                f"Too many failed sign-ins; try again in {settings.LOGIN_WINDOW // 60} minutes.",
+                say(
+                    "Too many failed sign-ins; try again in {login_window} minutes.",
+                    login_window=settings.LOGIN_WINDOW // 60,
+                ),
                 retry_after=settings.LOGIN_WINDOW,
             )
         LoginAttempt.objects.create(name=name[:150], address=address[:45])

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.appd.descriptor import Feature, ServiceDependency, ServiceProduced, Transport
 from core.findings import Finding, Level
+from core.words import say
 
 _NOISE = re.compile(r"[_\-\s]")
 
@@ -25,12 +26,12 @@ class Members:
         self._values: dict[str, Any] = {}
         self._spelt: dict[str, str] = {}
         if not isinstance(raw, Mapping):
-            self.complain(f"must be an object, not {kind_of(raw)}")
+            self.complain(say("must be an object, not {kind}", kind=kind_of(raw)))
             return
         for key, value in raw.items():
             name = folded(key)
             if name in self._values and self._values[name] != value:
-                self.complain(f"{key} is given twice, in two spellings")
+                self.complain(say("{key} is given twice, in two spellings", key=key))
             self._values.setdefault(name, value)
             self._spelt.setdefault(name, str(key))
 
@@ -49,7 +50,7 @@ class Members:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            self.complain(f"must be text, not {kind_of(value)}", names[0])
+            self.complain(say("must be text, not {kind}", kind=kind_of(value)), names[0])
             return default
         return str(value).strip()
 
@@ -60,7 +61,7 @@ class Members:
             return []
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(i, bool) or not isinstance(i, str | int | float) for i in items):
-            self.complain("must be a list of texts", names[0])
+            self.complain(say("must be a list of texts"), names[0])
             return []
         return [str(i).strip() for i in items]
 
@@ -71,7 +72,12 @@ class Members:
             return None
         text = str(value).strip()
         if isinstance(value, bool) or not re.fullmatch(r"[+-]?\d{1,18}", text) or not low <= int(text) <= high:
-            self.complain(f"must be a whole number from {low} to {high}, not {text[:40]!r}", names[0])
+            self.complain(
+                say(
+                    "must be a whole number from {low} to {high}, not {text}", low=low, high=high, text=repr(text[:40])
+                ),
+                names[0],
+            )
             return None
         return int(text)
 
@@ -84,7 +90,12 @@ class Members:
         word = str(value).strip().upper().replace("-", "_").replace(" ", "_")
         if word not in known:
             self.complain(
-                f"{str(value)[:40]!r} is unknown; use one of {', '.join(sorted(set(known.values())))}", names[0]
+                say(
+                    "{value} is unknown; use one of {values}",
+                    value=repr(str(value)[:40]),
+                    values=", ".join(sorted(set(known.values()))),
+                ),
+                names[0],
             )
             return ""
         return known[word]
@@ -97,7 +108,7 @@ class Members:
     def require(self, value: object, name: str) -> None:
         """Note that a mandatory member has no value."""
         if value in (None, "", []):
-            self.complain("is mandatory", name)
+            self.complain(say("is mandatory"), name)
 
     def complain(self, message: str, name: str = "", *, code: str = "appd-invalid", level: Level = Level.ERROR) -> None:
         """Note one problem at this object, or at its member `name`."""
@@ -106,7 +117,7 @@ class Members:
     def leftovers(self) -> None:
         """Note members that this descriptor version does not know; they are dropped."""
         for spelt in self._spelt.values():
-            self.complain("is not known and is left out", spelt[:80], code="appd-unknown-member", level=Level.INFO)
+            self.complain(say("is not known and is left out"), spelt[:80], code="appd-unknown-member", level=Level.INFO)
 
 
 def listed(value: Any, place: str, findings: list[Finding]) -> list[tuple[str, Any]]:
@@ -116,10 +127,12 @@ def listed(value: Any, place: str, findings: list[Finding]) -> list[tuple[str, A
     if isinstance(value, Mapping):
         return [(place, value)]
     if not isinstance(value, list | tuple):
-        findings.append(Finding(Level.ERROR, "appd-invalid", place, f"must be a list, not {kind_of(value)}"))
+        findings.append(
+            Finding(Level.ERROR, "appd-invalid", place, say("must be a list, not {kind}", kind=kind_of(value)))
+        )
         return []
     if len(value) > 256:
-        findings.append(Finding(Level.ERROR, "appd-invalid", place, "has more than 256 entries"))
+        findings.append(Finding(Level.ERROR, "appd-invalid", place, say("has more than 256 entries")))
         return []
     return [(f"{place}[{number}]", entry) for number, entry in enumerate(value)]
 
@@ -127,7 +140,7 @@ def listed(value: Any, place: str, findings: list[Finding]) -> list[tuple[str, A
 def kind_of(value: object) -> str:
     """Return what a raw value is, in JSON's words."""
     if isinstance(value, bool):
-        return "true or false"
+        return say("true or false")
     for kinds, word in (
         ((str,), "text"),
         ((int, float), "a number"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.appd.reading import Members, listed
 from core.findings import Finding, Level
+from core.words import say
 
 ACTIONS = {
     "DROP": (0, 0),
@@ -107,7 +108,12 @@ def _count_interfaces(members: Members, action: str, number: int) -> None:
     # Published packages pass through with none and duplicate to one, because EdgeGallery could hold only one.
     usual = (action == "PASSTHROUGH" and number == 0) or (low == 2 and number == 1)
     level = Level.WARNING if usual else Level.ERROR
-    members.complain(f"{action} takes {wanted}, not {number}", "dstInterface", code="rule-destinations", level=level)
+    members.complain(
+        say("{action} takes {wanted}, not {number}", action=action, wanted=wanted, number=number),
+        "dstInterface",
+        code="rule-destinations",
+        level=level,
+    )
 
 
 def _filter(members: Members) -> dict[str, Any]:
@@ -119,11 +125,17 @@ def _filter(members: Members) -> dict[str, Any]:
     for name in ("srcAddress", "dstAddress", "srcTunnelAddress", "tgtTunnelAddress"):
         for value in found.get(name, ()):
             if not is_address_or_range(value):
-                members.complain(f"{value[:60]!r} is no IP address, prefix or range", name, code="rule-address")
+                members.complain(
+                    say("{value} is no IP address, prefix or range", value=repr(value[:60])), name, code="rule-address"
+                )
     for name in ("srcPort", "dstPort", "srcTunnelPort", "dstTunnelPort"):
         for value in found.get(name, ()):
             if not is_port_or_range(value):
-                members.complain(f"{value[:60]!r} is no port from 0 to 65535 or range of ports", name, code="rule-port")
+                members.complain(
+                    say("{value} is no port from 0 to 65535 or range of ports", value=repr(value[:60])),
+                    name,
+                    code="rule-port",
+                )
     for name, high in _NUMBERS.items():
         number = members.number(name, low=0, high=high)
         if number is not None:
@@ -140,12 +152,14 @@ def _interface(members: Members) -> dict[str, Any]:
     for name in ("srcMacAddress", "dstMacAddress"):
         value = members.text(name)
         if value and not _MAC.match(value):
-            members.complain(f"{value[:60]!r} is no MAC address", name, code="rule-address")
+            members.complain(say("{value} is no MAC address", value=repr(value[:60])), name, code="rule-address")
         elif value and kind == "MAC":
             target[name] = value.replace("-", ":").lower()
     address = members.text("dstIpAddress", "dstIPAddress")
     if address and not _is_address(address):
-        members.complain(f"{address[:60]!r} is no IP address", "dstIpAddress", code="rule-address")
+        members.complain(
+            say("{address} is no IP address", address=repr(address[:60])), "dstIpAddress", code="rule-address"
+        )
     elif address and kind == "IP":
         target["dstIpAddress"] = address
     if kind == "TUNNEL" and tunnel is not None:
@@ -164,7 +178,7 @@ def _tunnel(members: Members) -> dict[str, Any]:
     for name, other in (("tunnelDstAddress", "dstTunnelAddress"), ("tunnelSrcAddress", "srcTunnelAddress")):
         value = members.text(name, other)
         if value and not _is_address(value):
-            members.complain(f"{value[:60]!r} is no IP address", name, code="rule-address")
+            members.complain(say("{value} is no IP address", value=repr(value[:60])), name, code="rule-address")
         elif value:
             tunnel[name] = value
     members.take("tunnelSpecificData")
@@ -186,13 +200,23 @@ def _dns_rule(members: Members) -> dict[str, Any]:
     if ttl is not None:
         rule["ttl"] = ttl
     if rule["domainName"] and not is_domain_name(rule["domainName"]):
-        members.complain(f"{rule['domainName'][:80]!r} is no domain name", "domainName", code="rule-domain")
+        members.complain(
+            say("{domain_name} is no domain name", domain_name=repr(rule["domainName"][:80])),
+            "domainName",
+            code="rule-domain",
+        )
     family = {"IP_V4": 4, "IP_V6": 6}.get(rule["ipAddressType"])
     address = rule["ipAddress"]
     if address and not _is_address(address):
-        members.complain(f"{address[:60]!r} is no IP address", "ipAddress", code="rule-address")
+        members.complain(
+            say("{address} is no IP address", address=repr(address[:60])), "ipAddress", code="rule-address"
+        )
     elif address and family and ipaddress.ip_address(address).version != family:
-        members.complain(f"{address} is not of type {rule['ipAddressType']}", "ipAddress", code="rule-address")
+        members.complain(
+            say("{address} is not of type {ip_address_type}", address=address, ip_address_type=rule["ipAddressType"]),
+            "ipAddress",
+            code="rule-address",
+        )
     members.leftovers()
     return rule
 
@@ -201,7 +225,11 @@ def _once(rules: list[dict[str, Any]], key: str, place: str, findings: list[Find
     seen: set[str] = set()
     for rule in rules:
         if rule[key] in seen:
-            findings.append(Finding(Level.ERROR, "rule-duplicate", place, f"{key} {rule[key]} is there twice"))
+            findings.append(
+                Finding(
+                    Level.ERROR, "rule-duplicate", place, say("{key} {rule} is there twice", key=key, rule=rule[key])
+                )
+            )
         seen.add(rule[key])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from core.appd.descriptor import CONTAINER, VM, AppDescriptor
 from core.findings import Finding, Level
+from core.words import say
 
 _LONGEST = {"name": 128, "provider": 128, "version": 64, "app_d_id": 255, "description": 4000}
 _PLAIN = re.compile(r"^[^\x00-\x1f\x7f]*\Z")
@@ -21,22 +22,39 @@ def validate(appd: AppDescriptor) -> list[Finding]:
 def _names(appd: AppDescriptor) -> Iterator[Finding]:
     for field in ("name", "provider", "version"):
         if not getattr(appd, field):
-            yield Finding(Level.ERROR, "appd-mandatory", field, f"The application has no {field}", f"Give it a {field}")
+            yield Finding(
+                Level.ERROR,
+                "appd-mandatory",
+                field,
+                say("The application has no {field}", field=field),
+                say("Give it a {field}", field=field),
+            )
     for field, longest in _LONGEST.items():
         value = getattr(appd, field)
         if len(value) > longest:
-            yield Finding(Level.ERROR, "appd-too-long", field, f"is longer than {longest} characters", "Shorten it")
+            yield Finding(
+                Level.ERROR,
+                "appd-too-long",
+                field,
+                say("is longer than {longest} characters", longest=longest),
+                say("Shorten it"),
+            )
         if field != "description" and not _PLAIN.match(value):
-            yield Finding(Level.ERROR, "appd-invalid", field, "holds control characters", "Use plain text")
+            yield Finding(Level.ERROR, "appd-invalid", field, say("holds control characters"), say("Use plain text"))
     if appd.app_class not in (CONTAINER, VM):
-        yield Finding(Level.ERROR, "appd-invalid", "app_class", f"{appd.app_class[:40]!r} is neither container nor vm")
+        yield Finding(
+            Level.ERROR,
+            "appd-invalid",
+            "app_class",
+            say("{app_class} is neither container nor vm", app_class=repr(appd.app_class[:40])),
+        )
     elif appd.app_class == VM:
         yield Finding(
             Level.ERROR,
             "vm-not-supported",
             "app_class",
-            "Virtual machines are not run by this platform",
-            "Ship a chart",
+            say("Virtual machines are not run by this platform"),
+            say("Ship a chart"),
         )
 
 
@@ -47,12 +65,12 @@ def _services(appd: AppDescriptor) -> Iterator[Finding]:
     required = {s.ser_name for s in appd.services_required}
     for service in appd.services_optional:
         if service.ser_name in required:
-            message = f"{service.ser_name} is required and optional at once"
-            yield Finding(Level.WARNING, "appd-duplicate", "services_optional", message, "Keep it as required")
+            message = say("{ser_name} is required and optional at once", ser_name=service.ser_name)
+            yield Finding(Level.WARNING, "appd-duplicate", "services_optional", message, say("Keep it as required"))
     for produced in appd.services_produced:
         if len(produced.ser_name) > 128:
-            message = f"{produced.ser_name[:40]}… is longer than 128 characters"
-            yield Finding(Level.ERROR, "appd-too-long", "services_produced", message, "Shorten it")
+            message = say("{ser_name}… is longer than 128 characters", ser_name=produced.ser_name[:40])
+            yield Finding(Level.ERROR, "appd-too-long", "services_produced", message, say("Shorten it"))
 
 
 def _references(appd: AppDescriptor) -> Iterator[Finding]:
@@ -62,11 +80,22 @@ def _references(appd: AppDescriptor) -> Iterator[Finding]:
         for wanted, known in ((service.dns_rule_ids, dns), (service.traffic_rule_ids, traffic)):
             for ident in wanted:
                 if ident not in known:
-                    message = f"{service.ser_name} names the rule {ident[:80]}, which is not there or not valid"
-                    yield Finding(Level.WARNING, "rule-missing", "services_produced", message, "Add or drop the rule")
+                    message = say(
+                        "{ser_name} names the rule {ident}, which is not there or not valid",
+                        ser_name=service.ser_name,
+                        ident=ident[:80],
+                    )
+                    yield Finding(
+                        Level.WARNING, "rule-missing", "services_produced", message, say("Add or drop the rule")
+                    )
 
 
 def _twice(place: str, names: Iterable[str]) -> Iterator[Finding]:
     for name, times in Counter(names).items():
         if times > 1:
-            yield Finding(Level.WARNING, "appd-duplicate", place, f"{name.strip()[:80]} is there {times} times")
+            yield Finding(
+                Level.WARNING,
+                "appd-duplicate",
+                place,
+                say("{name} is there {times} times", name=name.strip()[:80], times=times),
+            )

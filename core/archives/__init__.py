@@ -18,6 +18,7 @@ from core.archives.base import Archive, Budget, Damaged, Limits, Member, finding
 from core.archives.tars import TarArchive
 from core.archives.zips import ZipArchive
 from core.errors import Invalid
+from core.words import say
 
 __all__ = [
     "Archive",
@@ -59,11 +60,11 @@ def read_archive(file: IO[bytes], limits: Limits | None = None, budget: Budget |
         return TarArchive(file, limits, budget, packed=kind == "gzip")
     size = file.seek(0, os.SEEK_END)
     if size == 0:
-        raise Damaged("empty-file", "The file is empty")
+        raise Damaged("empty-file", say("The file is empty"))
     # Some writers put bytes before a zip. Whoever reads from the end still sees a zip, so say what it is.
     with suppress(Damaged):
         return ZipArchive(file, limits, budget)
-    raise Damaged("not-an-archive", "The file is neither a zip nor a tar archive")
+    raise Damaged("not-an-archive", say("The file is neither a zip nor a tar archive"))
 
 
 @contextmanager
@@ -76,6 +77,6 @@ def open_archive(path: Path, limits: Limits | None = None, budget: Budget | None
     try:
         file = path.open("rb")
     except OSError as problem:
-        raise Invalid(f"The file cannot be opened: {problem.strerror or problem}") from problem
+        raise Invalid(say("The file cannot be opened: {strerror}", strerror=problem.strerror or problem)) from problem
     with file:
         yield read_archive(file, limits, budget)

@@ -17,6 +17,7 @@ from typing import IO, ClassVar
 
 from core.errors import Invalid
 from core.findings import Finding, Level, blocking
+from core.words import say
 
 CHUNK = 1 << 20
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -45,7 +46,7 @@ class Limits:
 class Damaged(Invalid):
     """The archive, or one member of it, cannot be read; `finding` is the stable code of the reason."""
 
-    code, title = "damaged-archive", "The file cannot be read as an archive"
+    code, title = "damaged-archive", say("The file cannot be read as an archive")
 
     def __init__(self, finding: str, detail: str, place: str = "") -> None:
         super().__init__(detail, finding=finding, place=place)
@@ -55,7 +56,9 @@ class Damaged(Invalid):
 def finding_of(problem: Invalid, place: str = "") -> Finding:
     """Return the finding that stands for an error met while reading."""
     if isinstance(problem, Damaged):
-        return Finding(Level.ERROR, problem.finding, problem.place or place, problem.detail, "Build the package again")
+        return Finding(
+            Level.ERROR, problem.finding, problem.place or place, problem.detail, say("Build the package again")
+        )
     return Finding(Level.ERROR, problem.code, place, problem.detail)
 
 
@@ -72,7 +75,10 @@ class Budget:
         if self.left < 0:
             raise Damaged(
                 "archive-too-large",
-                f"The archive unpacks to more than the {self.limits.total_bytes} bytes that are read of it",
+                say(
+                    "The archive unpacks to more than the {total_bytes} bytes that are read of it",
+                    total_bytes=self.limits.total_bytes,
+                ),
                 place,
             )
 
@@ -132,7 +138,7 @@ class Archive(ABC):
         try:
             return self.members[name]
         except KeyError:
-            raise Damaged("member-missing", f"There is no {name} in the archive", name) from None
+            raise Damaged("member-missing", say("There is no {name} in the archive", name=name), name) from None
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """Yield the bytes of a member, counted against the budget and its declared size."""
@@ -141,14 +147,26 @@ class Archive(ABC):
         for chunk in self.raw_chunks(member):
             produced += len(chunk)
             if produced > self.limits.member_bytes:
-                raise Damaged("member-too-large", f"{name} unpacks to more than {self.limits.member_bytes} bytes", name)
+                raise Damaged(
+                    "member-too-large",
+                    say(
+                        "{name} unpacks to more than {member_bytes} bytes",
+                        name=name,
+                        member_bytes=self.limits.member_bytes,
+                    ),
+                    name,
+                )
             self.budget.take(len(chunk), name)
             yield chunk
 
     def read(self, name: str, *, at_most: int = CHUNK) -> bytes:
         """Return a small member whole; `Damaged` when it is larger than `at_most` bytes."""
         if self.member(name).size > at_most:
-            raise Damaged("member-too-large", f"{name} is larger than the {at_most} bytes that are read of it", name)
+            raise Damaged(
+                "member-too-large",
+                say("{name} is larger than the {at_most} bytes that are read of it", name=name, at_most=at_most),
+                name,
+            )
         return b"".join(self.chunks(name))
 
     def sha256(self, name: str, algorithm: str = "sha256") -> str:
@@ -177,7 +195,9 @@ class Archive(ABC):
                 out.flush()
                 os.fsync(out.fileno())
             if sha256 and digest.hexdigest() != sha256.lower():
-                raise Damaged("digest-mismatch", f"{name} does not have the SHA-256 it should have", name)
+                raise Damaged(
+                    "digest-mismatch", say("{name} does not have the SHA-256 it should have", name=name), name
+                )
             part.replace(target)
         finally:
             with suppress(FileNotFoundError):
@@ -189,7 +209,9 @@ class Archive(ABC):
         from core.archives import read_archive  # the kinds of archive are known there, and it imports this module
 
         if self.level + 1 > self.limits.nested_depth:
-            raise Damaged("archive-nested-too-deep", f"{name} is an archive inside too many archives", name)
+            raise Damaged(
+                "archive-nested-too-deep", say("{name} is an archive inside too many archives", name=name), name
+            )
         content = self.read(name, at_most=self.limits.nested_bytes)
         try:
             inner = read_archive(io.BytesIO(content), self.limits, self.budget)
@@ -208,14 +230,16 @@ class Archive(ABC):
         """Count one entry, safe or not; `Damaged` when there are too many."""
         self._count += 1
         if self._count > self.limits.members:
-            raise Damaged("too-many-members", f"The archive has more than {self.limits.members} members")
+            raise Damaged(
+                "too-many-members", say("The archive has more than {members} members", members=self.limits.members)
+            )
 
     def admit(self, member: Member, *, folder: bool) -> None:
         """Take an entry into the listing, or note why it is unsafe."""
         self.count()
         name, why = safe_name(member.name, self.limits)
         if why:
-            self.problem(why[0], member.name, why[1], "Name members by plain relative paths")
+            self.problem(why[0], member.name, why[1], say("Name members by plain relative paths"))
             return
         if not name:
             return
@@ -225,14 +249,19 @@ class Archive(ABC):
             self.folders.add(name)
             return
         if member.size > self.limits.member_bytes:
-            self.problem("member-too-large", name, f"says that it unpacks to {member.size} bytes", "Ship less")
+            self.problem(
+                "member-too-large",
+                name,
+                say("says that it unpacks to {size} bytes", size=member.size),
+                say("Ship less"),
+            )
             return
         if member.packed and member.size > self.limits.ratio_floor and member.size > self.limits.ratio * member.packed:
             self.problem(
                 "compression-bomb",
                 name,
-                f"says that {member.packed} bytes unpack to {member.size}",
-                "Ship real content",
+                say("says that {packed} bytes unpack to {size}", packed=member.packed, size=member.size),
+                say("Ship real content"),
             )
             return
         self.members[name] = (
@@ -245,19 +274,23 @@ class Archive(ABC):
         """Check what only the whole listing shows."""
         total = sum(member.size for member in self.members.values())
         if total > self.limits.total_bytes:
-            self.problem("archive-too-large", "", f"says that it unpacks to {total} bytes", "Ship less")
+            self.problem(
+                "archive-too-large", "", say("says that it unpacks to {total} bytes", total=total), say("Ship less")
+            )
 
     def _alone(self, name: str, *, folder: bool) -> bool:
         key = fold(name)
         first = self._keys.get(key)
         if first is not None and not (folder and first == name and name in self.folders):
             what = (
-                "is there twice" if first == name else f"differs from {printable(first)} only in case or Unicode form"
+                say("is there twice")
+                if first == name
+                else say("differs from {first} only in case or Unicode form", first=printable(first))
             )
-            self.problem("duplicate-member", name, what, "Keep one of them")
+            self.problem("duplicate-member", name, what, say("Keep one of them"))
             return False
         if not folder and key in self._parents:
-            self.problem("duplicate-member", name, "It is a file and a folder", "Keep one of them")
+            self.problem("duplicate-member", name, say("It is a file and a folder"), say("Keep one of them"))
             return False
         self._keys[key] = name
         parent = key
@@ -266,7 +299,12 @@ class Archive(ABC):
             self._parents.add(parent)
             other = self._keys.get(parent)
             if other is not None and other in self.members:
-                self.problem("duplicate-member", name, f"{printable(other)} is a file and a folder", "Keep one of them")
+                self.problem(
+                    "duplicate-member",
+                    name,
+                    say("{other} is a file and a folder", other=printable(other)),
+                    say("Keep one of them"),
+                )
                 return False
         return True
 

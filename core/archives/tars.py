@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, ClassVar
 
 from core.archives.base import CHUNK, Archive, Budget, Damaged, Limits, Member
+from core.words import say
 
 _BLOCK = 512
 _LONGEST_HEADER = 1 << 16
@@ -25,7 +26,7 @@ class _Plain:
 
     def seek(self, offset: int) -> None:
         if offset > self.length:
-            raise Damaged("broken-tar", "The tar is cut off")
+            raise Damaged("broken-tar", say("The tar is cut off"))
         self.at = offset
 
     def read(self, size: int) -> bytes:
@@ -54,7 +55,7 @@ class _Gzip:
             self._restart()
         while self.at < offset:
             if not self.read(min(CHUNK, offset - self.at)):
-                raise Damaged("broken-tar", "The tar is cut off")
+                raise Damaged("broken-tar", say("The tar is cut off"))
 
     def read(self, size: int) -> bytes:
         parts: list[bytes] = []
@@ -70,16 +71,18 @@ class _Gzip:
             self.rest = self.file.read(1 << 16)
             self.eaten += len(self.rest)
             if not self.rest:
-                raise Damaged("broken-gzip", "The gzip file is cut off")
+                raise Damaged("broken-gzip", say("The gzip file is cut off"))
         try:
             chunk = self.inflate.decompress(self.rest, wanted)
         except zlib.error as problem:
-            raise Damaged("broken-gzip", "The gzip file cannot be unpacked") from problem
+            raise Damaged("broken-gzip", say("The gzip file cannot be unpacked")) from problem
         self.rest = self.inflate.unconsumed_tail
         self.at += len(chunk)
         self.budget.take(len(chunk), "")
         if self.at > self.limits.ratio_floor and self.at > self.limits.ratio * self.eaten:
-            raise Damaged("compression-bomb", f"{self.eaten} bytes unpack to {self.at} and more")
+            raise Damaged(
+                "compression-bomb", say("{eaten} bytes unpack to {at} and more", eaten=self.eaten, at=self.at)
+            )
         if self.inflate.eof:
             self.rest = self.inflate.unused_data or self.file.read(1 << 16)
             if self.rest:  # RFC 1952, 2.2: a gzip file is a series of members
@@ -114,30 +117,30 @@ class TarArchive(Archive):
             self._bytes.seek(at)
             header = self._bytes.read(_BLOCK)
             if len(header) < _BLOCK:
-                raise Damaged("broken-tar", "The tar is cut off")
+                raise Damaged("broken-tar", say("The tar is cut off"))
             if not any(header):
                 break
             if not _checksum_fits(header):
-                raise Damaged("broken-tar", "A header of the tar is damaged")
+                raise Damaged("broken-tar", say("A header of the tar is damaged"))
             kind = header[156:157]
             size = _number(header[124:136])
             at += _BLOCK
             if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
                 if size > _LONGEST_HEADER:
-                    raise Damaged("broken-tar", "An extended header of the tar is far too long")
+                    raise Damaged("broken-tar", say("An extended header of the tar is far too long"))
                 body = self._bytes.read(size)
                 if kind == _LONG_NAME:
                     long_name = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
                 elif kind == _PAX:
                     pax = _pax(body)
                 elif kind == _PAX_GLOBAL and {"path", "size"} & set(_pax(body)):
-                    raise Damaged("broken-tar", "A global header of the tar renames or resizes members")
+                    raise Damaged("broken-tar", say("A global header of the tar renames or resizes members"))
             else:
                 name = pax.get("path") or long_name or _name(header)
                 if "size" in pax:
                     size = int(pax["size"]) if pax["size"].isdecimal() and len(pax["size"]) < 20 else -1
                 if size < 0:
-                    raise Damaged("broken-tar", "A header of the tar is damaged")
+                    raise Damaged("broken-tar", say("A header of the tar is damaged"))
                 self._take(header, kind, name, size, at, sparse=any(key.startswith("GNU.sparse") for key in pax))
                 long_name, pax = "", {}
                 if kind == _FOLDER or kind in _KINDS:
@@ -148,23 +151,23 @@ class TarArchive(Archive):
     def _take(self, header: bytes, kind: bytes, name: str, size: int, at: int, *, sparse: bool) -> None:
         if kind == _FOLDER or (kind in (b"0", b"\0") and name.endswith("/")):
             if size:
-                self.problem("unsafe-member", name, "The member is a folder and a file at once")
+                self.problem("unsafe-member", name, say("The member is a folder and a file at once"))
             self.admit(Member(name, 0, 0, at), folder=True)
             return
         if kind not in _FILES or sparse:
-            what = "a sparse file" if sparse else _KINDS.get(kind, f"of the unknown type {kind!r}")
-            self.problem("unsafe-member", name, f"The member is {what}", "Ship plain files")
+            what = say("a sparse file") if sparse else _KINDS.get(kind, f"of the unknown type {kind!r}")
+            self.problem("unsafe-member", name, say("The member is {what}", what=what), say("Ship plain files"))
             self.count()
             return
         if isinstance(self._bytes, _Plain) and at + size > self._bytes.length:
-            raise Damaged("broken-tar", "The tar is cut off")
+            raise Damaged("broken-tar", say("The tar is cut off"))
         self.admit(Member(name, size, 0, at - _BLOCK, data=at), folder=False)
 
     def _check_end(self) -> None:
         """After the empty block nothing but empty blocks may come: some readers would go on there."""
         while block := self._bytes.read(CHUNK):
             if block.strip(b"\0"):
-                self.problem("trailing-data", "", "There are bytes after the end of the archive")
+                self.problem("trailing-data", "", say("There are bytes after the end of the archive"))
                 return
 
     def raw_chunks(self, member: Member) -> Iterator[bytes]:
@@ -175,7 +178,7 @@ class TarArchive(Archive):
                 self._bytes.seek(at)
             chunk = self._bytes.read(min(CHUNK, left))
             if not chunk:
-                raise Damaged("member-damaged", f"{member.name} is cut off", member.name)
+                raise Damaged("member-damaged", say("{name} is cut off", name=member.name), member.name)
             left, at = left - len(chunk), at + len(chunk)
             yield chunk
 
@@ -215,7 +218,7 @@ def _pax(body: bytes) -> dict[str, str]:
         size = int(length) if length.isdigit() and len(length) < 8 else 0
         record = body[len(length) + 1 : size]
         if size <= len(length) + 1 or size > len(body) or not record.endswith(b"\n") or b"=" not in record:
-            raise Damaged("broken-tar", "An extended header of the tar is damaged")
+            raise Damaged("broken-tar", say("An extended header of the tar is damaged"))
         key, _, value = record[:-1].partition(b"=")
         records[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         body = body[size:]

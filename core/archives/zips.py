@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import IO, ClassVar
 
 from core.archives.base import CHUNK, Archive, Budget, Damaged, Limits, Member, printable
+from core.words import say
 
 _EOCD, _EOCD64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _CENTRAL, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
@@ -57,10 +58,19 @@ class ZipArchive(Archive):
         except Damaged as problem:
             if problem.finding != "too-many-members":
                 raise
-            self.problem(problem.finding, "", f"{problem.detail} (it says {max(count, seen)})", "Ship fewer files")
+            self.problem(
+                problem.finding,
+                "",
+                say("{detail} (it says {most})", detail=problem.detail, most=max(count, seen)),
+                say("Ship fewer files"),
+            )
             return
         if seen != count:
-            self.problem("directory-mismatch", "", f"The archive says that it has {count} members but lists {seen}")
+            self.problem(
+                "directory-mismatch",
+                "",
+                say("The archive says that it has {count} members but lists {seen}", count=count, seen=seen),
+            )
         self._check_spans(spans, start, end)
         self.finish()
 
@@ -79,11 +89,11 @@ class ZipArchive(Archive):
             at = tail.rfind(_EOCD, 0, at)
         if at < 0 and found >= 0 and len(tail) >= found + 22:
             at = found
-            self.problem("trailing-data", "", "There are bytes after the end of the archive")
+            self.problem("trailing-data", "", say("There are bytes after the end of the archive"))
         if at < 0:
-            raise Damaged("broken-zip", "The zip has no end record: it is cut off or damaged")
+            raise Damaged("broken-zip", say("The zip has no end record: it is cut off or damaged"))
         if tail.find(_EOCD, at + 4) >= 0 and at != found:
-            self.problem("ambiguous-zip", "", "The archive has more than one end record")
+            self.problem("ambiguous-zip", "", say("The archive has more than one end record"))
         disk, dir_disk, here, count, size, start, _ = struct.unpack_from("<4H2IH", tail, at + 4)
         end = tail_at + at
         if _FULL16 in (disk, dir_disk, here, count) or _FULL32 in (size, start):
@@ -93,12 +103,14 @@ class ZipArchive(Archive):
                 disk = dir_disk = 0
                 here = count
         if disk or dir_disk or here != count:
-            raise Damaged("broken-zip", "The zip is one of several parts")
+            raise Damaged("broken-zip", say("The zip is one of several parts"))
         if start + size > end:
-            raise Damaged("broken-zip", "The directory of the zip lies outside of the file")
+            raise Damaged("broken-zip", say("The directory of the zip lies outside of the file"))
         if start + size < end:
             # Either bytes before the archive, which shift every offset, or bytes hidden before the end record.
-            self.problem("prepended-data", "", f"There are {end - start - size} bytes that belong to no member")
+            self.problem(
+                "prepended-data", "", say("There are {end} bytes that belong to no member", end=end - start - size)
+            )
             if self._at(start, 4) != _CENTRAL:
                 start = end - size
         return start, size, count, end
@@ -110,10 +122,10 @@ class ZipArchive(Archive):
         disk, at, disks = struct.unpack_from("<IQI", locator, 4)
         record = self._at(at, 56) if at + 56 <= end - 20 else b""
         if record[:4] != _EOCD64 or len(record) < 56 or disk or disks > 1:
-            raise Damaged("broken-zip", "The zip64 end record is damaged")
+            raise Damaged("broken-zip", say("The zip64 end record is damaged"))
         length, _, _, number, dir_disk, here, count, size, start = struct.unpack_from("<Q2H2I4Q", record, 4)
         if number or dir_disk or here != count or at + 12 + length != end - 20:
-            raise Damaged("broken-zip", "The zip64 end record is damaged")
+            raise Damaged("broken-zip", say("The zip64 end record is damaged"))
         return start, size, count, at
 
     # The central directory, entry by entry and never more of it in memory than one window.
@@ -126,13 +138,13 @@ class ZipArchive(Archive):
                 window, base = self._at(at, min(CHUNK, stop - at)), at
             head = window[at - base : at - base + 46]
             if len(head) < 46 or head[:4] != _CENTRAL:
-                raise Damaged("broken-zip", "The directory of the zip is damaged")
+                raise Damaged("broken-zip", say("The directory of the zip is damaged"))
             flags, method = struct.unpack_from("<2H", head, 8)
             crc, packed, full, names, extras, notes, disk = struct.unpack_from("<3I4H", head, 16)
             external, offset = struct.unpack_from("<2I", head, 38)
             length = 46 + names + extras + notes
             if at + length > stop:
-                raise Damaged("broken-zip", "The directory of the zip is damaged")
+                raise Damaged("broken-zip", say("The directory of the zip is damaged"))
             if at - base + length > len(window):
                 window, base = self._at(at, min(max(CHUNK, length), stop - at)), at
             inside = at - base + 46
@@ -141,7 +153,7 @@ class ZipArchive(Archive):
             if _FULL32 in (packed, full, offset) or disk == _FULL16:
                 full, packed, offset, disk = self._wide(name, extra, full, packed, offset, disk)
             if disk:
-                raise Damaged("broken-zip", "The zip is one of several parts")
+                raise Damaged("broken-zip", say("The zip is one of several parts"))
             yield _Entry(raw, name, flags, method, crc, packed, full, offset, external >> 16)
             at += length
 
@@ -150,12 +162,12 @@ class ZipArchive(Archive):
             name = raw.decode("utf-8")
         except UnicodeDecodeError:
             if flags & _UTF8:
-                self.problem("bad-name", raw.decode("cp437"), "The name says that it is UTF-8 and is not")
+                self.problem("bad-name", raw.decode("cp437"), say("The name says that it is UTF-8 and is not"))
             name = raw.decode("cp437")
         other = _fields(extra).get(0x7075)
         if other is not None and other[5:] != raw and other[5:] != name.encode():
             # Info-ZIP's Unicode path: half of the readers believe it, half do not.
-            self.problem("header-mismatch", name, "The member has a second, different name")
+            self.problem("header-mismatch", name, say("The member has a second, different name"))
         return name
 
     def _wide(
@@ -167,7 +179,9 @@ class ZipArchive(Archive):
         for value in (full, packed, offset):
             if value == _FULL32:
                 if at + 8 > len(field):
-                    raise Damaged("broken-zip", f"{printable(name)} lacks its zip64 sizes", printable(name))
+                    raise Damaged(
+                        "broken-zip", say("{name} lacks its zip64 sizes", name=printable(name)), printable(name)
+                    )
                 value, at = struct.unpack_from("<Q", field, at)[0], at + 8
             values.append(value)
         if disk == _FULL16:
@@ -181,16 +195,21 @@ class ZipArchive(Archive):
         kind = stat.S_IFMT(entry.mode)
         member = Member(name, entry.size, entry.packed, entry.offset, entry.method, entry.crc)
         if kind and not stat.S_ISREG(entry.mode) and not stat.S_ISDIR(entry.mode):
-            what = "a symbolic link" if stat.S_ISLNK(entry.mode) else "a device or pipe"
-            self.problem("unsafe-member", name, f"The member is {what}", "Ship plain files")
+            what = say("a symbolic link") if stat.S_ISLNK(entry.mode) else say("a device or pipe")
+            self.problem("unsafe-member", name, say("The member is {what}", what=what), say("Ship plain files"))
         elif folder and (entry.size or stat.S_ISREG(entry.mode)):
-            self.problem("unsafe-member", name, "The member is a folder and a file at once")
+            self.problem("unsafe-member", name, say("The member is a folder and a file at once"))
         elif entry.flags & _ENCRYPTED:
-            self.problem("encrypted-member", name, "The member is encrypted", "Ship it in the clear")
+            self.problem("encrypted-member", name, say("The member is encrypted"), say("Ship it in the clear"))
         elif entry.method not in (_STORED, _DEFLATED):
-            self.problem("unknown-compression", name, f"Compression method {entry.method} is not read", "Use deflate")
+            self.problem(
+                "unknown-compression",
+                name,
+                say("Compression method {method} is not read", method=entry.method),
+                say("Use deflate"),
+            )
         elif entry.method == _STORED and entry.size != entry.packed:
-            self.problem("header-mismatch", name, "The member is stored, but its two sizes differ")
+            self.problem("header-mismatch", name, say("The member is stored, but its two sizes differ"))
         else:
             data = self._local(entry)
             if data:
@@ -208,7 +227,7 @@ class ZipArchive(Archive):
         """Return where the data of `entry` starts; 0 when its local header says something else."""
         header = self._at(entry.offset, 30) if entry.offset + 30 <= self._length else b""
         if header[:4] != _LOCAL:
-            self.problem("header-mismatch", entry.name, "The directory points to where no member begins")
+            self.problem("header-mismatch", entry.name, say("The directory points to where no member begins"))
             return 0
         flags, method = struct.unpack_from("<2H", header, 6)
         crc, packed, full, names, extras = struct.unpack_from("<3I2H", header, 14)
@@ -238,8 +257,8 @@ class ZipArchive(Archive):
             self.problem(
                 "header-mismatch",
                 entry.name,
-                f"Local header and directory differ in {', '.join(differs)}",
-                "Write the zip with an ordinary tool",
+                say("Local header and directory differ in {differs}", differs=", ".join(differs)),
+                say("Write the zip with an ordinary tool"),
             )
             return 0
         return data
@@ -248,10 +267,14 @@ class ZipArchive(Archive):
         at, slack, before = 0, 0, ""
         for start, stop, room, name in [*sorted(spans), (directory, end, 0, "")]:
             if start < at:
-                self.problem("overlapping-members", name, f"The data overlaps that of {printable(before)}")
+                self.problem(
+                    "overlapping-members", name, say("The data overlaps that of {before}", before=printable(before))
+                )
             elif start - at > slack:
                 code = "hidden-data" if before or not name else "prepended-data"
-                self.problem(code, name, f"There are {start - at} bytes before it that belong to no member")
+                self.problem(
+                    code, name, say("There are {start} bytes before it that belong to no member", start=start - at)
+                )
             at, slack, before = max(at, stop), room, name
 
     # Data.
@@ -261,13 +284,15 @@ class ZipArchive(Archive):
         for chunk in self._unpacked(member):
             produced += len(chunk)
             if produced > member.size:
-                raise Damaged("member-lies", f"{member.name} unpacks to more than it says", member.name)
+                raise Damaged("member-lies", say("{name} unpacks to more than it says", name=member.name), member.name)
             crc = zlib.crc32(chunk, crc)
             yield chunk
         if produced != member.size:
-            raise Damaged("member-lies", f"{member.name} unpacks to less than it says", member.name)
+            raise Damaged("member-lies", say("{name} unpacks to less than it says", name=member.name), member.name)
         if crc != member.crc:
-            raise Damaged("crc-mismatch", f"{member.name} is damaged: its checksum is wrong", member.name)
+            raise Damaged(
+                "crc-mismatch", say("{name} is damaged: its checksum is wrong", name=member.name), member.name
+            )
 
     def _unpacked(self, member: Member) -> Iterator[bytes]:
         if member.method == _STORED:
@@ -287,20 +312,22 @@ class ZipArchive(Archive):
                     break
             rest = inflate.flush() if inflate.eof else b""
         except zlib.error as problem:
-            raise Damaged("member-damaged", f"{member.name} cannot be unpacked", member.name) from problem
+            raise Damaged(
+                "member-damaged", say("{name} cannot be unpacked", name=member.name), member.name
+            ) from problem
         if rest:
             yield rest
         if not inflate.eof:
-            raise Damaged("member-damaged", f"{member.name} is cut off", member.name)
+            raise Damaged("member-damaged", say("{name} is cut off", name=member.name), member.name)
         if inflate.unused_data:
-            raise Damaged("hidden-data", f"{member.name} has bytes after its end", member.name)
+            raise Damaged("hidden-data", say("{name} has bytes after its end", name=member.name), member.name)
 
     def _packed(self, member: Member) -> Iterator[bytes]:
         at, left = member.data, member.packed
         while left:
             block = self._at(at, min(left, CHUNK))
             if not block:
-                raise Damaged("member-damaged", f"{member.name} is cut off", member.name)
+                raise Damaged("member-damaged", say("{name} is cut off", name=member.name), member.name)
             yield block
             at, left = at + len(block), left - len(block)
 

@@ -15,6 +15,7 @@ from core.audit import search
 from core.audit.models import Entry
 from core.errors import Invalid
 from core.http import ApiView
+from core.words import say
 
 PAGE_SIZE, LARGEST_PAGE = 50, 500
 
@@ -70,6 +71,9 @@ def _size(text: str) -> int:
     if not text:
         return PAGE_SIZE
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        told = {"field": "page_size", "detail": f"must be a number from 1 to {LARGEST_PAGE}"}
-        raise Invalid(f"page_size: {told['detail']}", errors=[told])
+        told = {
+            "field": "page_size",
+            "detail": say("must be a number from 1 to {largest_page}", largest_page=LARGEST_PAGE),
+        }
+        raise Invalid(say("page_size: {detail}", detail=told["detail"]), errors=[told])
     return min(int(text[:9]), LARGEST_PAGE)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from django.db import models
 
 from core.errors import Conflict
+from core.words import say
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -15,11 +16,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def update(self, **values: Any) -> NoReturn:
         """Refuse."""
-        raise Conflict("The audit trail is append-only")
+        raise Conflict(say("The audit trail is append-only"))
 
     def delete(self) -> NoReturn:
         """Refuse."""
-        raise Conflict("The audit trail is append-only")
+        raise Conflict(say("The audit trail is append-only"))
 
 
 class Entry(models.Model):
@@ -55,9 +56,9 @@ class Entry(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Add the entry; an entry that exists is never saved again."""
         if not self._state.adding:
-            raise Conflict("The audit trail is append-only")
+            raise Conflict(say("The audit trail is append-only"))
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse."""
-        raise Conflict("The audit trail is append-only")
+        raise Conflict(say("The audit trail is append-only"))

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from core.audit.models import Entry
 from core.errors import Invalid
+from core.words import say
 
 #: No index helps to find words inside texts, so without a range of time only the latest entries are looked through.
 WORDS_WITHIN = timedelta(days=90)
@@ -72,10 +73,12 @@ def read(given: Mapping[str, Any]) -> Sought:
             moments[name] = _moment(str(given.get(name) or ""), end=name == "until")
         except (ValueError, OverflowError):
             moments[name] = None
-            wrong.append({"field": name, "detail": "must be a day or a time, as 2026-03-01 or 2026-03-01T12:00:00Z"})
+            wrong.append(
+                {"field": name, "detail": say("must be a day or a time, as 2026-03-01 or 2026-03-01T12:00:00Z")}
+            )
     since, until = moments["since"], moments["until"]
     if since and until and since >= until:
-        wrong.append({"field": "since", "detail": "must be before the end"})
+        wrong.append({"field": "since", "detail": say("must be before the end")})
     if wrong:
         raise Invalid("; ".join(f"{each['field']}: {each['detail']}" for each in wrong), errors=wrong)
     texts = {
@@ -112,8 +115,8 @@ def _key(text: str) -> tuple[datetime, UUID]:
         moment = datetime.fromisoformat(at)
         return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)), UUID(pk)
     except (ValueError, OverflowError):
-        told = {"field": "after", "detail": "must be the key that a page before gave"}
-        raise Invalid(f"after: {told['detail']}", errors=[told]) from None
+        told = {"field": "after", "detail": say("must be the key that a page before gave")}
+        raise Invalid(say("after: {detail}", detail=told["detail"]), errors=[told]) from None
 
 
 def _moment(text: str, *, end: bool) -> datetime | None:

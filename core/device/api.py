@@ -15,6 +15,7 @@ from core.accounts.models import ApiToken
 from core.device import services
 from core.errors import Missing
 from core.http import ApiView
+from core.words import say
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 _NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -131,7 +132,7 @@ class CurrentTokenView(ApiView):
     def delete(self, request: Request) -> Response:
         """Revoke the token that asks; it opens nothing from now on."""
         if not isinstance(request.auth, ApiToken):
-            raise Missing("This request was sent without an API token.")
+            raise Missing(say("This request was sent without an API token."))
         accounts.revoke_token(request.auth, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

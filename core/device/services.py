@@ -17,6 +17,7 @@ from core.accounts.models import ApiToken, Organisation
 from core.audit import services as audit
 from core.device.models import Grant, Miss
 from core.errors import BreakwaterError, Conflict, Denied, Invalid, Missing, Throttled
+from core.words import say
 
 #: No vowels, so that no words come out, and nothing that looks like something else (RFC 8628, 6.1): 20^8 codes.
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -36,14 +37,14 @@ class Refusal(Invalid):
 def begin(*, client_id: str, client_name: str, address: str, scopes: list[str]) -> tuple[Grant, str]:
     """Let a program ask for a sign-in; returns the grant and its device code, which is not kept."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", client_id):
-        raise Refusal("invalid_client", "client_id must be 1 to 60 letters, digits, dots and dashes.")
+        raise Refusal("invalid_client", say("client_id must be 1 to 60 letters, digits, dots and dashes."))
     wrong = unknown_scopes(scopes)
     if wrong:
-        raise Refusal("invalid_scope", f"Unknown scopes: {', '.join(wrong)[:200]}")
+        raise Refusal("invalid_scope", say("Unknown scopes: {wrong}", wrong=", ".join(wrong)[:200]))
     now = timezone.now()
     Grant.objects.filter(expires_at__lt=now - timedelta(hours=1)).delete()
     if Grant.objects.waiting().filter(address=address[:45]).count() >= MOST_WAITING:
-        raise Throttled("Too many sign-ins from your address wait for an approval.", retry_after=60)
+        raise Throttled(say("Too many sign-ins from your address wait for an approval."), retry_after=60)
     secret = secrets.token_urlsafe(32)
     # What a program says of itself is shown to people: one line, nothing that moves or turns text.
     name = "".join(letter for letter in client_name if letter.isprintable()).strip()[:80]
@@ -70,13 +71,15 @@ def look_up(code: str, *, actor: Actor) -> Grant:
     assert user is not None
     since = timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW)
     if Miss.objects.filter(user=user, at__gt=since).count() >= MOST_MISSES:
-        raise Throttled("Too many wrong codes; wait a while and begin anew.", retry_after=settings.LOGIN_WINDOW)
+        raise Throttled(say("Too many wrong codes; wait a while and begin anew."), retry_after=settings.LOGIN_WINDOW)
     plain = "".join(letter for letter in code.upper() if letter in LETTERS)
     found = Grant.objects.waiting().filter(user_code=plain).first() if len(plain) == 8 else None
     if found is None:
         Miss.objects.filter(at__lt=since).delete()
         Miss.objects.create(user=user)
-        raise Missing("Nobody waits with this code; it may have ended. Begin anew on your machine.", field="user_code")
+        raise Missing(
+            say("Nobody waits with this code; it may have ended. Begin anew on your machine."), field="user_code"
+        )
     return found
 
 
@@ -85,7 +88,7 @@ def approve(grant: Grant, *, actor: Actor, organisation: Organisation | None = N
     """Let the program in as `actor`, bound to `organisation` if one is given; its next question is answered by a token."""
     _only_people(actor)
     if organisation is not None and organisation.pk not in actor.roles:
-        raise Invalid("You are no member of that organisation", field="organisation")
+        raise Invalid(say("You are no member of that organisation"), field="organisation")
     _settle(grant, Grant.State.APPROVED, user=actor.user, organisation=organisation)
     facts = {"program": grant.client_name, "address": grant.address}
     audit.record(actor, "device.approve", grant, organisation=organisation, **facts)
@@ -110,12 +113,12 @@ def redeem(secret: str, client_id: str) -> tuple[ApiToken, str]:
             .first()
         )
         if grant is None or grant.state == Grant.State.SPENT:
-            raise Refusal("invalid_grant", "This device code is unknown or was used already.")
+            raise Refusal("invalid_grant", say("This device code is unknown or was used already."))
         if grant.state == Grant.State.REFUSED:
-            raise Refusal("access_denied", "The sign-in was refused.")
+            raise Refusal("access_denied", say("The sign-in was refused."))
         now = timezone.now()
         if grant.expires_at <= now:
-            raise Refusal("expired_token", "The device code has ended; begin anew.")
+            raise Refusal("expired_token", say("The device code has ended; begin anew."))
         if grant.state == Grant.State.APPROVED:
             return _handed_out(grant)
         # Not raised in here: what was noted about this question must stay.
@@ -132,14 +135,14 @@ def _not_yet(grant: Grant) -> Refusal:
         grant.interval = min(grant.interval + _SLOWER, 60)
     grant.save(update_fields=["polled_at", "interval"])
     if early:
-        return Refusal("slow_down", f"Ask every {grant.interval} seconds.")
-    return Refusal("authorization_pending", "Nobody has approved this yet.")
+        return Refusal("slow_down", say("Ask every {interval} seconds.", interval=grant.interval))
+    return Refusal("authorization_pending", say("Nobody has approved this yet."))
 
 
 def _handed_out(grant: Grant) -> tuple[ApiToken, str]:
     user = grant.user
     if user is None or not user.is_active:
-        raise Refusal("access_denied", "Whoever approved this may not sign in any more.")
+        raise Refusal("access_denied", say("Whoever approved this may not sign in any more."))
     grant.state = Grant.State.SPENT
     grant.save(update_fields=["state"])
     days = settings.DEVICE_TOKEN_DAYS
@@ -160,14 +163,14 @@ def _handed_out(grant: Grant) -> tuple[ApiToken, str]:
 def _settle(grant: Grant, state: str, **facts: object) -> None:
     """Decide, unless it was decided or has ended meanwhile."""
     if not Grant.objects.waiting().filter(pk=grant.pk).update(state=state, **facts):
-        raise Conflict("This sign-in was decided already, or its code has ended.")
+        raise Conflict(say("This sign-in was decided already, or its code has ended."))
     grant.state = state
 
 
 def _only_people(actor: Actor) -> None:
     # A token that could approve others would outlive its own revocation.
     if actor.token is not None or actor.user is None:
-        raise Denied("Only a person who is signed in can let a program in.")
+        raise Denied(say("Only a person who is signed in can let a program in."))
 
 
 def _digest(secret: str) -> str:

@@ -16,6 +16,7 @@ from core.http import ApiView, paginated, problem_response, request_actor, sse
 from core.live.hub import Topic
 from core.operations import services
 from core.operations.models import Operation
+from core.words import say
 
 
 class OperationOut(serializers.ModelSerializer[Operation]):
@@ -44,7 +45,7 @@ class OperationsView(ApiView):
         for name in ("state", "kind", "target"):
             if wanted := request.GET.get(name):
                 if "\x00" in wanted:
-                    raise Invalid(f"{name} must hold no NUL", field=name)
+                    raise Invalid(say("{name} must hold no NUL", name=name), field=name)
                 rows = rows.filter(**{name: wanted})
         return paginated(self, rows, lambda page: OperationOut(page, many=True).data)
 
@@ -90,7 +91,7 @@ def stream(request: HttpRequest, pk: Any) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(Operation.objects.all(), actor, "operations.read", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         operation = Operation.objects.filter(pk=pk).first()

@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 
 from core.errors import BreakwaterError, Conflict, Missing
 from core.operations.models import LostLease, Operation
+from core.words import say
 
 logger = logging.getLogger("breakwater.operations")
 
@@ -104,7 +105,7 @@ def request(
             known.payload, known.run_after, operation = payload, sooner, known
             break
     else:
-        raise Conflict(f"{kind} on {target} is asked for too often at once; try again")
+        raise Conflict(say("{kind} on {target} is asked for too often at once; try again", kind=kind, target=target))
     _ring_on_commit(operation)
     return operation
 
@@ -113,7 +114,7 @@ def cancel(operation: Operation, *, actor: Any = None) -> Operation:
     """Stop the work: at once while it is pending, else as soon as its handler looks; `Conflict` when it is over."""
     handler = _handlers.get(operation.kind)
     if actor is not None and handler is not None and not handler.stoppable:
-        raise Conflict(f"The platform does {operation.kind} for itself; nobody cancels that.")
+        raise Conflict(say("The platform does {kind} for itself; nobody cancels that.", kind=operation.kind))
     waiting = Operation.objects.filter(pk=operation.pk, state=Operation.State.PENDING)
     by = f"cancelled by {actor}" if actor else "cancelled"
     if waiting.update(
@@ -124,7 +125,7 @@ def cancel(operation: Operation, *, actor: Any = None) -> Operation:
     running = Operation.objects.filter(pk=operation.pk, state=Operation.State.RUNNING)
     if not running.update(cancel_requested=True):
         operation.refresh_from_db()
-        raise Conflict(f"This operation is over already ({operation.state})")
+        raise Conflict(say("This operation is over already ({state})", state=operation.state))
     operation.refresh_from_db()
     return operation
 
@@ -132,7 +133,9 @@ def cancel(operation: Operation, *, actor: Any = None) -> Operation:
 def retry(operation: Operation, *, actor: Any = None) -> Operation:
     """Ask again for work that failed or was cancelled; `Conflict` while it is under way."""
     if not operation.finished or operation.state == Operation.State.SUCCEEDED:
-        raise Conflict(f"Only failed or cancelled work can be asked for again; this is {operation.state}")
+        raise Conflict(
+            say("Only failed or cancelled work can be asked for again; this is {state}", state=operation.state)
+        )
     return request(
         operation.kind, operation.target, organisation=operation.organisation_id, actor=actor, **operation.payload
     )
@@ -174,7 +177,7 @@ def sweep() -> int:
     """
     touched = 0
     for operation in Operation.objects.abandoned():
-        touched += _release(operation, "the worker was lost", problem=None)
+        touched += _release(operation, say("the worker was lost"), problem=None)
     for pk in Operation.objects.due().values_list("pk", flat=True)[:500]:
         _ring(pk, 0)
         touched += 1
@@ -205,7 +208,7 @@ def _perform(operation: Operation, handler: Handler) -> None:
     except Exception:
         # The traceback is for our log only: it may hold what the person must not see.
         logger.exception("%s: unexpected error in attempt %s", operation, operation.attempts)
-        problem = BreakwaterError("An unexpected error stopped this work; the log of the worker has the details.")
+        problem = BreakwaterError(say("An unexpected error stopped this work; the log of the worker has the details."))
         _finish(operation, Operation.State.FAILED, problem=problem.problem())
     else:
         _finish(operation, Operation.State.SUCCEEDED, percent=100)
@@ -223,7 +226,9 @@ def _release(operation: Operation, note: str, *, problem: dict[str, Any] | None,
     mine = Operation.objects.filter(pk=operation.pk, state=Operation.State.RUNNING, attempts=operation.attempts)
     now = timezone.now()
     if operation.attempts >= operation.max_attempts:
-        lost = BreakwaterError(f"Given up after {operation.attempts} attempts: {note}").problem()
+        lost = BreakwaterError(
+            say("Given up after {attempts} attempts: {note}", attempts=operation.attempts, note=note)
+        ).problem()
         return mine.update(
             state=Operation.State.FAILED, problem=problem or lost, finished_at=now, lease_until=None, note=note[:300]
         )
@@ -233,7 +238,9 @@ def _release(operation: Operation, note: str, *, problem: dict[str, Any] | None,
             released = mine.update(note=note[:300], problem=problem, **again)
     except IntegrityError:
         return mine.update(
-            state=Operation.State.CANCELLED, note="a newer request of the same work replaced this one", finished_at=now
+            state=Operation.State.CANCELLED,
+            note=say("a newer request of the same work replaced this one"),
+            finished_at=now,
         )
     if released:
         _ring(operation.pk, delay)
@@ -314,5 +321,5 @@ def get(pk: Any) -> Operation:
     """Return the operation; `Missing` when there is none."""
     operation = Operation.objects.filter(pk=pk).first()
     if operation is None:
-        raise Missing("There is no such operation")
+        raise Missing(say("There is no such operation"))
     return operation

@@ -20,6 +20,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 from core.errors import Invalid
 from core.vault import Vault
+from core.words import say
 
 #: The member that holds what is sealed.
 MARK = "breakwater:sealed"
@@ -148,7 +149,11 @@ class SealedJSONField(models.JSONField):
         """Return the value of this row; `Invalid` when it was changed or moved here, or its key is not here."""
         if sealed.text is None:
             raise Invalid(
-                f"{self.model._meta.label}.{self.name} stands unsealed in the database: run `manage.py migrate`"
+                say(
+                    "{label}.{name} stands unsealed in the database: run `manage.py migrate`",
+                    label=self.model._meta.label,
+                    name=self.name,
+                )
             )
         return opened_text(sealed.text, self.purpose(self._row(instance)), decoder=self.decoder)
 
@@ -178,5 +183,5 @@ def opened_text(text: str, purpose: str, *, decoder: Any = None, by: Vault | Non
     try:
         sealed = base64.b64decode(text, validate=True)
     except ValueError:
-        raise Invalid("A sealed secret has an unknown form; was the database changed?") from None
+        raise Invalid(say("A sealed secret has an unknown form; was the database changed?")) from None
     return json.loads((by or vault()).open(sealed, purpose), cls=decoder)

@@ -15,6 +15,7 @@ from core.errors import Denied, Missing
 from core.http import ApiView, paginated
 from core.sign_in import invitations, services
 from core.sign_in.models import Invitation, Session
+from core.words import say
 
 
 class SessionOut(serializers.ModelSerializer[Session]):
@@ -33,7 +34,7 @@ class SessionOut(serializers.ModelSerializer[Session]):
 def _may_look_after_accounts(actor: Actor) -> None:
     """Pass unless it is a token that was made for something else; sessions tell where a person is."""
     if actor.token is not None and actor.token.scopes and "accounts.manage" not in actor.token.scopes:
-        raise Denied("This needs a token with the scope 'accounts.manage'.")
+        raise Denied(say("This needs a token with the scope 'accounts.manage'."))
 
 
 class SessionsView(ApiView):
@@ -115,6 +116,6 @@ class InvitationView(ApiView):
         self.actor.require(self.permission, pk)
         row = Invitation.objects.select_related("organisation").filter(organisation_id=pk, pk=invitation).first()
         if row is None:
-            raise Missing("There is no such invitation.")
+            raise Missing(say("There is no such invitation."))
         invitations.withdraw(row, actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)

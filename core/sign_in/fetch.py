@@ -22,6 +22,7 @@ from django.conf import settings
 from core import addresses
 from core.addresses import Address
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
+from core.words import say
 
 #: Seconds for one request as a whole, and bytes of its answer.
 PATIENCE = 10.0
@@ -34,9 +35,9 @@ def check_url(url: str, field: str = "issuer") -> None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Invalid("That is no web address.", field=field) from None
+        raise Invalid(say("That is no web address."), field=field) from None
     if parts.scheme not in ("https", "http") or not parts.hostname or port == 0 or len(url) > 2000:
-        raise Invalid("Give an address that begins with https:// and names a host.", field=field)
+        raise Invalid(say("Give an address that begins with https:// and names a host."), field=field)
     if (
         parts.username
         or parts.password
@@ -44,9 +45,13 @@ def check_url(url: str, field: str = "issuer") -> None:
         or not url.isascii()
         or any(c <= " " or c in "\\\x7f" for c in url)
     ):
-        raise Invalid("The address must not hold a user name, a fragment, blanks or letters beyond ASCII.", field=field)
+        raise Invalid(
+            say("The address must not hold a user name, a fragment, blanks or letters beyond ASCII."), field=field
+        )
     if parts.scheme == "http" and not settings.SIGN_IN_NETWORKS:
-        raise Invalid("Identity providers are reached by https; http is for networks of SIGN_IN_NETWORKS.", field=field)
+        raise Invalid(
+            say("Identity providers are reached by https; http is for networks of SIGN_IN_NETWORKS."), field=field
+        )
 
 
 def permitted(address: Address, scheme: str) -> bool:
@@ -84,26 +89,28 @@ class Fetcher:
             ):
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                     # A few packed bytes can be many: what was not asked for is not unpacked.
-                    raise Rejected(f"{self.name} sends a packed answer that was not asked for.")
+                    raise Rejected(say("{name} sends a packed answer that was not asked for.", name=self.name))
                 body = b""
                 for piece in response.iter_bytes():
                     body += piece
                     if len(body) > MOST:
-                        raise Rejected(f"{self.name} sends more than the {MOST} bytes that are taken.")
+                        raise Rejected(
+                            say("{name} sends more than the {most} bytes that are taken.", name=self.name, most=MOST)
+                        )
                     if time.monotonic() > ends:
-                        raise TimedOut(f"{self.name} did not answer in time.")
+                        raise TimedOut(say("{name} did not answer in time.", name=self.name))
                 status = response.status_code
         except (httpx.TimeoutException, httpcore.TimeoutException):
-            raise TimedOut(f"{self.name} did not answer in time.") from None
+            raise TimedOut(say("{name} did not answer in time.", name=self.name)) from None
         except (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, OSError):
-            raise Unavailable(f"{self.name} cannot be reached at the moment.") from None
+            raise Unavailable(say("{name} cannot be reached at the moment.", name=self.name)) from None
         return self._read(status, body)
 
     def _read(self, status: int, body: bytes) -> dict[str, Any]:
         if status >= 500 or status == 429:
-            raise Unavailable(f"{self.name} cannot answer now ({status}).")
+            raise Unavailable(say("{name} cannot answer now ({status}).", name=self.name, status=status))
         if 300 <= status < 400:
-            raise Rejected(f"{self.name} wants to send us elsewhere; redirects are not followed.")
+            raise Rejected(say("{name} wants to send us elsewhere; redirects are not followed.", name=self.name))
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
@@ -112,9 +119,11 @@ class Fetcher:
             code = found.get("error") if isinstance(found, dict) else ""
             # A stranger's words: a short code, or nothing.
             code = code[:60] if isinstance(code, str) and code.isascii() and code.isprintable() else ""
-            raise Rejected(f"{self.name} refused ({status}{' ' + code if code else ''}).")
+            raise Rejected(
+                say("{name} refused ({status}{code}).", name=self.name, status=status, code=" " + code if code else "")
+            )
         if not isinstance(found, dict):
-            raise Rejected(f"{self.name} answers with something that is no JSON object.")
+            raise Rejected(say("{name} answers with something that is no JSON object.", name=self.name))
         return found
 
 
@@ -137,7 +146,10 @@ class _Backend(httpcore.NetworkBackend):
         for each in told:
             if not permitted(ipaddress.ip_address(each), self._scheme):
                 raise Rejected(
-                    "An address of the identity provider is not public; networks inside are allowed by SIGN_IN_NETWORKS."
+                    say(
+                        "An address of the identity provider is not public; networks inside are allowed by "
+                        "SIGN_IN_NETWORKS."
+                    )
                 )
         made = self._inner.connect_tcp(told[0], port, self._left(), local_address, socket_options)
         return _Stream(made, self._left)

@@ -22,6 +22,7 @@ from django.core.cache import cache
 
 from core.errors import Invalid, Rejected, TimedOut, Unavailable
 from core.sign_in.fetch import Fetcher, check_url
+from core.words import say
 
 #: Public-key signatures only: `none` and shared secrets are refused whatever the token says of itself.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -77,28 +78,28 @@ def finish(
     When the ID token lacks `claim`, the userinfo endpoint is asked as well.
     """
     if not hmac.compare_digest(kept["state"].encode(), answer.get("state", "").encode("utf-8", "replace")):
-        raise Invalid("This answer belongs to no sign-in that was begun here. Begin again.")
+        raise Invalid(say("This answer belongs to no sign-in that was begun here. Begin again."))
     about = discover(party, fetcher)
     said = answer.get("iss")
     # RFC 9207: which provider answers, so that one cannot be mixed up with another.
     if (
         said is not None or about.get("authorization_response_iss_parameter_supported") is True
     ) and said != party.issuer:
-        raise Rejected("The answer comes from another provider than the one that was asked.")
+        raise Rejected(say("The answer comes from another provider than the one that was asked."))
     if "error" in answer or not answer.get("code"):
         code = "".join(c for c in answer.get("error", "no code")[:60] if c.isascii() and c.isprintable())
-        raise Rejected(f"{party.name} did not sign you in ({code}).")
+        raise Rejected(say("{name} did not sign you in ({code}).", name=party.name, code=code))
     tokens = _exchange(party, fetcher, about, answer["code"], kept["verifier"])
     token = tokens.get("id_token")
     if not isinstance(token, str) or len(token) > 64_000:
-        raise Rejected(f"{party.name} sent no ID token.")
+        raise Rejected(say("{name} sent no ID token.", name=party.name))
     claims = check(party, fetcher, token, nonce=kept["nonce"])
     access = tokens.get("access_token")
     if claim not in claims and isinstance(access, str) and about.get("userinfo_endpoint"):
         more = fetcher.get(about["userinfo_endpoint"], {"Authorization": f"Bearer {access}"})
         # OpenID Connect Core, 5.3.2: or the answer is about somebody else.
         if more.get("sub") != claims["sub"]:
-            raise Rejected(f"{party.name} tells of two different people.")
+            raise Rejected(say("{name} tells of two different people.", name=party.name))
         claims = {**more, **claims}
     return claims
 
@@ -108,7 +109,9 @@ def check(party: Party, fetcher: Fetcher, token: str, *, nonce: str) -> dict[str
     try:
         header = jwt.get_unverified_header(token)
         if header.get("alg") not in ALGORITHMS:
-            raise Rejected(f"The ID token is signed by {str(header.get('alg'))[:20]!r}, which is not taken.")
+            raise Rejected(
+                say("The ID token is signed by {alg}, which is not taken.", alg=repr(str(header.get("alg"))[:20]))
+            )
         claims: dict[str, Any] = jwt.decode(
             token,
             key=_key(party, fetcher, header),
@@ -119,17 +122,17 @@ def check(party: Party, fetcher: Fetcher, token: str, *, nonce: str) -> dict[str
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as problem:
-        raise Rejected(f"The ID token is not taken: {_short(problem)}") from None
+        raise Rejected(say("The ID token is not taken: {problem}", problem=_short(problem))) from None
     audience = claims["aud"]
     if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") != party.client_id:
-        raise Rejected("The ID token is for somebody else as well, and does not say that it was asked for by us.")
+        raise Rejected(say("The ID token is for somebody else as well, and does not say that it was asked for by us."))
     if "azp" in claims and claims["azp"] != party.client_id:
-        raise Rejected("The ID token was asked for by somebody else.")
+        raise Rejected(say("The ID token was asked for by somebody else."))
     if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
-        raise Rejected("The ID token belongs to another sign-in.")
+        raise Rejected(say("The ID token belongs to another sign-in."))
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        raise Rejected("The ID token names nobody.")
+        raise Rejected(say("The ID token names nobody."))
     return claims
 
 
@@ -141,13 +144,19 @@ def discover(party: Party, fetcher: Fetcher) -> dict[str, Any]:
         about = _asked(party, fetcher)
         if about.get("issuer") != party.issuer:
             raise Rejected(
-                f"{party.name} calls itself {str(about.get('issuer'))[:200]!r}, not {party.issuer!r}; "
-                "the issuer must be written exactly so.",
+                say(
+                    "{name} calls itself {about_issuer}, not {party_issuer}; the issuer must be written exactly so.",
+                    name=party.name,
+                    about_issuer=repr(str(about.get("issuer"))[:200]),
+                    party_issuer=repr(party.issuer),
+                ),
                 field="issuer",
             )
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not isinstance(about.get(name), str):
-                raise Rejected(f"{party.name} does not say its {name}.", field="issuer")
+                raise Rejected(
+                    say("{party_name} does not say its {name}.", party_name=party.name, name=name), field="issuer"
+                )
         for name in (
             "authorization_endpoint",
             "token_endpoint",
@@ -165,7 +174,7 @@ def _asked(party: Party, fetcher: Fetcher) -> dict[str, Any]:
     down = f"oidc:down:{_digest(party.issuer)}"
     # While it is down, each visitor of the sign-in page must not hold one of our threads until the time is over.
     if cache.get(down):
-        raise Unavailable(f"{party.name} does not answer at the moment; try again soon.")
+        raise Unavailable(say("{name} does not answer at the moment; try again soon.", name=party.name))
     try:
         return fetcher.get(party.issuer.rstrip("/") + "/.well-known/openid-configuration")
     except (Unavailable, TimedOut):
@@ -217,7 +226,7 @@ def _key(party: Party, fetcher: Fetcher, header: dict[str, Any]) -> Any:
         fitting = [each for each in fitting if each.get("use", "sig") == "sig" and _of_kind(each, header["alg"])]
         if len(fitting) == 1:
             return jwt.PyJWK(fitting[0], algorithm=header["alg"]).key
-    raise Rejected("The ID token is signed by a key that the provider does not name.")
+    raise Rejected(say("The ID token is signed by a key that the provider does not name."))
 
 
 def _of_kind(key: dict[str, Any], algorithm: str) -> bool:

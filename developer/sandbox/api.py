@@ -187,7 +187,7 @@ def stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         actor = request_actor(request)
         access.get(TestDeployment.objects.all(), actor, "certification.run", pk)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
 
     def look() -> dict[str, Any] | None:
         test = rows().filter(pk=pk).first()

@@ -18,6 +18,7 @@ from core.audit import services as audit
 from core.errors import BreakwaterError, Conflict, Invalid
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 from developer.sandbox.models import TestDeployment
 from mecm.nodes.models import Node
 from mecm.trials import services as trials
@@ -55,7 +56,10 @@ def start(
         mine = TestDeployment.objects.filter(organisation=organisation)
         if mine.under_way().count() >= settings.SANDBOX_TESTS:  # type: ignore[attr-defined]
             raise Conflict(
-                f"Your organisation has {settings.SANDBOX_TESTS} test deployments already; end one first",
+                say(
+                    "Your organisation has {sandbox_tests} test deployments already; end one first",
+                    sandbox_tests=settings.SANDBOX_TESTS,
+                ),
                 limit=settings.SANDBOX_TESTS,
             )
         mine.filter(ended_at__lt=timezone.now() - KEPT).delete()
@@ -89,7 +93,7 @@ def prolong(test: TestDeployment, *, minutes: int, actor: Actor) -> TestDeployme
     actor.require("certification.run", test.organisation_id)
     _bounded(minutes)
     if test.over:
-        raise Conflict("This test deployment is over; start another one.")
+        raise Conflict(say("This test deployment is over; start another one."))
     test.ends_at = timezone.now() + timedelta(minutes=minutes)
     test.save(update_fields=["ends_at"])
     audit.record(actor, "sandbox.prolong", test.trial.package, organisation=test.organisation, test=str(test.pk))
@@ -173,5 +177,5 @@ def _ask_to_look(test: TestDeployment, seconds: float) -> None:
 def _bounded(minutes: int) -> None:
     most = settings.SANDBOX_MINUTES
     if not 1 <= minutes <= most:
-        told = f"must be 1 to {most}"
-        raise Invalid(f"minutes {told}", errors=[{"field": "minutes", "detail": told}])
+        told = say("must be 1 to {most}", most=most)
+        raise Invalid(say("minutes {told}", told=told), errors=[{"field": "minutes", "detail": told}])

@@ -16,6 +16,7 @@ import requests
 import urllib3.exceptions
 
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
+from core.words import say
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
@@ -23,7 +24,7 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 class ImageMissing(Missing):
     """The runtime has no such image; nothing is ever pulled."""
 
-    code, title = "image-missing", "The image is not on the node"
+    code, title = "image-missing", say("The image is not on the node")
 
 
 class Daemon:
@@ -150,7 +151,7 @@ class Daemon:
                 if not seen.get("Running"):
                     return int(seen.get("ExitCode") or 0)
                 if time.monotonic() > deadline:
-                    raise TimedOut(f"no answer within {timeout:g} s")
+                    raise TimedOut(say("no answer within {timeout} s", timeout=format(timeout, "g")))
                 time.sleep(pause_between)
                 pause_between = min(0.2, pause_between * 2)
 
@@ -210,7 +211,7 @@ class Daemon:
         with talking(), contextlib.closing(docker.APIClient(base_url=self.url, version="auto", timeout=900)) as patient:
             for message in patient.load_image(iter(chunks)):
                 if "error" in message:
-                    raise Invalid(f"The runtime cannot load the image: {str(message['error'])[:300]}")
+                    raise Invalid(say("The runtime cannot load the image: {error}", error=str(message["error"])[:300]))
 
     def image(self, name: str) -> dict[str, Any]:
         """Return what the daemon knows of an image; `Missing` when it has none of this name or ID."""
@@ -242,25 +243,25 @@ def talking(image: str = "") -> Iterator[None]:
     except docker.errors.APIError as problem:
         raise _translated(problem, image) from None
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-        raise TimedOut("The container runtime did not answer in time") from None
+        raise TimedOut(say("The container runtime did not answer in time")) from None
     except (
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,
         docker.errors.DockerException,
         OSError,
     ) as problem:
-        raise Unavailable(f"The container runtime does not answer: {str(problem)[:200]}") from None
+        raise Unavailable(say("The container runtime does not answer: {problem}", problem=str(problem)[:200])) from None
 
 
 def _translated(problem: docker.errors.APIError, image: str) -> BreakwaterError:
     sentence = " ".join(str(problem.explanation or problem).split())[:500]
     status = problem.status_code or 0
     if status == 404 and image and ("image" in sentence.lower() or "manifest" in sentence.lower()):
-        return ImageMissing(f"The image {image} is not on the node", image=image)
+        return ImageMissing(say("The image {image} is not on the node", image=image), image=image)
     if status == 404:
-        return Missing(f"The container runtime knows no such thing: {sentence}")
+        return Missing(say("The container runtime knows no such thing: {sentence}", sentence=sentence))
     if status == 409:
-        return Conflict(f"The container runtime refuses this now: {sentence}")
+        return Conflict(say("The container runtime refuses this now: {sentence}", sentence=sentence))
     if status == 400:
-        return Invalid(f"The container runtime does not take this: {sentence}")
-    return Rejected(f"The container runtime failed: {sentence}")
+        return Invalid(say("The container runtime does not take this: {sentence}", sentence=sentence))
+    return Rejected(say("The container runtime failed: {sentence}", sentence=sentence))

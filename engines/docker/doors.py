@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from core.errors import BreakwaterError
+from core.words import say
 from engines.docker import netns
 from engines.docker.daemon import Daemon
 from engines.docker.proxy import Backend, Proxies, listen
@@ -86,7 +87,7 @@ class Doors:
             if port.node_port and got != port.node_port:
                 self.store.event(
                     key[0], key[1], "Warning", "NodePortTaken", f"Service/{key[2]}",
-                    f"port {port.node_port} of the node is taken; {got} is used",
+                    say("port {node_port} of the node is taken; {got} is used", node_port=port.node_port, got=got),
                 )  # fmt: skip
             self.proxies.open(key, listening)
             return

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from core.errors import BreakwaterError, Invalid, Unavailable
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import (
     Capacity,
     Engine,
@@ -63,7 +64,7 @@ class DockerEngine(Engine):
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
         if settings.state_dir is None:
-            raise Invalid("The docker engine needs a state_dir for its release history")
+            raise Invalid(say("The docker engine needs a state_dir for its release history"))
         self.helm = helm(settings.helm)
         self.daemon = Daemon(settings.socket)
         self.store = Store(settings.state_dir)
@@ -113,8 +114,8 @@ class DockerEngine(Engine):
                     Level.ERROR,
                     "service-port-mapping",
                     workload.key,
-                    "a Service leads to another port of these pods, which only an engine run by root can do",
-                    "make port and targetPort the same",
+                    say("a Service leads to another port of these pods, which only an engine run by root can do"),
+                    say("make port and targetPort the same"),
                 )
                 for workload in needs_mapping(wanted)
             ]
@@ -133,7 +134,9 @@ class DockerEngine(Engine):
         with self._changing:
             current = self.store.current(release.namespace, release.name)
             if current is not None and current.leaving:
-                raise Unavailable(f"{release.name} is still being removed; apply it again when it is gone")
+                raise Unavailable(
+                    say("{name} is still being removed; apply it again when it is gone", name=release.name)
+                )
             if current is not None and current.digest == digest and current.revision.generation == release.generation:
                 self._nudge()
                 return current.revision

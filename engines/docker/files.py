@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import Invalid
+from core.words import say
 from engines.docker.seen import PodKey
 from engines.pods.wanted import PodTemplate, Volume
 
@@ -38,7 +39,14 @@ class Files:
         folder = Path(os.path.normpath(self._pod(key) / name))
         found = Path(os.path.normpath(folder / below))
         if folder.parent != self.root / f"{key[0]}.{key[1]}" / key[2] or not found.is_relative_to(folder):
-            raise Invalid(f"{name[:60]!r} {below[:60]!r} lies outside of the files of {key[2][:60]!r}")
+            raise Invalid(
+                say(
+                    "{name} {below} lies outside of the files of {key}",
+                    name=repr(name[:60]),
+                    below=repr(below[:60]),
+                    key=repr(key[2][:60]),
+                )
+            )
         return found
 
     def write(self, key: PodKey, template: PodTemplate) -> None:

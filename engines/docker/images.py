@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BreakwaterError, Invalid, Missing
+from core.words import say
 from engines.docker import pause
 from engines.docker.daemon import Daemon, ImageMissing
 from engines.images.archive import Image, opened
@@ -58,7 +59,7 @@ class Images:
     def _check_made(self, image: Image) -> None:
         if not self._is_held(image):
             self.daemon.untag(self._tag(image.digest))
-            raise Invalid(f"The runtime made another image of the archive than {_id(image.digest)}")
+            raise Invalid(say("The runtime made another image of the archive than {digest}", digest=_id(image.digest)))
 
     @staticmethod
     def _matches(image: Image, told: Mapping[str, Any]) -> bool:
@@ -99,14 +100,18 @@ class Images:
         try:
             found = str(self.daemon.image(identity)["Id"])
         except Missing:
-            detail = f"The image {name} is not on the node any more as {identity[:19]}, which this release uses"
+            detail = say(
+                "The image {name} is not on the node any more as {identity}, which this release uses",
+                name=name,
+                identity=identity[:19],
+            )
             raise ImageMissing(detail, image=name) from None
         self.daemon.tag(found, self.repository, digest)
         return found
 
     def _own(self, text: str) -> str:
         """Return the ID of an image that the node's owner gave this name; an ID or a name of ours is no such name."""
-        missing = ImageMissing(f"The image {text} is not on the node", image=text)
+        missing = ImageMissing(say("The image {text} is not on the node", text=text), image=text)
         try:
             name = Name.read(text)
         except Invalid:

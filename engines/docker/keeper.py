@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import BreakwaterError, Missing
+from core.words import say
 from engines.contract import EngineSettings, Reason
 from engines.docker import decide
 from engines.docker.daemon import Daemon, ImageMissing
@@ -199,7 +200,7 @@ class Keeper:
             user = (container.user or self.images.user(image)).partition(":")[0]
             if user in {"", "0", "root"}:
                 self._trouble(
-                    pod, container.name, Reason.CONFIG_ERROR, "must not run as root, but its image does", "Failed"
+                    pod, container.name, Reason.CONFIG_ERROR, say("must not run as root, but its image does"), "Failed"
                 )
                 return
         surroundings = self._environment(container, pod, workload.template)
@@ -296,7 +297,7 @@ class Keeper:
         elif fate.reason in {Reason.IMAGE_MISSING, Reason.CONFIG_ERROR}:
             self.memory.fates[(*pod.key, container.name)] = Fate(restarts=fate.restarts)
         verb = "Restarted" if again else "Started"
-        self._event(pod, "Normal", "Started", f"{verb} container {container.name}")
+        self._event(pod, "Normal", "Started", say("{verb} container {name}", verb=verb, name=container.name))
 
     def _learn(self, workload: Workload, pod: Pod, container: Container) -> None:
         """Find out how a container ended and when it may start again."""
@@ -322,7 +323,12 @@ class Keeper:
         if not decide.starts_again(policy, ended):
             if code != 0:
                 fate.reason, fate.message = _why(ended, container, killed)
-                self._event(pod, "Warning", "Failed", f"Container {container.name} {fate.message}")
+                self._event(
+                    pod,
+                    "Warning",
+                    "Failed",
+                    say("Container {name} {message}", name=container.name, message=fate.message),
+                )
                 self._keep_fate(pod, container.name)
             else:
                 fate.reason, fate.message = Reason.NONE, ""
@@ -332,7 +338,7 @@ class Keeper:
         fate.reason, fate.message = _why(ended, container, killed)
         self._keep_fate(pod, container.name)
         what = "OOMKilled" if oom else "BackOff" if wait else "Exited"
-        self._event(pod, "Warning", what, f"Container {container.name} {fate.message}")
+        self._event(pod, "Warning", what, say("Container {name} {message}", name=container.name, message=fate.message))
 
     def _trouble(self, pod: Pod, container: str, reason: Reason, message: str, event: str) -> None:
         fate = self.memory.fate(pod.key, container)
@@ -341,7 +347,9 @@ class Keeper:
         fate.due, fate.waiting = time.monotonic() + wait, True
         fate.reason, fate.message = reason, message
         self._keep_fate(pod, container)
-        self._event(pod, "Warning", event, f"Container {container}: {message}")
+        self._event(
+            pod, "Warning", event, say("Container {container}: {message}", container=container, message=message)
+        )
 
     def _keep_fate(self, pod: Pod, container: str) -> None:
         fate = self.memory.fate(pod.key, container)
@@ -356,7 +364,9 @@ class Keeper:
         if seen is None:
             return
         self.memory.killed.add(seen.id)
-        self._event(pod, "Warning", "Unhealthy", f"Container {container} is stopped: {why}")
+        self._event(
+            pod, "Warning", "Unhealthy", say("Container {container} is stopped: {why}", container=container, why=why)
+        )
         self.daemon.stop(seen.id, grace)
         seen.state = "exited"
 
@@ -399,7 +409,11 @@ def expand(text: str, surroundings: Mapping[str, str]) -> str:
 
 def _why(ended: Exit, container: Container, killed: bool) -> tuple[Reason, str]:
     if ended.oom:
-        limit = f"its limit of {container.memory >> 20} MiB" if container.memory else "the node's memory"
+        limit = (
+            say("its limit of {memory} MiB", memory=container.memory >> 20)
+            if container.memory
+            else say("the node's memory")
+        )
         return Reason.OOM_KILLED, f"was killed because it needed more than {limit}"
     if killed:
         return Reason.PROBE_FAILING, "was stopped because its probe failed"

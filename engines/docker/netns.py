@@ -8,6 +8,7 @@ import socket
 import threading
 
 from core.errors import Unavailable
+from core.words import say
 from engines.docker.proxy import listen
 
 _CLONE_NEWNET = 0x40000000
@@ -43,5 +44,7 @@ def listen_inside(process: int, port: int) -> socket.socket:
     thread.start()
     thread.join()
     if failed:
-        raise Unavailable(f"Port {port} cannot be opened inside the pod: {failed[0].strerror}")
+        raise Unavailable(
+            say("Port {port} cannot be opened inside the pod: {strerror}", port=port, strerror=failed[0].strerror)
+        )
     return made[0]

@@ -13,6 +13,7 @@ import struct
 import tarfile
 
 from core.errors import Unavailable
+from core.words import say
 
 IMAGE = "localhost/breakwater/pause:1"
 PROGRAM = "pause"
@@ -45,7 +46,9 @@ def program(architecture: str) -> bytes:
     try:
         machine, code = _CODE[_NAMES.get(architecture, architecture)]
     except KeyError:
-        raise Unavailable(f"Pods cannot be held on the architecture {architecture!r}") from None
+        raise Unavailable(
+            say("Pods cannot be held on the architecture {architecture}", architecture=repr(architecture))
+        ) from None
     size = _HEADERS + len(code)
     identity = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
     header = struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from core.errors import BreakwaterError
+from core.words import say
 from engines.docker.loop import LoopThread
 from engines.docker.seen import Health
 from engines.pods.wanted import Container, Probe
@@ -88,12 +89,20 @@ class Watch:
             # Asked more often than its period, a startup probe fails by time, not by count.
             allowed = startup.probe.delay + startup.probe.period * startup.probe.failures
             late = now - self.began > allowed
-            told = f"startup probe failed: {startup.message}" if startup.message else ""
+            told = say("startup probe failed: {message}", message=startup.message) if startup.message else ""
             return Health(ready=False, known=late, must_die=late, message=told)
         if self.liveness is not None and self.liveness.failing:
-            return Health(ready=False, must_die=True, message=f"liveness probe failed: {self.liveness.message}")
+            return Health(
+                ready=False,
+                must_die=True,
+                message=say("liveness probe failed: {message}", message=self.liveness.message),
+            )
         if self.readiness is not None:
-            told = f"readiness probe failed: {self.readiness.message}" if self.readiness.message else ""
+            told = (
+                say("readiness probe failed: {message}", message=self.readiness.message)
+                if self.readiness.message
+                else ""
+            )
             known = self.readiness.passing or self.readiness.failing
             return Health(ready=self.readiness.passing, known=known, message=told)
         lived = now - self.began >= self.settle
@@ -151,25 +160,28 @@ class Prober:
             code = self._run(container_id, probe.command, probe.timeout)
         except BreakwaterError as problem:
             return problem.detail
-        return "" if code == 0 else f"{probe.command[0] if probe.command else 'command'} ended with exit code {code}"
+        if code == 0:
+            return ""
+        command = probe.command[0] if probe.command else say("command")
+        return say("{command} ended with exit code {code}", command=command, code=code)
 
 
 def _outcome(asked: Future[str]) -> str:
     if asked.cancelled():
-        return "was not asked"
+        return say("was not asked")
     problem = asked.exception()
-    return asked.result() if problem is None else f"could not be asked: {type(problem).__name__}"
+    return asked.result() if problem is None else say("could not be asked: {name}", name=type(problem).__name__)
 
 
 async def _bounded(asking: Awaitable[str], timeout: float) -> str:
     try:
         return await asyncio.wait_for(asking, timeout)
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return say("no answer within {timeout} s", timeout=format(timeout, "g"))
     except OSError as problem:
         return problem.strerror or type(problem).__name__
     except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        return "the answer is no HTTP"
+        return say("the answer is no HTTP")
 
 
 async def _tcp(probe: Probe, address: str) -> str:
@@ -198,9 +210,9 @@ async def _http(probe: Probe, address: str) -> str:
         await writer.drain()
         first = (await reader.readline()).decode("latin-1").split(None, 2)
         if len(first) < 2 or not first[0].startswith("HTTP/"):
-            return "the answer is no HTTP"
+            return say("the answer is no HTTP")
         status = int(first[1])
-        return "" if 200 <= status < 400 else f"HTTP status {status}"
+        return "" if 200 <= status < 400 else say("HTTP status {status}", status=status)
     finally:
         writer.close()
 

@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, wait
 from datetime import UTC, datetime
 
 from core.errors import BreakwaterError
+from core.words import say
 from engines.contract import Endpoint, EngineSettings, Reason, ReleaseStatus, State, WorkloadStatus
 from engines.docker import decide, seen
 from engines.docker.daemon import Daemon
@@ -251,7 +252,9 @@ class Rounds:
         status = release.revision.status
         if state is State.READY and status != "deployed":
             self.store.set_status(release, "deployed", ready=True)
-            self._event(release, "Normal", "Deployed", f"Revision {release.revision.number} is ready")
+            self._event(
+                release, "Normal", "Deployed", say("Revision {number} is ready", number=release.revision.number)
+            )
         elif reason is Reason.DEADLINE_EXCEEDED and status.startswith("pending"):
             self.store.set_status(release, "failed")
             self._event(release, "Warning", str(reason), message)
@@ -358,10 +361,10 @@ class Rounds:
         pods = list(self._look(namespace=namespace, release=name).values())
         if release is None:
             state = State.PROGRESSING if pods else State.ABSENT
-            return ReleaseStatus(name, namespace, state, message="being removed" if pods else "")
+            return ReleaseStatus(name, namespace, state, message=say("being removed") if pods else "")
         number, generation = release.revision.number, release.revision.generation
         if release.leaving:
-            return ReleaseStatus(name, namespace, State.PROGRESSING, number, generation, message="being removed")
+            return ReleaseStatus(name, namespace, State.PROGRESSING, number, generation, message=say("being removed"))
         wanted = self.wanted(release)
         states = {}
         for pod in pods:

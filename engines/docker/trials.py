@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import engines.trials as trials
 from core.errors import Conflict, Invalid, Missing
+from core.words import say
 from engines.docker.engine import DockerEngine
 from engines.docker.seen import HOLDER, PREFIX
 from engines.docker.seen import pods as pods_in
@@ -50,11 +51,11 @@ class DockerTrials(Trials[DockerEngine]):
     def ask(self, name: str, namespace: str, request: Request) -> dict[str, Any]:
         kept = self.engine.store.current(namespace, name)
         if kept is None:
-            raise Missing(f"There is no release {name}")
+            raise Missing(say("There is no release {name}", name=name))
         wanted = self.engine.rounds.wanted(kept)
         services = [each for each in wanted.services if any(port.port == request.port for port in each.ports)]
         if not services:
-            raise Invalid(f"No Service of the application has port {request.port}", field="port")
+            raise Invalid(say("No Service of the application has port {port}", port=request.port), field="port")
         labels = self.engine.keeper.labels(namespace=namespace, release=name)
         for pod in pods_in(self.engine.daemon.containers(labels)).values():
             owner = self.engine.rounds.owner(pod)

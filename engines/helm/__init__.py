@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Invalid
+from core.words import say
 from engines.helm.port import Cluster, Helm, HelmRelease, Rendered
 
 __all__ = ["Cluster", "Helm", "HelmRelease", "Rendered", "helm"]
@@ -18,4 +19,6 @@ def helm(choice: str = "sdk") -> Helm:
         from engines.helm.cli import CliHelm
 
         return CliHelm("helm" if choice == "cli" else choice)
-    raise Invalid(f"There is no Helm adapter {choice!r}; use sdk, cli or the path of a helm binary")
+    raise Invalid(
+        say("There is no Helm adapter {choice}; use sdk, cli or the path of a helm binary", choice=repr(choice))
+    )

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import Invalid
+from core.words import say
 from engines.helm import schemas
 
 LARGEST_ARCHIVE, UNPACKED, MOST_MEMBERS = 32 << 20, 64 << 20, 5000
@@ -28,14 +29,14 @@ def check(chart: Path) -> str:
     try:
         size = chart.stat().st_size
         if size > LARGEST_ARCHIVE:
-            raise Invalid(f"The chart is larger than {LARGEST_ARCHIVE >> 20} MiB")
+            raise Invalid(say("The chart is larger than {largest_archive} MiB", largest_archive=LARGEST_ARCHIVE >> 20))
         with chart.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         _check_members(chart)
     except FileNotFoundError:
-        raise Invalid("The chart is not there") from None
+        raise Invalid(say("The chart is not there")) from None
     except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError):
-        raise Invalid("The chart is no readable .tgz") from None
+        raise Invalid(say("The chart is no readable .tgz")) from None
     return digest
 
 
@@ -46,26 +47,28 @@ def _check_members(chart: Path) -> None:
     with gzip.open(chart) as plain, tarfile.open(fileobj=_Meter(plain), mode="r|") as archive:  # type: ignore[call-overload]
         for number, member in enumerate(archive):
             if number >= MOST_MEMBERS:
-                raise Invalid(f"The chart has more than {MOST_MEMBERS} members")
+                raise Invalid(say("The chart has more than {most_members} members", most_members=MOST_MEMBERS))
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
-                raise Invalid(f"The chart has a member outside of it: {member.name[:200]!r}")
+                raise Invalid(say("The chart has a member outside of it: {name}", name=repr(member.name[:200])))
             if not (member.isreg() or member.isdir()):
-                raise Invalid(f"The chart has a member that is neither file nor folder: {member.name[:200]!r}")
+                raise Invalid(
+                    say("The chart has a member that is neither file nor folder: {name}", name=repr(member.name[:200]))
+                )
             if member.isreg():
                 if str(path) in seen:
-                    raise Invalid(f"The chart has two members of one name: {member.name[:200]!r}")
+                    raise Invalid(say("The chart has two members of one name: {name}", name=repr(member.name[:200])))
                 seen.add(str(path))
             unpacked += member.size
             if unpacked > UNPACKED:
-                raise Invalid(f"The chart unpacks to more than {UNPACKED >> 20} MiB")
+                raise Invalid(say("The chart unpacks to more than {unpacked} MiB", unpacked=UNPACKED >> 20))
             roots.update(path.parts[:1])
             inner = "/".join(path.parts[1:])
             if member.isreg() and _LOOKED_INTO.match(inner):
                 body = archive.extractfile(member)
                 _look_into(inner, body.read() if body else b"", 1)
     if len(roots) != 1:
-        raise Invalid("The chart must hold exactly one folder at its top")
+        raise Invalid(say("The chart must hold exactly one folder at its top"))
 
 
 #: What Helm reads as a schema or as a packed subchart, by its path inside the chart.
@@ -78,11 +81,11 @@ def _look_into(name: str, body: bytes, depth: int) -> None:
         schemas.check(body)
         return
     if depth >= _DEEPEST:
-        raise Invalid(f"The chart holds charts inside of charts more than {_DEEPEST} deep")
+        raise Invalid(say("The chart holds charts inside of charts more than {deepest} deep", deepest=_DEEPEST))
     with gzip.open(io.BytesIO(body)) as plain, tarfile.open(fileobj=_Meter(plain), mode="r|") as archive:  # type: ignore[call-overload]
         for number, member in enumerate(archive):
             if number >= MOST_MEMBERS:
-                raise Invalid(f"A subchart has more than {MOST_MEMBERS} members")
+                raise Invalid(say("A subchart has more than {most_members} members", most_members=MOST_MEMBERS))
             inner = "/".join(PurePosixPath(member.name).parts[1:])
             if member.isreg() and _LOOKED_INTO.match(inner):
                 content = archive.extractfile(member)
@@ -99,7 +102,7 @@ class _Meter:
         chunk = self._stream.read(size)
         self._left -= len(chunk)
         if self._left < 0:
-            raise Invalid(f"The chart unpacks to more than {UNPACKED >> 20} MiB")
+            raise Invalid(say("The chart unpacks to more than {unpacked} MiB", unpacked=UNPACKED >> 20))
         return chunk
 
 
@@ -108,19 +111,19 @@ def _check_folder(chart: Path) -> str:
     root = chart.resolve()
     for number, path in enumerate(sorted(chart.rglob("*"))):
         if number >= MOST_MEMBERS:
-            raise Invalid(f"The chart has more than {MOST_MEMBERS} members")
+            raise Invalid(say("The chart has more than {most_members} members", most_members=MOST_MEMBERS))
         if not path.resolve().is_relative_to(root):
-            raise Invalid(f"The chart has a link that leaves it: {path.relative_to(chart)}")
+            raise Invalid(say("The chart has a link that leaves it: {chart}", chart=path.relative_to(chart)))
         if path.is_file():
             total += path.stat().st_size
             if total > UNPACKED:
-                raise Invalid(f"The chart is larger than {UNPACKED >> 20} MiB")
+                raise Invalid(say("The chart is larger than {unpacked} MiB", unpacked=UNPACKED >> 20))
             body = path.read_bytes()
             inner = path.relative_to(chart).as_posix()
             if _LOOKED_INTO.match(inner):
                 try:
                     _look_into(inner, body, 1)
                 except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError):
-                    raise Invalid(f"{path.name} of the chart is no readable .tgz") from None
+                    raise Invalid(say("{name} of the chart is no readable .tgz", name=path.name)) from None
             digest.update(f"{path.relative_to(chart).as_posix()}\0{len(body)}\0".encode() + body)
     return digest.hexdigest()

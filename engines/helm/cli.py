@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
+from core.words import say
 from engines.helm import chartfile, schemas
 from engines.helm.errors import SchemaBroken, translate
 from engines.helm.helper import ADDRESS_SPACE, CHECK_SECONDS, SECONDS
@@ -56,9 +57,16 @@ class CliHelm(Helm):
                 crds = self._run(["show", "crds", str(chart)], timeout=SECONDS)
                 updated, problem = self._for_update(arguments)
             except TimedOut:
-                raise Invalid(f"Helm cannot render the chart: it needs more than {SECONDS} s") from None
+                raise Invalid(
+                    say("Helm cannot render the chart: it needs more than {seconds} s", seconds=SECONDS)
+                ) from None
             except OutOfMemory:
-                raise Invalid(f"Helm cannot render the chart: it needs more than {ADDRESS_SPACE >> 30} GiB") from None
+                raise Invalid(
+                    say(
+                        "Helm cannot render the chart: it needs more than {address_space} GiB",
+                        address_space=ADDRESS_SPACE >> 30,
+                    )
+                ) from None
         documents = documents_of(by_source(text))
         found, unknown = hooks_in([*documents, *documents_of(by_source(updated))])
         return Rendered(
@@ -88,7 +96,10 @@ class CliHelm(Helm):
                 )
             except (TimedOut, OutOfMemory):
                 raise Invalid(
-                    f"Helm needs more than {CHECK_SECONDS} s to hold values against the chart's schema"
+                    say(
+                        "Helm needs more than {check_seconds} s to hold values against the chart's schema",
+                        check_seconds=CHECK_SECONDS,
+                    )
                 ) from None
             except Invalid as error:
                 # A template that fails with these values is told by the plan; here only the schema speaks.
@@ -141,7 +152,7 @@ class CliHelm(Helm):
             answer = self._json(["history", name, "--namespace", namespace, *given])
         found = [_entry(entry, name, namespace) for entry in answer]
         if not found:
-            raise Missing(f"There is no release {name} in {namespace}")
+            raise Missing(say("There is no release {name} in {namespace}", name=name, namespace=namespace))
         return sorted(found, key=lambda release: release.revision)
 
     def release(self, cluster: Cluster, *, name: str, namespace: str) -> HelmRelease:
@@ -205,7 +216,7 @@ class CliHelm(Helm):
         try:
             return json.loads(self._run([*arguments, "--output", "json"], timeout=60))
         except ValueError:
-            raise Rejected("helm answered something that is no JSON") from None
+            raise Rejected(say("helm answered something that is no JSON")) from None
 
     def _run(self, arguments: Sequence[str], *, timeout: float) -> str:
         with tempfile.TemporaryDirectory(prefix="breakwater-helm-") as home:
@@ -232,17 +243,31 @@ class CliHelm(Helm):
                     check=False,
                 )
             except FileNotFoundError:
-                raise Unavailable(f"There is no program {self.binary!r}; install Helm or use the sdk adapter") from None
+                raise Unavailable(
+                    say("There is no program {binary}; install Helm or use the sdk adapter", binary=repr(self.binary))
+                ) from None
             except PermissionError:
-                raise Unavailable(f"{self.binary!r} is not a program that we may run") from None
+                raise Unavailable(say("{binary} is not a program that we may run", binary=repr(self.binary))) from None
             except subprocess.TimeoutExpired:
-                raise TimedOut(f"helm {arguments[0]} did not finish in {timeout:g} s") from None
+                raise TimedOut(
+                    say(
+                        "helm {arguments} did not finish in {timeout} s",
+                        arguments=arguments[0],
+                        timeout=format(timeout, "g"),
+                    )
+                ) from None
         if done.returncode != 0 and b"out of memory" in done.stderr:
-            raise OutOfMemory("helm ran out of memory")
+            raise OutOfMemory(say("helm ran out of memory"))
         if done.returncode != 0:
             raise translate("HelmReleaseError", done.stderr[-4000:].decode(errors="replace").removeprefix("Error: "))
         if len(done.stdout) > LARGEST_OUTPUT:
-            raise Rejected(f"helm {arguments[0]} answered more than {LARGEST_OUTPUT >> 20} MiB")
+            raise Rejected(
+                say(
+                    "helm {arguments} answered more than {largest_output} MiB",
+                    arguments=arguments[0],
+                    largest_output=LARGEST_OUTPUT >> 20,
+                )
+            )
         return done.stdout.decode(errors="replace")
 
 

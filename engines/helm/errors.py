@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
+from core.words import say
 
 
 class SchemaBroken(Invalid):
@@ -16,35 +17,37 @@ def translate(kind: str, detail: str) -> BreakwaterError:
     sentence = shorten(detail)
     lowered = detail.lower()
     if kind == "HelmValuesError" or "values don't meet the specifications of the schema" in lowered:
-        broken = SchemaBroken(f"The values do not fit the chart's schema: {sentence}", field="values")
+        broken = SchemaBroken(
+            say("The values do not fit the chart's schema: {sentence}", sentence=sentence), field="values"
+        )
         broken.told = detail
         return broken
     if kind in {"HelmChartLoadError", "HelmChartInvalidError"}:
-        return Invalid(f"Helm cannot read the chart: {sentence}")
+        return Invalid(say("Helm cannot read the chart: {sentence}", sentence=sentence))
     if kind == "HelmRenderError":
-        return Invalid(f"Helm cannot render the chart: {sentence}")
+        return Invalid(say("Helm cannot render the chart: {sentence}", sentence=sentence))
     # A timeout comes as "cancelled" with the deadline in its text.
     if kind == "HelmCancelledError":
-        return TimedOut(f"Helm gave up waiting: {sentence}")
+        return TimedOut(say("Helm gave up waiting: {sentence}", sentence=sentence))
     if kind == "HelmKubeError":
-        return Unavailable(f"The cluster does not answer: {sentence}")
+        return Unavailable(say("The cluster does not answer: {sentence}", sentence=sentence))
     if kind == "HelmNotFoundError" or "has no deployed releases" in lowered or "release: not found" in lowered:
-        return Missing(f"Helm knows no such release: {sentence}")
+        return Missing(say("Helm knows no such release: {sentence}", sentence=sentence))
     if "cannot reuse a name that is still in use" in lowered or "another operation" in lowered:
-        return Conflict(f"The release name is taken or busy: {sentence}")
+        return Conflict(say("The release name is taken or busy: {sentence}", sentence=sentence))
     if any(word in lowered for word in ("connection refused", "no such host", "i/o timeout", "unreachable")):
-        return Unavailable(f"The cluster does not answer: {sentence}")
+        return Unavailable(say("The cluster does not answer: {sentence}", sentence=sentence))
     if "deadline exceeded" in lowered or "timed out" in lowered:
-        return TimedOut(f"Helm gave up waiting: {sentence}")
+        return TimedOut(say("Helm gave up waiting: {sentence}", sentence=sentence))
     if kind == "HelmInvalidArgError":
-        return Invalid(f"Helm does not take this: {sentence}")
+        return Invalid(say("Helm does not take this: {sentence}", sentence=sentence))
     if kind == "HelmReleaseError" and any(
         word in lowered for word in ("template", "parse error", "execution error", "invalid release name", "yaml")
     ):
-        return Invalid(f"Helm cannot render the chart: {sentence}")
+        return Invalid(say("Helm cannot render the chart: {sentence}", sentence=sentence))
     if kind in {"HelmIOError", "HelmPanicError", "HelmLibraryError"}:
-        return Unavailable(f"Helm failed by itself: {sentence}")
-    return Rejected(f"Helm was refused: {sentence}")
+        return Unavailable(say("Helm failed by itself: {sentence}", sentence=sentence))
+    return Rejected(say("Helm was refused: {sentence}", sentence=sentence))
 
 
 def shorten(detail: str, limit: int = 600) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.helm.manifests import load_all, objects_of
 from engines.planning import mapping
@@ -141,10 +142,10 @@ def not_run(hooks: Sequence[Hook], crds: Sequence[Manifest]) -> Iterator[Finding
     """Tell what an engine without Helm in it leaves out of a chart."""
     for hook in hooks:
         if not hook.only_test:
-            message = f"it is a Helm hook ({hook.moments}); hooks are not run here"
-            yield Finding(Level.WARNING, "hook-not-run", hook.place, message, "do that work in an init container")
+            message = say("it is a Helm hook ({moments}); hooks are not run here", moments=hook.moments)
+            yield Finding(Level.WARNING, "hook-not-run", hook.place, message, say("do that work in an init container"))
     for each in crds:
-        message = "it lies in crds/, which is not installed here"
+        message = say("it lies in crds/, which is not installed here")
         yield Finding(Level.WARNING, "crd-not-installed", f"{each.kind}/{each.name}", message)
 
 

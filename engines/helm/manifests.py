@@ -9,6 +9,7 @@ import yaml
 
 from core import yamls
 from core.errors import Invalid
+from core.words import say
 from engines.contract import Manifest
 
 LARGEST_TEXT, MOST_OBJECTS, MOST_NODES, DEEPEST = 8 << 20, 1000, 200_000, 60
@@ -27,15 +28,21 @@ _Loader.yaml_implicit_resolvers = {
 def load_all(text: str, what: str = "The rendered chart") -> list[Any]:
     """Return the documents of `text`; `Invalid` for anything too large, too deep or that is no YAML."""
     if len(text) > LARGEST_TEXT:
-        raise Invalid(f"{what} is larger than {LARGEST_TEXT >> 20} MiB")
+        raise Invalid(say("{what} is larger than {largest_text} MiB", what=what, largest_text=LARGEST_TEXT >> 20))
     try:
         yamls.skim(text, what, deepest=DEEPEST, most_nodes=MOST_NODES)
         documents = list(_bounded(yaml.load_all(text, Loader=_Loader), what))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise Invalid(f"{what} is no valid YAML: {_first_line(problem)}") from None
+        raise Invalid(say("{what} is no valid YAML: {problem}", what=what, problem=_first_line(problem))) from None
     sizes: dict[int, int] = {}
     if sum(_expanded(document, sizes, frozenset(), what) for document in documents) > MOST_NODES:
-        raise Invalid(f"{what} has more than {MOST_NODES} nodes; aliases count each time they are used")
+        raise Invalid(
+            say(
+                "{what} has more than {most_nodes} nodes; aliases count each time they are used",
+                what=what,
+                most_nodes=MOST_NODES,
+            )
+        )
     return documents
 
 
@@ -50,24 +57,24 @@ def objects_of(documents: list[Any]) -> Iterator[Manifest]:
         if document is None:
             continue
         if not isinstance(document, Mapping):
-            raise Invalid("The chart renders something that is no Kubernetes object")
+            raise Invalid(say("The chart renders something that is no Kubernetes object"))
         kind, version = document.get("kind"), document.get("apiVersion")
         if not isinstance(kind, str) or not isinstance(version, str):
-            raise Invalid("The chart renders an object without kind or apiVersion")
+            raise Invalid(say("The chart renders an object without kind or apiVersion"))
         if kind == "List":
             yield from objects_of(list(document.get("items") or []))
             continue
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
         if not isinstance(name, str) or not name or len(name) > 253:
-            raise Invalid(f"The chart renders a {kind} without a usable name")
+            raise Invalid(say("The chart renders a {kind} without a usable name", kind=kind))
         yield Manifest(kind=kind, name=name, api_version=version, body=document)
 
 
 def _bounded(documents: Iterator[Any], what: str) -> Iterator[Any]:
     for number, document in enumerate(documents):
         if number >= MOST_OBJECTS:
-            raise Invalid(f"{what} has more than {MOST_OBJECTS} documents")
+            raise Invalid(say("{what} has more than {most_objects} documents", what=what, most_objects=MOST_OBJECTS))
         yield document
 
 
@@ -75,18 +82,18 @@ def _expanded(node: Any, sizes: dict[int, int], above: frozenset[int], what: str
     """Return how many nodes a walk over `node` would meet; each shared node is counted once and remembered."""
     if isinstance(node, bytes):
         # Helm takes it for the text that it stands for (`!!binary` as a key can spell any member), YAML for bytes.
-        raise Invalid(f"{what} uses !!binary, which Kubernetes objects have no need of")
+        raise Invalid(say("{what} uses !!binary, which Kubernetes objects have no need of", what=what))
     if not isinstance(node, dict | list):
         return 1
     key = id(node)
     if key in above:
-        raise Invalid(f"{what} contains itself")
+        raise Invalid(say("{what} contains itself", what=what))
     if len(above) > DEEPEST:
-        raise Invalid(f"{what} is nested deeper than {DEEPEST} levels")
+        raise Invalid(say("{what} is nested deeper than {deepest} levels", what=what, deepest=DEEPEST))
     if key not in sizes:
         inside = above | {key}
         if isinstance(node, dict) and any(isinstance(name, bytes) for name in node):
-            raise Invalid(f"{what} uses !!binary, which Kubernetes objects have no need of")
+            raise Invalid(say("{what} uses !!binary, which Kubernetes objects have no need of", what=what))
         children = node.values() if isinstance(node, dict) else node
         sizes[key] = 1 + sum(_expanded(child, sizes, inside, what) for child in children)
     return sizes[key]

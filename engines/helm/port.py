@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Invalid
+from core.words import say
 from engines.contract import Manifest
 from engines.helm.hooks import Hook
 from engines.helm.schemas import Problem
@@ -143,9 +144,14 @@ class Helm(ABC):
 def check_names(name: str, namespace: str) -> None:
     """Raise `Invalid` unless both are names that Helm and Kubernetes take (RFC 1123 labels; 53 characters a release)."""
     if not _RELEASE_NAME.fullmatch(name) or len(name) > 53:
-        raise Invalid(f"{name[:80]!r} is no release name: use up to 53 of a-z, 0-9, - and .", field="name")
+        raise Invalid(
+            say("{name} is no release name: use up to 53 of a-z, 0-9, - and .", name=repr(name[:80])), field="name"
+        )
     if not _NAMESPACE.fullmatch(namespace) or len(namespace) > 63:
-        raise Invalid(f"{namespace[:80]!r} is no namespace: use up to 63 of a-z, 0-9 and -", field="namespace")
+        raise Invalid(
+            say("{namespace} is no namespace: use up to 63 of a-z, 0-9 and -", namespace=repr(namespace[:80])),
+            field="namespace",
+        )
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(json.loads(json.dumps(values, allow_nan=False)))
     except (TypeError, ValueError, RecursionError):
-        raise Invalid("The values must be an object of plain JSON", field="values") from None
+        raise Invalid(say("The values must be an object of plain JSON"), field="values") from None
 
 
 def moment(text: Any) -> datetime | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Invalid
+from core.words import say
 
 #: A schema is read into memory up to here, and has at most so many parts.
 LARGEST, MOST_PARTS = 2 << 20, 200_000
@@ -37,22 +38,27 @@ def check(text: bytes) -> None:
     strangers: so a reference must stay inside the document.
     """
     if len(text) > LARGEST:
-        raise Invalid(f"values.schema.json of the chart is larger than {LARGEST >> 20} MiB")
+        raise Invalid(say("values.schema.json of the chart is larger than {largest} MiB", largest=LARGEST >> 20))
     try:
         waiting = [json.loads(text)]
     except (ValueError, RecursionError):
-        raise Invalid("values.schema.json of the chart is no readable JSON") from None
+        raise Invalid(say("values.schema.json of the chart is no readable JSON")) from None
     seen = 0
     while waiting:
         each = waiting.pop()
         seen += 1
         if seen > MOST_PARTS:
-            raise Invalid(f"values.schema.json of the chart has more than {MOST_PARTS} parts")
+            raise Invalid(
+                say("values.schema.json of the chart has more than {most_parts} parts", most_parts=MOST_PARTS)
+            )
         if isinstance(each, dict):
             outside = next(_outside(each), None)
             if outside is not None:
                 raise Invalid(
-                    f"values.schema.json of the chart refers to {outside[:120]!r}, outside of itself; it is not fetched"
+                    say(
+                        "values.schema.json of the chart refers to {outside}, outside of itself; it is not fetched",
+                        outside=repr(outside[:120]),
+                    )
                 )
             waiting += each.values()
         elif isinstance(each, list):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BreakwaterError, Invalid, Missing
+from core.words import say
 from engines.helm import chartfile, helper, schemas
 from engines.helm.errors import SchemaBroken, translate
 from engines.helm.hooks import documents_of, hooks_in, update_problems
@@ -37,14 +38,17 @@ os.register_at_fork(after_in_child=_after_fork)
 class LoadedBeforeFork(BreakwaterError):
     """Helm's library was loaded in the parent of this process, and would hang here."""
 
-    code, title = "helm-after-fork", "Helm cannot be used in this process"
+    code, title = "helm-after-fork", say("Helm cannot be used in this process")
 
 
 def library() -> Any:
     """Return the SDK's module, loaded now if need be; `LoadedBeforeFork` where a call would hang."""
     if _inherited:
         raise LoadedBeforeFork(
-            "Helm's library was loaded before this process was forked; use it in the child only, a thread, or helm=cli"
+            say(
+                "Helm's library was loaded before this process was forked; use it in the child only, "
+                "a thread, or helm=cli"
+            )
         )
     return importlib.import_module(_LIBRARY)
 
@@ -63,7 +67,7 @@ class SdkHelm(Helm):
                 {"chart": str(chart.resolve()), "values": plain(values), "name": name, "namespace": namespace}
             )
         except helper.HelperDied as problem:
-            raise Invalid(f"Helm cannot render the chart: it needs more than {problem}") from None
+            raise Invalid(say("Helm cannot render the chart: it needs more than {problem}", problem=problem)) from None
         if "error" in answer:
             raise translate(*answer["error"])
         found, unknown = hooks_in(documents_of([(path, text) for path, text in answer["hooks"]]))
@@ -85,7 +89,10 @@ class SdkHelm(Helm):
             answer = helper.shared.ask({"verb": "validate", "chart": str(chart.resolve()), "values": plain(values)})
         except helper.HelperDied:
             raise Invalid(
-                f"Helm needs more than {helper.CHECK_SECONDS} s to hold values against the chart's schema"
+                say(
+                    "Helm needs more than {check_seconds} s to hold values against the chart's schema",
+                    check_seconds=helper.CHECK_SECONDS,
+                )
             ) from None
         if "error" not in answer:
             return []
@@ -166,7 +173,7 @@ class SdkHelm(Helm):
         with self._config(cluster, namespace) as (_, config):
             found = [_release(entry) for entry in config.history(name)]
         if not found:
-            raise Missing(f"There is no release {name} in {namespace}")
+            raise Missing(say("There is no release {name} in {namespace}", name=name, namespace=namespace))
         return sorted(found, key=lambda release: release.revision)
 
     def release(self, cluster: Cluster, *, name: str, namespace: str) -> HelmRelease:

@@ -21,6 +21,7 @@ from typing import Any
 from core.archives import Archive, Damaged, Limits, open_archive
 from core.errors import Invalid
 from core.findings import blocking
+from core.words import say
 from engines.images.names import Name
 
 #: Listing, checking and streaming are a pass each; a gzipped archive is read from its start for each of the small files.
@@ -70,33 +71,44 @@ class Carried:
     def _read(self) -> Iterator[Image]:
         entries = self._json("manifest.json", _MANIFEST_BYTES)
         if not isinstance(entries, list) or not 0 < len(entries) <= _MOST_IMAGES:
-            raise Invalid(f"The manifest.json of the image archive must list 1 to {_MOST_IMAGES} images")
+            raise Invalid(
+                say(
+                    "The manifest.json of the image archive must list 1 to {most_images} images",
+                    most_images=_MOST_IMAGES,
+                )
+            )
         manifests = self._manifests()
         owners: dict[str, str] = {}
         for entry in entries:
             image = self._image(entry if isinstance(entry, Mapping) else {}, manifests)
             for name in image.known_as():
                 if owners.setdefault(name, image.digest) != image.digest:
-                    raise Invalid(f"The image archive holds two different images called {name}")
+                    raise Invalid(say("The image archive holds two different images called {name}", name=name))
             yield image
 
     def _image(self, entry: Mapping[str, Any], manifests: Mapping[str, list[str]]) -> Image:
         config, layers, tags = entry.get("Config"), entry.get("Layers"), entry.get("RepoTags") or []
         if not isinstance(config, str) or not isinstance(layers, list) or not _texts(tags, _MOST_NAMES):
-            raise Invalid("The manifest.json of the image archive cannot be read")
+            raise Invalid(say("The manifest.json of the image archive cannot be read"))
         content = self._bytes(config, _CONFIG_BYTES)
         digest = hashlib.sha256(content).hexdigest()
         # `docker save` names the file by its content, as <digest>.json or blobs/sha256/<digest>.
         told = config.rpartition("/")[2].removesuffix(".json")
         if _HEX.fullmatch(told) and told != digest:
-            raise Invalid(f"The image's configuration says that it is {told[:12]}, but its content is {digest[:12]}")
+            raise Invalid(
+                say(
+                    "The image's configuration says that it is {told}, but its content is {digest}",
+                    told=told[:12],
+                    digest=digest[:12],
+                )
+            )
         rootfs = _object(_object(_parsed(content, config)).get("rootfs"))
         diff_ids = rootfs.get("diff_ids") or []
         if not (_texts(layers, _MOST_LAYERS) and _texts(diff_ids, _MOST_LAYERS) and len(diff_ids) == len(layers)):
-            raise Invalid("The image's configuration and its archive do not name the same layers")
+            raise Invalid(say("The image's configuration and its archive do not name the same layers"))
         found = [_DIFF_ID.fullmatch(each) for each in diff_ids]
         if not all(found):
-            raise Invalid("The image's configuration names a layer by something else than its SHA-256")
+            raise Invalid(say("The image's configuration names a layer by something else than its SHA-256"))
         return Image(
             digest=digest,
             config=content,
@@ -118,7 +130,12 @@ class Carried:
                 continue
             content = self._bytes(member, _MANIFEST_BYTES)
             if hashlib.sha256(content).hexdigest() != match[1]:
-                raise Invalid(f"The image archive holds a manifest whose content is not its digest {match[1][:12]}")
+                raise Invalid(
+                    say(
+                        "The image archive holds a manifest whose content is not its digest {match}",
+                        match=match[1][:12],
+                    )
+                )
             config = _DIFF_ID.fullmatch(str(_object(_object(_parsed(content, member)).get("config")).get("digest")))
             if config:
                 found.setdefault(config[1], []).append(match[0])
@@ -134,12 +151,14 @@ class Carried:
         for image in self.images:
             for digest, member in image.layers:
                 if digest not in found:
-                    raise Invalid(f"The image archive lacks {member[:200]}, which its manifest names")
+                    raise Invalid(
+                        say("The image archive lacks {member}, which its manifest names", member=member[:200])
+                    )
         return found
 
     def _json(self, member: str, at_most: int) -> Any:
         if member not in self._archive:
-            raise Invalid(f"The image archive has no {member}; write it with `docker save`")
+            raise Invalid(say("The image archive has no {member}; write it with `docker save`", member=member))
         return _parsed(self._bytes(member, at_most), member)
 
     def _bytes(self, member: str, at_most: int) -> bytes:
@@ -151,7 +170,9 @@ class Carried:
         """Read every layer and compare it with the digest in the configuration; `Invalid` when one differs."""
         for digest, member in self._members.items():
             if _unpacked_digest(self._archive, member) != digest:
-                raise Invalid(f"The layer {member[:200]} is not the one that the image's configuration names")
+                raise Invalid(
+                    say("The layer {member} is not the one that the image's configuration names", member=member[:200])
+                )
 
     def stream(self, name_of: Callable[[Image], str]) -> Iterator[bytes]:
         """Yield a docker-archive with these images and no name but those that `name_of` gives."""
@@ -177,17 +198,17 @@ class Carried:
 def opened(path: Path) -> Iterator[Carried]:
     """Open the docker-archive at `path` for the length of a `with` block; `Invalid` when it is not sound."""
     if not path.is_file():
-        raise Invalid("The image archive is not there")
+        raise Invalid(say("The image archive is not there"))
     try:
         with open_archive(path, LIMITS) as archive:
             # Links are left out of the listing, and so do no harm.
             wrong = [each for each in blocking(archive.findings) if each.code != "unsafe-member"]
             if archive.kind != "tar" or wrong:
                 why = f": {wrong[0].place} {wrong[0].message}" if wrong else ""
-                raise Invalid(f"The file is no sound docker-archive{why}"[:400])
+                raise Invalid(say("The file is no sound docker-archive{why}", why=why)[:400])
             yield Carried(archive)
     except Damaged as problem:
-        raise Invalid(f"The file is no docker-archive: {problem.detail}"[:400]) from None
+        raise Invalid(say("The file is no docker-archive: {detail}", detail=problem.detail)[:400]) from None
 
 
 def _unpacked_digest(archive: Archive, member: str) -> str:
@@ -199,7 +220,9 @@ def _unpacked_digest(archive: Archive, member: str) -> str:
         if number == 0 and chunk[:2] == b"\x1f\x8b":
             inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
         elif number == 0 and chunk[:4] in (b"\x28\xb5\x2f\xfd", b"BZh9", b"\xfd7zX"):
-            raise Invalid(f"The layer {member[:200]} is packed in a way that is not read here; use gzip")
+            raise Invalid(
+                say("The layer {member} is packed in a way that is not read here; use gzip", member=member[:200])
+            )
         if inflate is None:
             digest.update(chunk)
             continue
@@ -208,11 +231,11 @@ def _unpacked_digest(archive: Archive, member: str) -> str:
             try:
                 out = inflate.decompress(chunk, 1 << 20)
             except zlib.error:
-                raise Invalid(f"The layer {member[:200]} cannot be unpacked") from None
+                raise Invalid(say("The layer {member} cannot be unpacked", member=member[:200])) from None
             size += len(out)
             digest.update(out)
             if size > LIMITS.total_bytes or (size > LIMITS.ratio_floor and size > 4 * LIMITS.ratio * packed):
-                raise Invalid(f"The layer {member[:200]} unpacks to far more than it should")
+                raise Invalid(say("The layer {member} unpacks to far more than it should", member=member[:200]))
             chunk = inflate.unconsumed_tail
             if inflate.eof and (chunk := inflate.unused_data):  # RFC 1952, 2.2: a series of members
                 inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -234,7 +257,7 @@ def _parsed(content: bytes, place: str) -> Any:
     try:
         return json.load(io.BytesIO(content))
     except (ValueError, RecursionError):
-        raise Invalid(f"{place[:200]} of the image archive cannot be read") from None
+        raise Invalid(say("{place} of the image archive cannot be read", place=place[:200])) from None
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -248,5 +271,5 @@ def _texts(value: Any, at_most: int) -> bool:
 def _checked(tag: str) -> str:
     name = Name.read(tag)
     if name.digest:
-        raise Invalid(f"The image archive calls an image {tag[:120]!r}, which is no name with a tag")
+        raise Invalid(say("The image archive calls an image {tag}, which is no name with a tag", tag=repr(tag[:120])))
     return name.tagged

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.errors import Invalid
+from core.words import say
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
@@ -30,7 +31,7 @@ class Name:
         """Return the name that `text` is short for; `Invalid` when it is none (a bare image ID is none)."""
         found = _NAME.fullmatch(text) if len(text) <= _LONGEST + 200 else None
         if found is None or len(found["path"]) > _LONGEST:
-            raise Invalid(f"{text[:120]!r} is no name of an image; write it like registry/name:tag")
+            raise Invalid(say("{text} is no name of an image; write it like registry/name:tag", text=repr(text[:120])))
         path, digest = found["path"], found["digest"] or ""
         first, slash, _ = path.partition("/")
         if not slash:
@@ -68,5 +69,12 @@ def carried(images: Mapping[str, str], text: str) -> str:
         (image for known, image in images.items() if not name.tag and known.startswith(f"{name.repository}:")), ""
     )
     if other:
-        raise Invalid(f"the package's {name.tagged or name.repository} is {other}, not {name.digest}")
+        raise Invalid(
+            say(
+                "the package's {tagged} is {other}, not {digest}",
+                tagged=name.tagged or name.repository,
+                other=other,
+                digest=name.digest,
+            )
+        )
     return ""

@@ -20,6 +20,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.types import PatchType
 
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, TimedOut, Unavailable
+from core.words import say
 from engines.kubernetes.kubeconfig import Access
 
 Object = Mapping[str, Any]
@@ -229,7 +230,7 @@ class Api:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise Rejected("The cluster's API answered with something that is no API object")
+            raise Rejected(say("The cluster's API answered with something that is no API object"))
         return body
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
@@ -264,31 +265,31 @@ def _translated() -> Iterator[None]:
     except httpx2.HTTPStatusError as problem:  # an answer that no API server gives
         raise refused(problem.response.status_code, "") from None
     except httpx2.TimeoutException:
-        raise TimedOut("The cluster's API did not answer in time") from None
+        raise TimedOut(say("The cluster's API did not answer in time")) from None
     except httpx2.HTTPError as problem:
-        raise Unavailable(f"The cluster's API cannot be reached: {_short(str(problem))}") from None
+        raise Unavailable(say("The cluster's API cannot be reached: {problem}", problem=_short(str(problem)))) from None
     except (msgspec.MsgspecError, ConfigError, ValueError):
-        raise Rejected("The cluster's API answered with something that is no API object") from None
+        raise Rejected(say("The cluster's API answered with something that is no API object")) from None
 
 
 def refused(status: int, message: str) -> BreakwaterError:
     """Return our error for an answer of the API server (HTTP status, Status.message)."""
     said = _short(message) or f"status {status}"
     if status == 404:
-        return Missing(f"The cluster has no such object: {said}")
+        return Missing(say("The cluster has no such object: {said}", said=said))
     if "because it is being terminated" in message:
-        return Unavailable(f"The namespace is still being removed: {said}")
+        return Unavailable(say("The namespace is still being removed: {said}", said=said))
     if status == 401:
-        return Rejected("The cluster does not accept the credentials of its kubeconfig")
+        return Rejected(say("The cluster does not accept the credentials of its kubeconfig"))
     if status == 403:
-        return Rejected(f"The cluster does not allow this to the user of its kubeconfig: {said}")
+        return Rejected(say("The cluster does not allow this to the user of its kubeconfig: {said}", said=said))
     if status == 409:
-        return Conflict(f"The object changed meanwhile: {said}")
+        return Conflict(say("The object changed meanwhile: {said}", said=said))
     if status in (400, 422):
-        return Invalid(f"The cluster does not take this: {said}")
+        return Invalid(say("The cluster does not take this: {said}", said=said))
     if status == 429 or status >= 500:
-        return Unavailable(f"The cluster's API is not well: {said}")
-    return Rejected(f"The cluster's API refused: {said}")
+        return Unavailable(say("The cluster's API is not well: {said}", said=said))
+    return Rejected(say("The cluster's API refused: {said}", said=said))
 
 
 def _where(namespace: str) -> dict[str, str]:

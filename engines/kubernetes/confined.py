@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from core.errors import Invalid
+from core.words import say
 from engines.helm import Cluster, Helm
 from engines.helm.cli import CliHelm
 from engines.helm.sdk import SdkHelm
@@ -18,7 +19,9 @@ def confined(choice: str) -> Helm:
         return ConfinedSdk()
     if choice == "cli" or "/" in choice:
         return ConfinedCli("helm" if choice == "cli" else choice)
-    raise Invalid(f"There is no Helm adapter {choice!r}; use sdk, cli or the path of a helm binary")
+    raise Invalid(
+        say("There is no Helm adapter {choice}; use sdk, cli or the path of a helm binary", choice=repr(choice))
+    )
 
 
 class ConfinedSdk(SdkHelm):

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from core.errors import BreakwaterError, Invalid, Missing, Rejected, Unavailable
 from core.findings import blocking
+from core.words import say
 from engines.contract import (
     Capacity,
     Engine,
@@ -144,7 +145,7 @@ class KubernetesEngine(Engine):
         with self._changing(namespace):
             revisions = self.site.releases.revisions(namespace, name)
             if not revisions:
-                raise Missing(f"There is no release {name} in {namespace}")
+                raise Missing(say("There is no release {name} in {namespace}", name=name, namespace=namespace))
             present = revisions[-1]
             if generation and present.generation == generation and self._is_rollback(present):
                 return self.site.releases.revision(present)
@@ -189,7 +190,7 @@ class KubernetesEngine(Engine):
     def _newest(self, name: str, namespace: str) -> Kept:
         revisions = self.site.releases.revisions(namespace, name)
         if not revisions:
-            raise Unavailable(f"The release {name} was removed meanwhile")
+            raise Unavailable(say("The release {name} was removed meanwhile", name=name))
         return revisions[-1]
 
     def _check(self, plan: Plan) -> None:
@@ -197,16 +198,30 @@ class KubernetesEngine(Engine):
         if refused:
             places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
             raise Invalid(
-                f"This node cannot run the chart ({len(refused)} reasons): {places}",
+                say(
+                    "This node cannot run the chart ({refused_count} reasons): {places}",
+                    refused_count=len(refused),
+                    places=places,
+                ),
                 findings=[finding.as_dict() for finding in refused],
             )
         for manifest in plan.manifests:
             inside = self.site.api.namespaced(manifest.api_version, manifest.kind)
             if inside is None:
-                raise Invalid(f"The cluster knows no {manifest.kind} of {manifest.api_version}")
+                raise Invalid(
+                    say(
+                        "The cluster knows no {kind} of {api_version}",
+                        kind=manifest.kind,
+                        api_version=manifest.api_version,
+                    )
+                )
             if not inside:
                 raise Invalid(
-                    f"{manifest.kind}/{manifest.name} belongs to the whole cluster, and the cluster is shared"
+                    say(
+                        "{kind}/{name} belongs to the whole cluster, and the cluster is shared",
+                        kind=manifest.kind,
+                        name=manifest.name,
+                    )
                 )
 
     def _check_made(self, made: Kept) -> None:
@@ -217,7 +232,11 @@ class KubernetesEngine(Engine):
         if refused:
             self.remove(made.name, made.namespace)
             raise Invalid(
-                f"In the cluster the chart became something else, and was removed: {refused[0].place} {refused[0].message}",
+                say(
+                    "In the cluster the chart became something else, and was removed: {place} {message}",
+                    place=refused[0].place,
+                    message=refused[0].message,
+                ),
                 findings=[finding.as_dict() for finding in refused],
             )
 
@@ -292,7 +311,7 @@ class KubernetesEngine(Engine):
         check_names(name, namespace)
         revisions = self.site.releases.revisions(namespace, name)
         if not revisions:
-            raise Missing(f"There is no release {name} in {namespace}")
+            raise Missing(say("There is no release {name} in {namespace}", name=name, namespace=namespace))
         if not revisions[-1].was_ready:  # perhaps nobody looked yet
             self.status(name, namespace)
             revisions = self.site.releases.revisions(namespace, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.planning import CLUSTER_SCOPED, host_findings, items, mapping
 
@@ -25,16 +26,20 @@ def chart_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Fi
                 Level.ERROR,
                 "other-namespace",
                 place,
-                f"asks for the namespace {str(own)[:80]!r}, but the tenant's is {namespace!r}",
-                "leave metadata.namespace out",
+                say(
+                    "asks for the namespace {own}, but the tenant's is {namespace}",
+                    own=repr(str(own)[:80]),
+                    namespace=repr(namespace),
+                ),
+                say("leave metadata.namespace out"),
             )
         if manifest.kind == "Service" and mapping(manifest.body.get("spec")).get("externalIPs"):
             yield Finding(
                 Level.ERROR,
                 "external-ips",
                 place,
-                "externalIPs would draw the traffic of other tenants",
-                "use a Service of type NodePort or LoadBalancer",
+                say("externalIPs would draw the traffic of other tenants"),
+                say("use a Service of type NodePort or LoadBalancer"),
             )
         if manifest.kind == "Ingress":
             yield from _snippets(manifest, place)
@@ -51,8 +56,8 @@ def _snippets(manifest: Manifest, place: str) -> Iterator[Finding]:
             Level.ERROR,
             "ingress-snippet",
             place,
-            f"{', '.join(named)[:200]} would run as a part of the proxy that all tenants share",
-            "use the annotations that say what is wanted",
+            say("{named} would run as a part of the proxy that all tenants share", named=", ".join(named)[:200]),
+            say("use the annotations that say what is wanted"),
         )
 
 
@@ -63,8 +68,11 @@ def _rights(manifest: Manifest, place: str) -> Iterator[Finding]:
             Level.ERROR,
             "rights-of-the-cluster",
             place,
-            f"binds to the cluster's role {str(role.get('name'))[:80]!r}, which may reach beyond the app",
-            "bind to a Role of the chart that lists what the app needs",
+            say(
+                "binds to the cluster's role {name}, which may reach beyond the app",
+                name=repr(str(role.get("name"))[:80]),
+            ),
+            say("bind to a Role of the chart that lists what the app needs"),
         )
     for rule in items(manifest.body.get("rules")):
         listed = rule.get("resources")
@@ -75,6 +83,9 @@ def _rights(manifest: Manifest, place: str) -> Iterator[Finding]:
                 Level.ERROR,
                 "rights-too-wide",
                 place,
-                f"gives rights on {', '.join(wide)}, by which an app could undo the limits of its namespace",
-                "list the resources that the app needs",
+                say(
+                    "gives rights on {wide}, by which an app could undo the limits of its namespace",
+                    wide=", ".join(wide),
+                ),
+                say("list the resources that the app needs"),
             )

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.errors import Conflict, Invalid, Missing, Rejected
+from core.words import say
 from engines.contract import Manifest, Release, Revision
 from engines.helm import manifests as yaml
 from engines.kubernetes.api import Api, Object
@@ -154,7 +155,9 @@ class Releases:
     def _payload(self, kept: Kept) -> dict[str, Any]:
         secret = self._api.find("Secret", kept.secret, kept.namespace)
         if secret is None:
-            raise Missing(f"The release {kept.name} has no revision {kept.number} any more")
+            raise Missing(
+                say("The release {name} has no revision {number} any more", name=kept.name, number=kept.number)
+            )
         try:
             packed = base64.b64decode(base64.b64decode(str(mapping(secret.get("data")).get("release", ""))))
             unpacked = (
@@ -164,7 +167,13 @@ class Releases:
         except (binascii.Error, zlib.error, ValueError, RecursionError):
             payload = None
         if not isinstance(payload, dict):
-            raise Rejected(f"Revision {kept.number} of the release {kept.name} cannot be read in the cluster")
+            raise Rejected(
+                say(
+                    "Revision {number} of the release {name} cannot be read in the cluster",
+                    number=kept.number,
+                    name=kept.name,
+                )
+            )
         return payload
 
 
@@ -173,7 +182,7 @@ def labels_for(release: Release, engine: str, chart: str) -> dict[str, str]:
     try:
         values = json.dumps(release.values, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise Invalid("The values must be an object of plain JSON", field="values") from None
+        raise Invalid(say("The values must be an object of plain JSON"), field="values") from None
     own = {
         GENERATION: str(release.generation),
         CHART: chart[:40],
@@ -197,12 +206,12 @@ def next_target(revisions: list[Kept], wanted: int | None) -> Kept:
     if wanted is not None:
         found = next((kept for kept in revisions if kept.number == wanted), None)
         if found is None:
-            raise Missing(f"{present.name} has no revision {wanted}")
+            raise Missing(say("{name} has no revision {wanted}", name=present.name, wanted=wanted))
         return found
     before = [kept for kept in revisions[:-1] if kept.status in {"deployed", "superseded"}]
     good = [kept for kept in before if kept.was_ready] or before
     if not good:
-        raise Conflict(f"{present.name} has no earlier revision to go back to")
+        raise Conflict(say("{name} has no earlier revision to go back to", name=present.name))
     return good[-1]
 
 

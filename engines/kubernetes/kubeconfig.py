@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import Invalid
+from core.words import say
 from engines.helm.manifests import load_all
 
 #: What would run a program, read a file or go another way on the machine that holds this text.
@@ -53,13 +54,15 @@ class Access:
     def read(cls, text: str, context: str = "") -> Access:
         """Return what the kubeconfig's `context` (default: its current one) says; `Invalid` names what is not taken."""
         if not text.strip():
-            raise Invalid("The node has no kubeconfig yet", field="kubeconfig")
+            raise Invalid(say("The node has no kubeconfig yet"), field="kubeconfig")
         if len(text) > _LARGEST:
-            raise Invalid(f"The kubeconfig is larger than {_LARGEST >> 10} KiB", field="kubeconfig")
+            raise Invalid(
+                say("The kubeconfig is larger than {largest} KiB", largest=_LARGEST >> 10), field="kubeconfig"
+            )
         documents = load_all(text, "The kubeconfig")
         config = documents[0] if documents else None
         if not isinstance(config, Mapping):
-            raise _invalid("is no mapping")
+            raise _invalid(say("is no mapping"))
         chosen = context or str(config.get("current-context") or "")
         where = _named(config, "contexts", "context", chosen)
         cluster = _named(config, "clusters", "cluster", str(where.get("cluster") or ""))
@@ -77,7 +80,7 @@ class Access:
             verify=cluster.get("insecure-skip-tls-verify") is not True,
         )
         if not access.token and not (access.certificate and access.key):
-            raise _invalid("has neither a token nor a client certificate with its key")
+            raise _invalid(say("has neither a token nor a client certificate with its key"))
         access.tls()  # certificates that cannot be read are told now, not at the first use
         return access
 
@@ -124,7 +127,7 @@ class Access:
                     file.flush()
                     settings.load_cert_chain(f"/proc/self/fd/{descriptor}")
         except (ssl.SSLError, ValueError):
-            raise _invalid("has a certificate or key that cannot be read") from None
+            raise _invalid(say("has a certificate or key that cannot be read")) from None
         return settings
 
 
@@ -139,7 +142,7 @@ def _named(config: Mapping[str, Any], plural: str, singular: str, name: str) -> 
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, Mapping) and entry.get("name") == name and isinstance(entry.get(singular), Mapping):
             return dict(entry[singular])
-    raise _invalid(f"has no {singular} {name[:80]!r}")
+    raise _invalid(say("has no {singular} {name}", singular=singular, name=repr(name[:80])))
 
 
 def _server(value: Any) -> str:
@@ -150,7 +153,7 @@ def _server(value: Any) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise _invalid("names no https:// server")
+        raise _invalid(say("names no https:// server"))
     return text
 
 
@@ -158,7 +161,7 @@ def _pem(part: Mapping[str, Any], key: str) -> str:
     try:
         return base64.b64decode("".join(_text(part.get(key)).split()), validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise _invalid(f"has {key} that is no base64") from None
+        raise _invalid(say("has {key} that is no base64", key=key)) from None
 
 
 def _text(value: Any) -> str:
@@ -171,4 +174,4 @@ def _encoded(text: str) -> str:
 
 def _invalid(why: str) -> Invalid:
     # Nothing of the text itself is repeated: it is a secret.
-    return Invalid(f"The kubeconfig {why}", field="kubeconfig")
+    return Invalid(say("The kubeconfig {why}", why=why), field="kubeconfig")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.words import say
 from engines.contract import Reason, State, WorkloadStatus
 from engines.planning import containers, items, mapping
 
@@ -136,7 +137,7 @@ def _of_the_pod(pod: Object, status: Object, events: Sequence[Object], started: 
 def workload_status(kind: str, name: str, found: Object | None, pods: Sequence[PodState]) -> WorkloadStatus:
     """Judge one workload; `pods` are those at the wanted revision."""
     if found is None:
-        return WorkloadStatus(kind, name, State.FAILED, 0, 0, Reason.UNKNOWN, "is not in the cluster any more")
+        return WorkloadStatus(kind, name, State.FAILED, 0, 0, Reason.UNKNOWN, say("is not in the cluster any more"))
     wanted, ready, settled = _counts(kind, found, pods)
     finished = _finished(kind, found)
     restarts, names = sum(each.restarts for each in pods), tuple(sorted(each.name for each in pods))
@@ -149,7 +150,7 @@ def workload_status(kind: str, name: str, found: Object | None, pods: Sequence[P
         reason = Reason.CRASH_LOOP
         message = str(_condition(mapping(found.get("status")), "Failed").get("message", "")) or message
     if not message:
-        message = f"{min(ready, wanted)} of {wanted} pods are ready"
+        message = say("{least} of {wanted} pods are ready", least=min(ready, wanted), wanted=wanted)
     state = State.FAILED if reason in HARD else State.PROGRESSING
     return WorkloadStatus(kind, name, state, wanted, min(ready, wanted), reason, _short(message), restarts, names)
 
@@ -204,7 +205,7 @@ def late(workload: WorkloadStatus) -> WorkloadStatus:
     """Return what a workload is called once its time to become ready is over."""
     if workload.state is not State.PROGRESSING:
         return workload
-    wanted = f"{workload.ready} of {workload.wanted} pods became ready in time"
+    wanted = say("{ready} of {wanted} pods became ready in time", ready=workload.ready, wanted=workload.wanted)
     message = f"{wanted}; {workload.message}" if workload.reason is not Reason.STARTING else wanted
     return replace(workload, state=State.FAILED, reason=Reason.DEADLINE_EXCEEDED, message=message)
 

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from core.errors import Conflict, Rejected, Unavailable
+from core.words import say
 from engines.helm import Cluster
 from engines.kubernetes.api import Api
 from engines.kubernetes.kept import Releases
@@ -49,7 +50,7 @@ class Tenancy:
             == "Terminating"
         ):
             if time.monotonic() > deadline:
-                raise Unavailable(f"The namespace {namespace} is still being removed")
+                raise Unavailable(say("The namespace {namespace} is still being removed", namespace=namespace))
             time.sleep(0.2)
         if found is None:
             with suppress(Conflict):  # made by another process just now
@@ -83,7 +84,12 @@ class Tenancy:
         deadline = time.monotonic() + RIGHTS_SECONDS
         while not self._api.allowed(namespace, "create", "secrets", user=tenant(namespace)):
             if time.monotonic() > deadline:
-                raise Rejected(f"The cluster gives the tenant of {namespace} no rights there; has it a role `admin`?")
+                raise Rejected(
+                    say(
+                        "The cluster gives the tenant of {namespace} no rights there; has it a role `admin`?",
+                        namespace=namespace,
+                    )
+                )
             time.sleep(0.05)
 
     def _can_confine(self) -> bool:

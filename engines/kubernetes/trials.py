@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import Invalid, Missing
+from core.words import say
 from engines.kubernetes.api import Object
 from engines.kubernetes.engine import KubernetesEngine
 from engines.planning import containers, items, mapping, quantity
@@ -27,7 +28,7 @@ class KubernetesTrials(Trials[KubernetesEngine]):
         try:
             measured = api.metrics(namespace)
         except Missing:
-            raise Invalid("The cluster has no metrics-server, so nothing tells what its pods take") from None
+            raise Invalid(say("The cluster has no metrics-server, so nothing tells what its pods take")) from None
         figures = {
             (_name(pod), str(each.get("name"))): mapping(each.get("usage"))
             for pod in measured
@@ -70,7 +71,7 @@ class KubernetesTrials(Trials[KubernetesEngine]):
             "",
         )
         if not service:
-            raise Invalid(f"No Service of the application has TCP port {request.port}", field="port")
+            raise Invalid(say("No Service of the application has TCP port {port}", port=request.port), field="port")
         began = time.monotonic()
         scheme = "https:" if request.scheme == "https" else ""
         told = self.engine.site.api.through(

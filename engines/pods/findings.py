@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.planning import CLUSTER_SCOPED, mapping
 from engines.pods.translate import RUNS
@@ -16,11 +17,11 @@ NEEDLESS = frozenset(["ServiceAccount", "Role", "RoleBinding", "PodDisruptionBud
 
 #: Without effect here, which the author should know.
 WITHOUT_EFFECT = {
-    "Ingress": "nothing serves an Ingress here; use a Service of type NodePort or a traffic rule of the app",
-    "NetworkPolicy": "the tenant's network is closed to the outside, but apps of one tenant see each other",
-    "HorizontalPodAutoscaler": "the number of pods stays as the chart says",
-    "ResourceQuota": "limits are set on each container only",
-    "LimitRange": "limits are set on each container only",
+    "Ingress": say("nothing serves an Ingress here; use a Service of type NodePort or a traffic rule of the app"),
+    "NetworkPolicy": say("the tenant's network is closed to the outside, but apps of one tenant see each other"),
+    "HorizontalPodAutoscaler": say("the number of pods stays as the chart says"),
+    "ResourceQuota": say("limits are set on each container only"),
+    "LimitRange": say("limits are set on each container only"),
 }
 
 
@@ -34,11 +35,15 @@ def kind_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Fin
                 Level.WARNING,
                 "other-namespace",
                 place,
-                f"asks for the namespace {str(own)[:80]!r} and runs in the tenant's, {namespace!r}",
-                "leave metadata.namespace out",
+                say(
+                    "asks for the namespace {own} and runs in the tenant's, {namespace}",
+                    own=repr(str(own)[:80]),
+                    namespace=repr(namespace),
+                ),
+                say("leave metadata.namespace out"),
             )
         if manifest.kind in NEEDLESS:
-            yield Finding(Level.INFO, "kind-needless", place, f"{manifest.kind} has no effect here")
+            yield Finding(Level.INFO, "kind-needless", place, say("{kind} has no effect here", kind=manifest.kind))
         elif manifest.kind in WITHOUT_EFFECT:
             yield Finding(Level.WARNING, "kind-without-effect", place, WITHOUT_EFFECT[manifest.kind])
         elif manifest.kind not in CARRIES and manifest.kind not in CLUSTER_SCOPED:
@@ -46,6 +51,10 @@ def kind_findings(manifests: Sequence[Manifest], namespace: str) -> Iterator[Fin
                 Level.ERROR,
                 "kind-not-supported",
                 place,
-                f"{manifest.kind} ({manifest.api_version}) cannot run without Kubernetes",
-                "leave it out by a value, or choose a node with the kubernetes engine",
+                say(
+                    "{kind} ({api_version}) cannot run without Kubernetes",
+                    kind=manifest.kind,
+                    api_version=manifest.api_version,
+                ),
+                say("leave it out by a value, or choose a node with the kubernetes engine"),
             )

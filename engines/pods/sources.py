@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.planning import items, mapping
 from engines.pods.wanted import File, Variable
@@ -37,7 +38,9 @@ class Sources:
                 held[str(key)] = base64.b64decode("".join(str(text).split()), validate=True)
             except (binascii.Error, ValueError):
                 place = f"{manifest.kind}/{manifest.name}"
-                self._error(place, "not-base64", f"{coded}.{key} is no base64", "encode it")
+                self._error(
+                    place, "not-base64", say("{coded}.{key} is no base64", coded=coded, key=key), say("encode it")
+                )
         for key, text in mapping(body.get(plain)).items():
             held[str(key)] = str(text).encode()
         return held
@@ -49,7 +52,12 @@ class Sources:
         name = str(reference.get(name_key) or "")
         found = self._held.get((kind, name))
         if found is None and not reference.get("optional"):
-            self._error(place, "config-missing", f"wants {kind} {name!r}, which the chart does not bring", "add it")
+            self._error(
+                place,
+                "config-missing",
+                say("wants {kind} {name}, which the chart does not bring", kind=kind, name=repr(name)),
+                say("add it"),
+            )
         return found or {}
 
     # Environment
@@ -66,7 +74,12 @@ class Sources:
         for entry in items(container.get("env")):
             name = str(entry.get("name") or "")
             if not name or "=" in name or "\0" in name:
-                self._error(place, "variable-name", f"{name[:80]!r} is no name of a variable", "correct it")
+                self._error(
+                    place,
+                    "variable-name",
+                    say("{name} is no name of a variable", name=repr(name[:80])),
+                    say("correct it"),
+                )
                 continue
             variable = self._variable(place, name, entry, container)
             if variable is not None:
@@ -91,21 +104,34 @@ class Sources:
                 if held and not reference.get("optional"):
                     where = f"{kind} {reference.get('name')!r}"
                     self._error(
-                        place, "config-missing", f"wants the key {wanted!r} of {where}, which is absent", "add it"
+                        place,
+                        "config-missing",
+                        say("wants the key {wanted} of {where}, which is absent", wanted=repr(wanted), where=where),
+                        say("add it"),
                     )
                 return None
         if "fieldRef" in source:
             field = str(mapping(source["fieldRef"]).get("fieldPath") or "")
             if field in POD_FIELDS or field.startswith(("metadata.labels[", "metadata.annotations[")):
                 return Variable(name, pod_field=field)
-            self._error(place, "field-reference", f"{field!r} is not known here", f"use one of {sorted(POD_FIELDS)}")
+            self._error(
+                place,
+                "field-reference",
+                say("{field} is not known here", field=repr(field)),
+                say("use one of {pod_fields}", pod_fields=sorted(POD_FIELDS)),
+            )
             return None
         if "resourceFieldRef" in source:
             asked = str(mapping(source["resourceFieldRef"]).get("resource") or "")
             verb, _, what = asked.partition(".")
             value = mapping(mapping(container.get("resources")).get(verb)).get(what, "0")
             return Variable(name, str(value))
-        self._error(place, "variable-source", f"{name} comes from somewhere unknown", "use a value or a ConfigMap")
+        self._error(
+            place,
+            "variable-source",
+            say("{name} comes from somewhere unknown", name=name),
+            say("use a value or a ConfigMap"),
+        )
         return None
 
     # Files
@@ -140,7 +166,12 @@ class Sources:
             key, path = str(item.get("key") or ""), str(item.get("path") or "")
             if key not in held:
                 if not source.get("optional"):
-                    self._error(place, "config-missing", f"wants the key {key!r} of {kind}, which is absent", "add it")
+                    self._error(
+                        place,
+                        "config-missing",
+                        say("wants the key {key} of {kind}, which is absent", key=repr(key), kind=kind),
+                        say("add it"),
+                    )
             elif self._inside(place, path):
                 found.append(File(path, held[key], _mode(item.get("mode"), mode)))
         return tuple(found)
@@ -149,7 +180,12 @@ class Sources:
         pure = PurePosixPath(path)
         if path and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path and pure.parts:
             return True
-        self._error(place, "file-path", f"{path[:200]!r} would lie outside of its volume", "use a relative path")
+        self._error(
+            place,
+            "file-path",
+            say("{path} would lie outside of its volume", path=repr(path[:200])),
+            say("use a relative path"),
+        )
         return False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.words import say
 from engines.contract import Reason, State, WorkloadStatus
 from engines.pods.rollout import PodFact, pod_names
 from engines.pods.wanted import Workload
@@ -74,7 +75,9 @@ def workload_status(
         state, reason, message = State.READY, Reason.NONE, ""
     else:
         if late and not finite and reason not in HARD:
-            wanted = f"{len(fine)} of {workload.replicas} pods became ready in time"
+            wanted = say(
+                "{fine_count} of {replicas} pods became ready in time", fine_count=len(fine), replicas=workload.replicas
+            )
             reason, message = Reason.DEADLINE_EXCEEDED, f"{wanted}; {message}" if message else wanted
         state = State.FAILED if reason in HARD else State.PROGRESSING
         message = message or f"{len(fine)} of {workload.replicas} pods are ready"

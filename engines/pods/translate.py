@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import Invalid
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.images.names import carried
 from engines.planning import count, items, mapping, quantity
@@ -64,7 +65,7 @@ class _Translation:
                 try:
                     workloads.append(self._workload(manifest, services))
                 except Invalid as problem:
-                    self._error("object-not-understood", problem.detail, "correct the object")
+                    self._error("object-not-understood", problem.detail, say("correct the object"))
         claims = tuple(each.name for each in self.manifests if each.kind == "PersistentVolumeClaim")
         return Wanted(tuple(workloads), services, claims), self.findings
 
@@ -74,11 +75,16 @@ class _Translation:
     def _check_names(self) -> None:
         for each in self.manifests:
             if each.kind in {*RUNS, "Service", "PersistentVolumeClaim"} and not _OBJECT.fullmatch(each.name):
-                self._error("name", f"{each.name[:80]!r} is no name", _NAMES, place=f"{each.kind}/{each.name[:80]}")
+                self._error(
+                    "name",
+                    say("{name} is no name", name=repr(each.name[:80])),
+                    _NAMES,
+                    place=f"{each.kind}/{each.name[:80]}",
+                )
 
     def _check_inside(self, what: str, name: str) -> None:
         if not _INSIDE.fullmatch(name):
-            self._error("name", f"{name[:80]!r} is no name of a {what}", _NAMES)
+            self._error("name", say("{name} is no name of a {what}", name=repr(name[:80]), what=what), _NAMES)
 
     # Services
 
@@ -87,17 +93,27 @@ class _Translation:
         self.place = f"Service/{manifest.name}"
         kind = str(spec.get("type") or "ClusterIP")
         if kind == "ExternalName":
-            self._error("service-external-name", "leads out of the node by name", "use the address in the app itself")
+            self._error(
+                "service-external-name", say("leads out of the node by name"), say("use the address in the app itself")
+            )
         ports = []
         for entry in items(spec.get("ports")):
             port = _port(entry.get("port"))
             target = entry.get("targetPort", port)
             if not 0 < port < 65536 or not isinstance(target, int | str):
-                self._error("service-port", f"port {entry.get('port')!r} cannot be used", "use 1 to 65535")
+                self._error(
+                    "service-port",
+                    say("port {port} cannot be used", port=repr(entry.get("port"))),
+                    say("use 1 to 65535"),
+                )
                 continue
             node_port = _port(entry.get("nodePort"))
             if node_port and node_port not in NODE_PORTS:
-                self._error("node-port", f"nodePort {entry['nodePort']!r} belongs to the node", "use 30000 to 32767")
+                self._error(
+                    "node-port",
+                    say("nodePort {node_port} belongs to the node", node_port=repr(entry["nodePort"])),
+                    say("use 30000 to 32767"),
+                )
             if isinstance(target, str) and target.isascii() and target.isdecimal():
                 target = int(target)
             ports.append(
@@ -136,7 +152,11 @@ class _Translation:
         elif manifest.kind == "Job":
             replicas = count(spec.get("completions"))
         if replicas > LARGEST_COUNT:
-            self._error("too-many-replicas", f"{replicas} pods are too many for one node", f"use up to {LARGEST_COUNT}")
+            self._error(
+                "too-many-replicas",
+                say("{replicas} pods are too many for one node", replicas=replicas),
+                say("use up to {largest_count}", largest_count=LARGEST_COUNT),
+            )
         claims = tuple(
             str(mapping(claim.get("metadata")).get("name")) for claim in items(spec.get("volumeClaimTemplates"))
         )
@@ -172,7 +192,7 @@ class _Translation:
         behind = [service for service in services if service.selects(labels)]
         aliases = tuple(sorted({alias for service in behind for alias in service.aliases}))
         if not items(spec.get("containers")):
-            self._error("no-containers", "has a pod without containers", "name at least one container")
+            self._error("no-containers", say("has a pod without containers"), say("name at least one container"))
         security = mapping(spec.get("securityContext"))
         containers = tuple(self._container(each, spec, security) for each in items(spec.get("containers")))
         init = tuple(self._container(each, spec, security) for each in items(spec.get("initContainers")))
@@ -209,21 +229,30 @@ class _Translation:
                 if not target:
                     self._error(
                         "service-target-port",
-                        f"Service/{service.name} leads to port {port.target!r}, which no container names",
-                        "name the port in the container or use its number",
+                        say(
+                            "Service/{name} leads to port {target}, which no container names",
+                            name=service.name,
+                            target=repr(port.target),
+                        ),
+                        say("name the port in the container or use its number"),
                     )
                 elif leads.setdefault(port.port, target) != target:
                     self._error(
                         "service-port-clash",
-                        f"two Services lead from port {port.port} to different ports of the same pods",
-                        "give the Services different ports: here a Service is a name for its pods' addresses",
+                        say("two Services lead from port {port} to different ports of the same pods", port=port.port),
+                        say("give the Services different ports: here a Service is a name for its pods' addresses"),
                         place=f"Service/{service.name}",
                     )
                 elif port.protocol != "TCP" and target != port.port:
                     self._error(
                         "service-port-mapping",
-                        f"port {port.port}/{port.protocol} leads to {target}; only TCP ports are mapped here",
-                        "make port and targetPort the same",
+                        say(
+                            "port {port}/{protocol} leads to {target}; only TCP ports are mapped here",
+                            port=port.port,
+                            protocol=port.protocol,
+                            target=target,
+                        ),
+                        say("make port and targetPort the same"),
                         place=f"Service/{service.name}",
                     )
 
@@ -235,7 +264,7 @@ class _Translation:
         self._check_inside("container", name)
         image = body.get("image")
         if not isinstance(image, str) or not image:
-            self._error("no-image", "names no image", "name one", place=inside)
+            self._error("no-image", say("names no image"), say("name one"), place=inside)
         security = {**shared, **mapping(body.get("securityContext"))}
         capabilities = mapping(security.get("capabilities"))
         user, group = security.get("runAsUser"), security.get("runAsGroup")
@@ -245,7 +274,13 @@ class _Translation:
         }
         if mapping(body.get("lifecycle")).get("preStop") or mapping(body.get("lifecycle")).get("postStart"):
             self.findings.append(
-                Finding(Level.WARNING, "lifecycle-hooks", inside, "lifecycle hooks are not run here", "handle SIGTERM")
+                Finding(
+                    Level.WARNING,
+                    "lifecycle-hooks",
+                    inside,
+                    say("lifecycle hooks are not run here"),
+                    say("handle SIGTERM"),
+                )
             )
         groups = [security.get("fsGroup"), *_listed(shared.get("supplementalGroups"))]
         return Container(
@@ -286,7 +321,9 @@ class _Translation:
         try:
             return carried(self.images, image)
         except Invalid as problem:
-            self._error("image-digest", problem.detail, "name the digest of the image in the package", place=inside)
+            self._error(
+                "image-digest", problem.detail, say("name the digest of the image in the package"), place=inside
+            )
             return ""
 
     def _probe(self, inside: str, body: Mapping[str, Any], key: str, ports: Mapping[str, int]) -> Probe | None:
@@ -295,14 +332,26 @@ class _Translation:
             return None
         http, tcp, run = (mapping(probe.get(kind)) for kind in ("httpGet", "tcpSocket", "exec"))
         if not (http or tcp or run):
-            self._error("probe-kind", f"{key} is neither httpGet, tcpSocket nor exec", "use one of these", place=inside)
+            self._error(
+                "probe-kind",
+                say("{key} is neither httpGet, tcpSocket nor exec", key=key),
+                say("use one of these"),
+                place=inside,
+            )
             return None
         wanted = (http or tcp).get("port", 0)
         port = ports[wanted] if isinstance(wanted, str) and wanted in ports else _port(wanted)
         if not run and not 0 < port < 65536:
-            self._error("probe-port", f"{key} asks port {wanted!r}, which there is not", "use a number", place=inside)
+            self._error(
+                "probe-port",
+                say("{key} asks port {wanted}, which there is not", key=key, wanted=repr(wanted)),
+                say("use a number"),
+                place=inside,
+            )
         if (http or tcp).get("host"):
-            self._error("probe-host", f"{key} asks another host than its pod", "remove host", place=inside)
+            self._error(
+                "probe-host", say("{key} asks another host than its pod", key=key), say("remove host"), place=inside
+            )
         return Probe(
             kind="http" if http else "tcp" if tcp else "exec",
             port=port,
@@ -332,14 +381,29 @@ class _Translation:
                 if known is None:
                     if not any(mount.get("name") == body.get("name") for body in items(spec.get("volumes"))):
                         self._error(
-                            "volume-missing", f"mounts {mount.get('name')!r}, which the pod has not", "", inside
+                            "volume-missing",
+                            say("mounts {name}, which the pod has not", name=repr(mount.get("name"))),
+                            "",
+                            inside,
                         )
                 elif mount.get("subPath") and known.kind != "files":
-                    self._error("sub-path", "subPath works for ConfigMaps and Secrets only", "mount it whole", inside)
+                    self._error(
+                        "sub-path", say("subPath works for ConfigMaps and Secrets only"), say("mount it whole"), inside
+                    )
                 elif not _below(str(mount.get("subPath") or "")):
-                    self._error("sub-path", f"{mount.get('subPath')!r} lies outside of its volume", "", inside)
+                    self._error(
+                        "sub-path",
+                        say("{sub_path} lies outside of its volume", sub_path=repr(mount.get("subPath"))),
+                        "",
+                        inside,
+                    )
                 elif not str(mount.get("mountPath") or "").startswith("/") or ":" in str(mount.get("mountPath")):
-                    self._error("mount-path", f"{mount.get('mountPath')!r} is no absolute path", "", inside)
+                    self._error(
+                        "mount-path",
+                        say("{mount_path} is no absolute path", mount_path=repr(mount.get("mountPath"))),
+                        "",
+                        inside,
+                    )
         return tuple(volumes.values())
 
     def _volume(self, body: Mapping[str, Any]) -> Volume | None:
@@ -352,7 +416,11 @@ class _Translation:
         if "persistentVolumeClaim" in body:
             claim = str(mapping(body.get("persistentVolumeClaim")).get("claimName") or "")
             if not any(each.kind == "PersistentVolumeClaim" and each.name == claim for each in self.manifests):
-                self._error("claim-missing", f"wants the claim {claim!r}, which the chart does not bring", "add it")
+                self._error(
+                    "claim-missing",
+                    say("wants the claim {claim}, which the chart does not bring", claim=repr(claim)),
+                    say("add it"),
+                )
             return Volume(name, "claim", claim=claim)
         if "hostPath" in body:
             return None  # told by host_findings
@@ -360,7 +428,9 @@ class _Translation:
         if files is None:
             kinds = ", ".join(sorted(set(body) - {"name"}))
             self._error(
-                "volume-kind", f"volume {name!r} is of a kind that cannot be used here: {kinds}", "use emptyDir"
+                "volume-kind",
+                say("volume {name} is of a kind that cannot be used here: {kinds}", name=repr(name), kinds=kinds),
+                say("use emptyDir"),
             )
             return None
         return Volume(name, "files", files=files)

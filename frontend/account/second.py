@@ -93,7 +93,7 @@ def passkey_question(request: HttpRequest) -> HttpResponse:
     try:
         options = passkeys.begin(request.session)
     except BreakwaterError as error:
-        return problem_response(error)
+        return problem_response(error, request)
     if not request.session.get("_auth_user_id"):
         # A visitor's session that exists for a challenge only need not live longer than the answer takes.
         request.session.set_expiry(services.PATIENCE)

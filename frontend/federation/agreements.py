@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from appstore.federation import agreements, terms
 from appstore.federation.models import Agreement, Peer
 from core.errors import BreakwaterError, Missing
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, ReasonForm, answered
 from frontend.federation.forms import OfferForm, TermForm
@@ -104,7 +105,7 @@ def version_page(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
 def accept(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
     """Sign what the partner proposed."""
     found = _version(partner_of(request, pk), version)
-    with told(request, f"Version {version} is signed and in force; the partner is told."):
+    with told(request, say("Version {version} is signed and in force; the partner is told.", version=version)):
         agreements.accept(found, actor=tenancy.actor_of(request))
     return redirect("frontend:agreement-version", pk, version)
 

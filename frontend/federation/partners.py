@@ -20,6 +20,7 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Denied, Missing
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, ReasonForm, answered
 from frontend.federation.forms import FingerprintForm, FollowForm, MeetForm
@@ -229,7 +230,7 @@ end = _deed(meeting.end, "The partnership with {peer} has ended.", END)
 def resume(request: HttpRequest, pk: Any) -> HttpResponse:
     """Take a suspended partner up again."""
     peer = partner_of(request, pk)
-    with told(request, f"{peer} is taken up again."):
+    with told(request, say("{peer} is taken up again.", peer=peer)):
         meeting.resume(peer, actor=tenancy.actor_of(request))
     return redirect("frontend:partner", pk)
 

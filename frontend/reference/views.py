@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from core.errors import Missing
+from core.words import say
 from frontend.page import open_page, words_of
 from frontend.reference import reading
 
@@ -35,6 +36,6 @@ def group_page(request: HttpRequest, group: str) -> HttpResponse:
     """Show the operations of one group."""
     found = reading.groups().get(group)
     if found is None:
-        raise Missing("The API has no such group.")
+        raise Missing(say("The API has no such group."))
     context = {"section": "reference", "group": found, "groups": reading.groups().values()}
     return render(request, "frontend/reference/group.html", context)

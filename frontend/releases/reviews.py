@@ -18,6 +18,7 @@ from appstore.releases.models import ReleasePolicy, Review
 from core.accounts import services as accounts
 from core.accounts.access import Actor
 from core.errors import Denied
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, ReasonForm, WordForm, answered
 from frontend.page import page, paged, told
@@ -86,7 +87,7 @@ def decline(request: HttpRequest, pk: Any) -> HttpResponseBase:
     actor = tenancy.actor_of(request)
     found = visible_review(actor, pk)
     if found.state == Review.State.OPEN and not reviewing.may_decide(found, actor):
-        raise Denied("You may not decide about this package.")
+        raise Denied(say("You may not decide about this package."))
     return answered(
         request, ReasonForm(request.POST), Question(_("Send it back?"), _("Decline"), DECLINE, danger=True),
         act=lambda reason: reviewing.decline(found, actor=actor, reason=reason),

@@ -19,6 +19,7 @@ from core.accounts import access
 from core.accounts.access import Actor
 from core.errors import Missing
 from core.operations.models import Operation
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, answered
 from frontend.download import MOST as MOST_ROWS
@@ -106,11 +107,20 @@ def publish(request: HttpRequest, pk: Any) -> HttpResponseBase:
     def act(visibility: str) -> None:
         made = services.publish(package, actor=actor, visibility=visibility)
         if made.state == states.IN_REVIEW:
-            messages.info(request, f"{made} waits for a reviewer now; you hear on its page how it goes on.")
+            messages.info(
+                request, say("{made} waits for a reviewer now; you hear on its page how it goes on.", made=made)
+            )
         elif made.visibility == Package.Visibility.PUBLIC:
-            messages.success(request, f"{made} is in the catalogue now.")
+            messages.success(request, say("{made} is in the catalogue now.", made=made))
         else:
-            messages.success(request, f"{made} is a release now, for {made.get_visibility_display().lower()}.")
+            messages.success(
+                request,
+                say(
+                    "{made} is a release now, for {visibility}.",
+                    made=made,
+                    visibility=made.get_visibility_display().lower(),
+                ),
+            )
 
     question = Question(_("Publish this release?"), _("Publish"), PUBLISH)
     return answered(request, PublishForm(request.POST), question, act=act, back=reverse("frontend:package", args=[pk]))

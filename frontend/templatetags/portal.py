@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from core import spoken
 from frontend import reasons
 
 register = template.Library()
@@ -170,6 +171,12 @@ def state(value: Any, word: str = "") -> SafeString:
 def state_word(value: Any) -> str:
     """Write a state as a word alone, for a list to choose from."""
     return str(STATES.get(str(value), ("", "", value))[2])
+
+
+@register.filter
+def in_language(text: Any) -> Any:
+    """Write what a service said in the language of the page; what is known in English only stays so."""
+    return spoken.in_language(text)
 
 
 @register.filter

@@ -17,6 +17,7 @@ from appstore.trust.models import Authority, PublisherClaim, SignerCertificate
 from core.accounts import access
 from core.accounts import services as accounts
 from core.errors import Missing
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, answered, asked_again
 from frontend.page import page, paged, told
@@ -165,7 +166,7 @@ def issue(request: HttpRequest) -> HttpResponseBase:
             form.add_error("organisation", error.detail)
             return asked_again(request, form, question, back=back)
         authority.issue(named, actor=actor, **typed)
-        messages.success(request, "The certificate is issued.")
+        messages.success(request, say("The certificate is issued."))
         return None
 
     question, back = Question(_("A certificate for an organisation"), _("Issue")), reverse("frontend:trust-authority")

@@ -17,6 +17,7 @@ from appstore.trust.models import Anchor, Crl, Distrust, SignerCertificate, Sign
 from core.accounts import access
 from core.accounts.models import Organisation
 from core.errors import Denied
+from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, ReasonForm, answered
 from frontend.page import page, paged, told
@@ -85,7 +86,7 @@ def add_anchor(request: HttpRequest) -> HttpResponseBase:
 
     def act(**_typed: Any) -> None:
         made = services.add_anchors(organisation, actor=tenancy.actor_of(request), **form.wanted())
-        _say(request, f"{', '.join(row.name for row in made[:3])} can be trusted now.")
+        _say(request, say("{made} can be trusted now.", made=", ".join(row.name for row in made[:3])))
 
     return answered(request, form, Question(_("Trust somebody"), _("Trust")), act=act, back=reverse("frontend:trust"))
 
@@ -132,7 +133,15 @@ def add_crl(request: HttpRequest) -> HttpResponseBase:
 
     def act(**_typed: Any) -> None:
         row = services.add_crl(organisation, actor=tenancy.actor_of(request), content=form.wanted())
-        _say(request, f"List {row.number} of {row.issuer} counts now; it revokes {row.entries} certificates.")
+        _say(
+            request,
+            say(
+                "List {number} of {issuer} counts now; it revokes {entries} certificates.",
+                number=row.number,
+                issuer=row.issuer,
+                entries=row.entries,
+            ),
+        )
 
     return answered(
         request, form, Question(_("Add a revocation list"), _("Add")), act=act, back=reverse("frontend:trust")

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from core.errors import Conflict, Invalid
+from core.words import say
 
 FORMAT, VERSION = "breakwater-backup", 1
 MANIFEST = "manifest.json"
@@ -32,7 +33,7 @@ class Writer:
 
     def __init__(self, target: Path, *, replace: bool = False) -> None:
         if target.exists() and not replace:
-            raise Conflict(f"{target} is there already; say --replace, or give another name")
+            raise Conflict(say("{target} is there already; say --replace, or give another name", target=target))
         self.target, self._replace = target, replace
         self._part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         # A backup holds what nobody else should read.
@@ -71,7 +72,7 @@ class Writer:
             try:
                 os.link(self._part, self.target)  # refuses a name that somebody else took meanwhile
             except FileExistsError:
-                raise Conflict(f"{self.target} was made by somebody else meanwhile") from None
+                raise Conflict(say("{target} was made by somebody else meanwhile", target=self.target)) from None
         folder = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -87,11 +88,16 @@ class Writer:
             self._tar.addfile(member, hashed)  # type: ignore[arg-type]
         except OSError as problem:
             if problem.errno is None:
-                raise Invalid(f"{name} became shorter while it was read") from None
+                raise Invalid(say("{name} became shorter while it was read", name=name)) from None
             raise
         digest = hashed.digest.hexdigest()
         if expected and digest != expected:
-            raise Invalid(f"The stored file {expected} is damaged: its SHA-256 is another. Nothing was written.")
+            raise Invalid(
+                say(
+                    "The stored file {expected} is damaged: its SHA-256 is another. Nothing was written.",
+                    expected=expected,
+                )
+            )
         self.members[name] = {"size": size, "sha256": digest}
 
 
@@ -114,10 +120,10 @@ class Reader:
             self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115
             self._found = {member.name: member for member in self._tar}
         except tarfile.TarError:
-            raise Invalid(f"{path} is no backup of ours, or it was broken off") from None
+            raise Invalid(say("{path} is no backup of ours, or it was broken off", path=path)) from None
         last = self._found.get(MANIFEST)
         if last is None or next(reversed(self._found)) != MANIFEST or last.size > _LONGEST_MANIFEST:
-            raise Invalid(f"{path} is no whole backup: it has no manifest at its end")
+            raise Invalid(say("{path} is no whole backup: it has no manifest at its end", path=path))
         content = self._stream(MANIFEST).read()
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
@@ -125,13 +131,16 @@ class Reader:
             known = self.manifest["format"] == FORMAT and self.manifest["version"] == VERSION
             self.members: dict[str, dict[str, Any]] = dict(self.manifest["members"])
         except (ValueError, KeyError, TypeError):
-            raise Invalid(f"The manifest of {path} cannot be read") from None
+            raise Invalid(say("The manifest of {path} cannot be read", path=path)) from None
         if not known:
             raise Invalid(
-                f"{path} was written in a form that this Breakwater does not know; take the one that wrote it"
+                say(
+                    "{path} was written in a form that this Breakwater does not know; take the one that wrote it",
+                    path=path,
+                )
             )
         if set(self.members) != set(self._found) - {MANIFEST}:
-            raise Invalid(f"{path} does not hold what its manifest says")
+            raise Invalid(say("{path} does not hold what its manifest says", path=path))
 
     def __enter__(self) -> Reader:
         return self
@@ -156,7 +165,7 @@ class Reader:
             yield chunk
         wanted = self.members[name]
         if digest.hexdigest() != wanted["sha256"] or size != wanted["size"]:
-            raise Invalid(f"{self.path} is damaged: {name} is not what was backed up")
+            raise Invalid(say("{path} is damaged: {name} is not what was backed up", path=self.path, name=name))
 
     def read(self, name: str) -> bytes:
         """Return a small member whole."""
@@ -179,7 +188,7 @@ class Reader:
         member = self._found.get(name)
         found = self._tar.extractfile(member) if member is not None and member.isreg() else None
         if found is None:
-            raise Invalid(f"{self.path} does not hold {name}")
+            raise Invalid(say("{path} does not hold {name}", path=self.path, name=name))
         return found
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from django.db import connection, transaction
 
 from core.errors import Conflict, Unavailable
+from core.words import say
 
 #: Table -> [rows, sum].
 Sums = dict[str, list[Any]]
@@ -71,7 +72,7 @@ class Sqlite:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute("PRAGMA integrity_check").fetchone()[0]
             if found != "ok":
-                raise Conflict(f"The copy of the database is damaged: {str(found)[:200]}")
+                raise Conflict(say("The copy of the database is damaged: {found}", found=str(found)[:200]))
             if look is not None:
                 look(lambda query: iter(database.execute(query)))
             database.text_factory = bytes
@@ -108,7 +109,7 @@ class Sqlite:
             except sqlite3.OperationalError:
                 mode = "busy"
             if mode != "delete":
-                raise Conflict("Another process has the database open; stop the centre and its workers first")
+                raise Conflict(say("Another process has the database open; stop the centre and its workers first"))
 
 
 class Postgres:
@@ -161,7 +162,9 @@ class Postgres:
             )  # fmt: skip
         except Unavailable as problem:
             if "lock timeout" in problem.detail:
-                raise Conflict("Another process uses the database; stop the centre and its workers first") from problem
+                raise Conflict(
+                    say("Another process uses the database; stop the centre and its workers first")
+                ) from problem
             raise
 
     def empty(self) -> bool:
@@ -180,8 +183,11 @@ class Postgres:
                     cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
                 except psycopg2.Error as problem:
                     raise Conflict(
-                        "No database can be made to prove the backup in; the database's user needs CREATEDB for that: "
-                        + str(problem).strip()[:200]
+                        say(
+                            "No database can be made to prove the backup in; the database's user needs CREATEDB for that: "
+                            "{problem}",
+                            problem=str(problem).strip()[:200],
+                        )
                     ) from None
                 try:
                     yield name
@@ -211,9 +217,11 @@ class Postgres:
                 timeout=_PROGRAM_LIMIT,
             )  # fmt: skip
         except FileNotFoundError:
-            raise Unavailable(f"{program} is not installed; install PostgreSQL's client programs") from None
+            raise Unavailable(
+                say("{program} is not installed; install PostgreSQL's client programs", program=program)
+            ) from None
         if done.returncode:
-            raise Unavailable(f"{program} failed: {done.stderr.strip()[-400:]}")
+            raise Unavailable(say("{program} failed: {stderr}", program=program, stderr=done.stderr.strip()[-400:]))
 
 
 def _sum(database: sqlite3.Connection, table: str) -> list[Any]:

@@ -20,6 +20,7 @@ from core.sealing.fields import vault
 from core.sealing.models import VaultKey
 from core.sealing.services import require_keys
 from core.vault import KEY_BYTES, KeyFile, replace_keys
+from core.words import say
 from mecm.backup.columns import everything
 
 Tell = Callable[[str], None]
@@ -48,12 +49,12 @@ def reseal(tell: Tell = lambda text: None) -> int:
         for column in everything():
             done = sealing.reseal(connection, column)
             if done:
-                tell(f"{column.name}: {done} rows")
+                tell(say("{name}: {done} rows", name=column.name, done=done))
             count += done
         total += count
         if not count:
             return total
-    raise Conflict("Rows are still sealed by older keys: do all processes have the new key? Begin again.")
+    raise Conflict(say("Rows are still sealed by older keys: do all processes have the new key? Begin again."))
 
 
 def forget_old() -> list[str]:
@@ -68,7 +69,11 @@ def forget_old() -> list[str]:
                 others = sealing.used(rows, column) - {ring.present}
             if others:
                 raise Conflict(
-                    f"{column.name} still has rows of another key; seal them anew first: manage.py rotate_key --only-reseal"
+                    say(
+                        "{name} still has rows of another key; seal them anew first: manage.py rotate_key "
+                        "--only-reseal",
+                        name=column.name,
+                    )
                 )
         gone = [name for name in ring.keys if name != ring.present]
         # The rows first: what the database does not ask for may be in the file.
@@ -81,8 +86,10 @@ def forget_old() -> list[str]:
 def _key_file() -> KeyFile:
     if not isinstance(settings.VAULT_KEY, KeyFile):
         raise Conflict(
-            "The keys come from BREAKWATER_KEYS: change it everywhere (the newest key first, the older ones behind it), "
-            "start everything anew, and say --only-reseal"
+            say(
+                "The keys come from BREAKWATER_KEYS: change it everywhere (the newest key first, the "
+                "older ones behind it), start everything anew, and say --only-reseal"
+            )
         )
     return settings.VAULT_KEY
 
@@ -94,5 +101,5 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Conflict("Somebody else is changing the key file at the moment") from None
+            raise Conflict(say("Somebody else is changing the key file at the moment")) from None
         yield

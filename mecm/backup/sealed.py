@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from core.errors import Invalid
+from core.words import say
 
 SHORTEST_PASSPHRASE = 12
 _PURPOSE = b"breakwater-backup keys 1"
@@ -20,7 +21,12 @@ _PURPOSE = b"breakwater-backup keys 1"
 def seal(keys: Mapping[str, bytes], passphrase: str) -> bytes:
     """Return the keys sealed; `Invalid` for a passphrase that protects nothing."""
     if len(passphrase) < SHORTEST_PASSPHRASE:
-        raise Invalid(f"The passphrase must have {SHORTEST_PASSPHRASE} characters at least")
+        raise Invalid(
+            say(
+                "The passphrase must have {shortest_passphrase} characters at least",
+                shortest_passphrase=SHORTEST_PASSPHRASE,
+            )
+        )
     salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
     plain = json.dumps({name: base64.b64encode(key).decode() for name, key in keys.items()}).encode()
     return salt + nonce + AESGCM(_key(passphrase, salt)).encrypt(nonce, plain, _PURPOSE)
@@ -32,7 +38,7 @@ def unseal(sealed: bytes, passphrase: str) -> dict[str, bytes]:
     try:
         plain = AESGCM(_key(passphrase, salt)).decrypt(nonce, body, _PURPOSE)
     except (InvalidTag, ValueError):
-        raise Invalid("The keys of this backup cannot be opened: the passphrase is another one") from None
+        raise Invalid(say("The keys of this backup cannot be opened: the passphrase is another one")) from None
     return {name: base64.b64decode(text) for name, text in json.loads(plain).items()}
 
 

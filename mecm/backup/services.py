@@ -27,6 +27,7 @@ from core.sealing.fields import vault
 from core.sealing.models import VaultKey
 from core.sealing.services import missing as require
 from core.vault import KEY_BYTES, Ring, Vault
+from core.words import say
 from mecm.backup import databases, sealed
 from mecm.backup.archive import Reader, Writer, told_of_disks
 from mecm.backup.columns import everything
@@ -62,7 +63,7 @@ def make(
         database = databases.ours()
         # What was named before or is named after the copy was named in it, or is new.
         named = _named() if contents else set()
-        tell("copying the database")
+        tell(say("copying the database"))
         sums = database.copy(folder / database.member)
         file.add_file(database.member, folder / database.member)
         missing = []
@@ -73,12 +74,16 @@ def make(
                     missing.append(digest)
                     continue
                 if number % 100 == 0:
-                    tell(f"contents: {number} files")
+                    tell(say("contents: {number} files", number=number))
                 file.add_file(CONTENTS + digest, path, expected=digest)
             if missing and not allow_missing:
                 raise Invalid(
-                    f"{len(missing)} stored files are missing, the first is {missing[0]}; say --allow-missing to back up "
-                    "all the rest"
+                    say(
+                        "{missing_count} stored files are missing, the first is {missing}; say "
+                        "--allow-missing to back up all the rest",
+                        missing_count=len(missing),
+                        missing=missing[0],
+                    )
                 )
         if passphrase is not None:
             file.add(KEYS, sealed.seal(_keys(), passphrase))
@@ -117,14 +122,14 @@ def prove(path: Path, *, by: str, passphrase: str | None, tell: Tell = lambda te
         record = _record_of(file)
         try:
             _same_vendor(file)
-            tell("reading every file")
+            tell(say("reading every file"))
             file.verify()
             database = databases.ours()
             keys = vault()
             if KEYS in file.members and passphrase is not None:
                 keys = Vault(Ring(sealed.unseal(file.read(KEYS), passphrase)[VAULT], "the keys of this backup"))
             require(_key_ids(file), keys, "the keys for this backup")
-            tell("restoring the database into a temporary place")
+            tell(say("restoring the database into a temporary place"))
             file.extract(database.member, folder / database.member)
             look = _opening(file, keys, tell)
             _compare(file.manifest["tables"], database.sums_of(folder / database.member, look))
@@ -152,15 +157,21 @@ def restore(
         _same_vendor(file)
         unknown = sorted(set(file.manifest["migrations"]) - _known_migrations())
         if unknown:
-            raise Conflict(f"{path} was written by a newer Breakwater (it knows {unknown[-1]}); install that one first")
+            raise Conflict(
+                say(
+                    "{path} was written by a newer Breakwater (it knows {unknown}); install that one first",
+                    path=path,
+                    unknown=unknown[-1],
+                )
+            )
         if not replace and not database.empty():
-            raise Conflict("There is something in this centre already; say --replace to throw it away")
+            raise Conflict(say("There is something in this centre already; say --replace to throw it away"))
         keys = _keys_of(file, passphrase, without_keys=without_keys)
         # Keys of the environment stay what they are, whatever the backup brings.
         fixed = VAULT not in keys or isinstance(settings.VAULT_KEY, Ring)
         ring = vault() if fixed else Vault(Ring(keys[VAULT]))
         require(_key_ids(file), ring, "BREAKWATER_KEYS" if fixed and VAULT in keys else "the key file")
-        tell("reading every file")
+        tell(say("reading every file"))
         file.verify()
         file.extract(database.member, folder / database.member)
         _compare(file.manifest["tables"], database.sums_of(folder / database.member))
@@ -169,7 +180,7 @@ def restore(
                 digest = name.removeprefix(CONTENTS)
                 if not blobs.path_of(digest).exists():
                     blobs.store(file.chunks(name), expected=digest)
-        tell("putting the database into its place")
+        tell(say("putting the database into its place"))
         database.bring_back(folder / database.member)
         for name, key in keys.items():
             _put_key(name, key)
@@ -207,17 +218,19 @@ def _keys_of(file: Reader, passphrase: str | None, *, without_keys: bool) -> dic
     if KEYS not in file.members:
         if not without_keys:
             raise Conflict(
-                "This backup holds no keys. Bring the key file (KEY_FILE) and the edge authority (ca/edge-ca.pem) here "
-                "yourself, and say --without-keys"
+                say(
+                    "This backup holds no keys. Bring the key file (KEY_FILE) and the edge authority "
+                    "(ca/edge-ca.pem) here yourself, and say --without-keys"
+                )
             )
         return {}
     if without_keys:
         return {}
     if passphrase is None:
-        raise Invalid("The keys of this backup are sealed: give its passphrase, or say --without-keys")
+        raise Invalid(say("The keys of this backup are sealed: give its passphrase, or say --without-keys"))
     keys = sealed.unseal(file.read(KEYS), passphrase)
     if set(keys) - {VAULT, EDGE_CA} or not keys.get(VAULT) or len(keys[VAULT]) % KEY_BYTES:
-        raise Invalid("The keys of this backup are none that a centre has")
+        raise Invalid(say("The keys of this backup are none that a centre has"))
     return keys
 
 
@@ -245,7 +258,7 @@ def _opening(file: Reader, keys: Vault, tell: Tell) -> databases.Look:
         # A backup of an older Breakwater does not have every table of ours.
         there = [column for column in everything() if column.table in file.manifest["tables"]]
         count = sum(sealing.prove(ask(column.query()), column, keys) for column in there)
-        tell(f"opened what is sealed in the database: {count} rows")
+        tell(say("opened what is sealed in the database: {count} rows", count=count))
 
     return look
 
@@ -255,14 +268,24 @@ def _compare(wanted: dict[str, Any], found: databases.Sums) -> None:
         name for name in wanted.keys() | found.keys() if list(wanted.get(name) or ()) != list(found.get(name) or ())
     )
     if differs:
-        raise Invalid(f"Restored, {len(differs)} tables are not what they were, the first is {differs[0]}")
+        raise Invalid(
+            say(
+                "Restored, {differs_count} tables are not what they were, the first is {differs}",
+                differs_count=len(differs),
+                differs=differs[0],
+            )
+        )
 
 
 def _same_vendor(file: Reader) -> None:
     if file.manifest.get("database") != connection.vendor:
         raise Conflict(
-            f"The backup is of {file.manifest.get('database')} and this centre runs on {connection.vendor}; restore it "
-            "where the database is of the same kind"
+            say(
+                "The backup is of {database} and this centre runs on {vendor}; restore it where the "
+                "database is of the same kind",
+                database=file.manifest.get("database"),
+                vendor=connection.vendor,
+            )
         )
 
 
@@ -280,9 +303,9 @@ def _known_migrations() -> set[str]:
 def _left_out(*, contents: bool, keys: bool) -> list[str]:
     found = []
     if not contents:
-        found.append("packages, charts and images: they were left out on request")
+        found.append(say("packages, charts and images: they were left out on request"))
     if not keys:
-        found.append("the keys: they were left out on request, and without them no sealed secret can be opened")
+        found.append(say("the keys: they were left out on request, and without them no sealed secret can be opened"))
     return found
 
 

@@ -12,6 +12,7 @@ from appstore.packages import gates, states
 from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import Conflict, Invalid
+from core.words import say
 from mecm.deployments import secrecy
 from mecm.deployments import values as given
 from mecm.deployments.models import Deployment
@@ -24,10 +25,13 @@ def check_name(name: str) -> str:
         DNS_LABEL(name)
     except ValidationError as problem:
         raise Invalid(
-            f"name {problem.messages[0]}", errors=[{"field": "name", "detail": problem.messages[0]}]
+            say("name {messages}", messages=problem.messages[0]),
+            errors=[{"field": "name", "detail": problem.messages[0]}],
         ) from None
     if len(name) > 53:  # Helm's limit for release names
-        raise Invalid("name must be at most 53 characters", errors=[{"field": "name", "detail": "is too long"}])
+        raise Invalid(
+            say("name must be at most 53 characters"), errors=[{"field": "name", "detail": say("is too long")}]
+        )
     return name
 
 
@@ -52,11 +56,18 @@ def deployable(package: Package, organisation_id: UUID) -> None:
     if package.state not in states.LISTED:
         why = f" {package.state_reason}" if package.state in states.MARKED and package.state_reason else ""
         raise Conflict(
-            f"{package.name or package.filename} is {package.state}; only a published package is deployed.{why}",
+            say(
+                "{name} is {state}; only a published package is deployed.{why}",
+                name=package.name or package.filename,
+                state=package.state,
+                why=why,
+            ),
             state=package.state,
         )
     if package.visibility != Package.Visibility.PUBLIC and package.organisation_id != organisation_id:
-        raise Conflict(f"{package} is for its own organisation and partner stores; ask its publisher.")
+        raise Conflict(
+            say("{package} is for its own organisation and partner stores; ask its publisher.", package=package)
+        )
     gates.require("deploy", package, organisation_id)
 
 
@@ -64,7 +75,12 @@ def again_deployable(package: Package, organisation_id: UUID) -> None:
     """Pass when a package that ran here may be gone back to: a yanked one, and one that is hidden by now, too."""
     if package.state not in states.KEPT:
         raise Conflict(
-            f"{package} is {package.state}, so there is no way back to it. {package.state_reason}".strip(),
+            say(
+                "{package} is {state}, so there is no way back to it. {state_reason}",
+                package=package,
+                state=package.state,
+                state_reason=package.state_reason,
+            ).strip(),
             state=package.state,
         )
     gates.require("deploy", package, organisation_id)
@@ -74,8 +90,14 @@ def same_application(present: Package, wanted: Package) -> None:
     """Pass when one package is another release of the same application as the other."""
     if (present.name, present.provider) != (wanted.name, wanted.provider):
         raise Conflict(
-            f"{wanted.name} of {wanted.provider} is another application than {present.name} of {present.provider}; "
-            "deploy it beside, under a name of its own."
+            say(
+                "{wanted_name} of {wanted_provider} is another application than {present_name} of "
+                "{present_provider}; deploy it beside, under a name of its own.",
+                wanted_name=wanted.name,
+                wanted_provider=wanted.provider,
+                present_name=present.name,
+                present_provider=present.provider,
+            )
         )
 
 

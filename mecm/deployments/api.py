@@ -19,6 +19,7 @@ from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic
 from core.operations.models import Operation
+from core.words import say
 from mecm.deployments import logs, placement, secret_values, services
 from mecm.deployments.models import Deployment
 from mecm.deployments.serializers import (
@@ -118,7 +119,7 @@ class DeploymentView(ApiView):
         wanted.is_valid(raise_exception=True)
         asked = wanted.validated_data
         if not asked:
-            raise Invalid("Give package or values, or both.")
+            raise Invalid(say("Give package or values, or both."))
         services.upgrade(
             deployment,
             actor=self.actor,
@@ -209,7 +210,7 @@ class LogsView(ApiView):
         deployment = access.get(rows, self.actor, self.permission, pk)
         asked = request.GET.get("tail", "200")
         if not re.fullmatch(r"[0-9]{1,4}", asked):
-            raise Invalid("tail must be a number of lines", field="tail")
+            raise Invalid(say("tail must be a number of lines"), field="tail")
         return Response(logs.lines(deployment, tail=int(asked)))
 
 
@@ -245,7 +246,7 @@ class PlanView(ApiView):
         if "nodes" in asked:
             nodes = list(rows.filter(pk__in=asked["nodes"]))
             if len(nodes) != len(set(asked["nodes"])):
-                raise Missing("There is no such node, or you may not deploy to it.")
+                raise Missing(say("There is no such node, or you may not deploy to it."))
         else:
             nodes = list(rows[:200])
         found = services.verdicts(nodes, package, organisation=organisation, name=asked["name"], values=asked["values"])
@@ -282,7 +283,7 @@ def _whole(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
 def _package(view: ApiView, pk: UUID) -> Package:
     package = Package.objects.visible_to(view.actor).filter(pk=pk).first()
     if package is None:
-        raise Missing("There is no such package, or you may not see it.")
+        raise Missing(say("There is no such package, or you may not see it."))
     return package
 
 
@@ -310,10 +311,12 @@ def _uuid(text: str, field: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Invalid(f"{field} must be a UUID", errors=[{"field": field, "detail": "must be a UUID"}]) from None
+        raise Invalid(
+            say("{field} must be a UUID", field=field), errors=[{"field": field, "detail": say("must be a UUID")}]
+        ) from None
 
 
 def _text(text: str, field: str) -> str:
     if "\x00" in text:
-        raise Invalid(f"{field} must hold no NUL", field=field)
+        raise Invalid(say("{field} must hold no NUL", field=field), field=field)
     return text

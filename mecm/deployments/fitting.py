@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from core.errors import Conflict, Invalid
+from core.words import say
 from engines.helm import helm
 from engines.helm.schemas import Problem
 from engines.peek import Peek, peek
@@ -99,10 +100,10 @@ def _path(package: Package) -> Any:
     from appstore.packages import blobs  # the store's folder is a setting; deciding needs none
 
     if not package.chart_sha256:
-        raise Conflict(f"{package.name} carries no Helm chart, so there is nothing to run.")
+        raise Conflict(say("{name} carries no Helm chart, so there is nothing to run.", name=package.name))
     chart = blobs.path_of(package.chart_sha256)
     if not chart.exists():
-        raise Conflict("The chart of this package is no longer in the store.")
+        raise Conflict(say("The chart of this package is no longer in the store."))
     return chart
 
 

@@ -18,6 +18,7 @@ from appstore.releases.models import Recall
 from core.errors import BreakwaterError
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 from engines.applier import RECALLED, Applier, absent, as_status, failure, recalled
 from engines.contract import State as Seen
 from mecm.deployments import direct, logs, restoring, secret_values, services, specs
@@ -49,9 +50,9 @@ def apply(operation: Operation) -> None:
     generation = deployment.generation
     try:
         with direct.applier_for(deployment.node) as applier:
-            operation.progress(10, f"applying generation {generation}")
+            operation.progress(10, say("applying generation {generation}", generation=generation))
             applier.apply(specs.of(deployment), generation)
-            operation.progress(80, "looking at what became of it")
+            operation.progress(80, say("looking at what became of it"))
             _look(applier, deployment)
     except BreakwaterError as error:
         _tell(operation, deployment, error)
@@ -143,7 +144,7 @@ def _end(operation: Operation, deployment: Deployment, since: datetime) -> bool:
     waited = (timezone.now() - since).total_seconds()
     try:
         with direct.applier_for(deployment.node) as applier:
-            operation.progress(10, "asking the application to end")
+            operation.progress(10, say("asking the application to end"))
             gone = applier.remove(specs.of(deployment), waited=waited)
     except BreakwaterError as error:
         _tell(operation, deployment, error)

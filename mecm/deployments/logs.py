@@ -8,6 +8,7 @@ from concurrent.futures import TimeoutError as Late
 from typing import TYPE_CHECKING, Any
 
 from core.errors import TimedOut
+from core.words import say
 from mecm.deployments import secret_values
 from mecm.deployments.restoring import KIND
 from mecm.edge import services as edge
@@ -102,7 +103,13 @@ def _direct_lines(deployment: Deployment, tail: int) -> dict[str, Any]:
         found = asked.result(timeout=_DIRECT_TIMEOUT)
     except Late:
         asked.cancel()
-        raise TimedOut(f"{deployment.node} did not send its logs within {_DIRECT_TIMEOUT:g} s") from None
+        raise TimedOut(
+            say(
+                "{node} did not send its logs within {direct_timeout} s",
+                node=deployment.node,
+                direct_timeout=format(_DIRECT_TIMEOUT, "g"),
+            )
+        ) from None
     told = [
         {
             "at": line.at.isoformat() if line.at else None,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from core.errors import Invalid, Missing, Rejected, TimedOut, Unavailable
+from core.words import say
 from engines.applier import AppSpec, MepAccess
 
 #: Seconds for one request in all: a worker must not hang on a MEP that does not answer.
@@ -125,9 +126,9 @@ class Mm5:
         try:
             told = httpx.Response(200, content=body).json()
         except (ValueError, RecursionError):
-            raise Rejected(f"{self.name} answered with something that is no JSON") from None
+            raise Rejected(say("{name} answered with something that is no JSON", name=self.name)) from None
         if not isinstance(told, Mapping):
-            raise Rejected(f"{self.name} answered with something that is no object")
+            raise Rejected(say("{name} answered with something that is no object", name=self.name))
         return told
 
     def _read(self, response: httpx.Response) -> bytes:
@@ -135,41 +136,45 @@ class Mm5:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > _LARGEST:
-                raise Rejected(f"{self.name} answered with more than {_LARGEST} bytes")
+                raise Rejected(say("{name} answered with more than {largest} bytes", name=self.name, largest=_LARGEST))
         return bytes(body)
 
     def _refuse(self, status: int, body: bytes) -> None:
         if status < 300:
             return
         if status in (401, 403):
-            raise Rejected(f"{self.name} does not accept our token; set it anew with PUT /nodes/<id>/mep")
+            raise Rejected(
+                say("{name} does not accept our token; set it anew with PUT /nodes/<id>/mep", name=self.name)
+            )
         if status == 404:
-            raise Missing(f"{self.name} does not know what we asked for")
+            raise Missing(say("{name} does not know what we asked for", name=self.name))
         if status == 400:
-            raise Invalid(f"{self.name} refused what the package asks for: {_detail(body)}")
+            raise Invalid(say("{name} refused what the package asks for: {body}", name=self.name, body=_detail(body)))
         if status in (408, 504):
-            raise TimedOut(f"{self.name} took too long")
+            raise TimedOut(say("{name} took too long", name=self.name))
         if status == 429 or status >= 500:
-            raise Unavailable(f"{self.name} answered {status}")
-        raise Rejected(f"{self.name} answered {status}: {_detail(body)}")
+            raise Unavailable(say("{name} answered {status}", name=self.name, status=status))
+        raise Rejected(say("{name} answered {status}: {body}", name=self.name, status=status, body=_detail(body)))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except httpx.TimeoutException:
-            raise TimedOut(f"{self.name} did not answer within {TIMEOUT:g} s") from None
+            raise TimedOut(
+                say("{name} did not answer within {timeout} s", name=self.name, timeout=format(TIMEOUT, "g"))
+            ) from None
         except httpx.TransportError as problem:
             if isinstance(problem.__context__, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(problem):
-                raise Rejected(f"{self.name} shows a certificate that its CA did not sign") from None
-            raise Unavailable(f"{self.name} cannot be reached") from None
+                raise Rejected(say("{name} shows a certificate that its CA did not sign", name=self.name)) from None
+            raise Unavailable(say("{name} cannot be reached", name=self.name)) from None
         except (httpx.HTTPError, httpx.InvalidURL):
-            raise Rejected(f"{self.name} answered with something that is no HTTP") from None
+            raise Rejected(say("{name} answered with something that is no HTTP", name=self.name)) from None
 
     def _text(self, told: Mapping[str, Any] | None, member: str, default: str | None = None) -> str:
         value = (told or {}).get(member, default)
         if not isinstance(value, str) or (not value and default is None):
-            raise Rejected(f"{self.name} answered without {member}")
+            raise Rejected(say("{name} answered without {member}", name=self.name, member=member))
         return value
 
 
@@ -199,7 +204,7 @@ def _trust(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cadata=ca)
     except ssl.SSLError:
-        raise Invalid("The certificates of the MEP's authority cannot be used") from None
+        raise Invalid(say("The certificates of the MEP's authority cannot be used")) from None
 
 
 def _instance(app_instance_id: str) -> str:
@@ -211,6 +216,6 @@ def _detail(body: bytes) -> str:
     try:
         told = httpx.Response(200, content=body).json()
     except (ValueError, RecursionError):
-        return "no reason given"
+        return say("no reason given")
     detail = told.get("detail") if isinstance(told, Mapping) else None
-    return detail[:300] if isinstance(detail, str) and detail else "no reason given"
+    return detail[:300] if isinstance(detail, str) and detail else say("no reason given")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.words import say
+
 #: A report is the node's word, so each part of it is cut to what a page can show.
 _TEXT, _ITEMS = 2000, 200
 
@@ -85,7 +87,7 @@ def _message(known: Known, said: str, current: bool, status: Mapping[str, Any]) 
         return ""
     told = _text(status.get("message"))
     if known.wish == "present" and said == "absent" and not told:
-        return "the release is not on the node at the moment"
+        return say("the release is not on the node at the moment")
     return told
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.words import say
 from engines.contract import Compute
 
 #: What people call the architectures that packages and runtimes name differently.
@@ -97,7 +98,11 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
         reasons.append(
             Reason(
                 "app-class",
-                f"is an application of class {requirement.app_class}; {node.name} runs containers",
+                say(
+                    "is an application of class {app_class}; {name} runs containers",
+                    app_class=requirement.app_class,
+                    name=node.name,
+                ),
                 {"node": node.name, "class": requirement.app_class},
             )
         )
@@ -106,21 +111,28 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
         reasons.append(
             Reason(
                 "architecture",
-                f"needs {' or '.join(sorted(wanted))}, {node.name} is {architecture(node.architecture)}",
+                say(
+                    "needs {wanted}, {name} is {architecture}",
+                    wanted=" or ".join(sorted(wanted)),
+                    name=node.name,
+                    architecture=architecture(node.architecture),
+                ),
                 {"need": " / ".join(sorted(wanted)), "node": node.name, "has": architecture(node.architecture)},
             )
         )
     if not node.reachable:
         reasons.append(
             Reason(
-                "unreachable", f"{node.name} has no kubeconfig, so its cluster cannot be reached", {"node": node.name}
+                "unreachable",
+                say("{name} has no kubeconfig, so its cluster cannot be reached", name=node.name),
+                {"node": node.name},
             )
         )
     if requirement.uses_mep and not node.has_mep:
         reasons.append(
             Reason(
                 "no-mep",
-                f"names services or rules, and no MEP was set for {node.name}",
+                say("names services or rules, and no MEP was set for {name}", name=node.name),
                 {"node": node.name, "needs": "mep"},
             )
         )
@@ -134,11 +146,15 @@ def _name_taken(name: str, node: str, taken: list[Allocation]) -> Reason:
     if all(each.given_up for each in taken):
         return Reason(
             "name-given-up",
-            f"a release named {name} was given up on {node}, and its late removal would hit this one; "
-            f"take another name until {node} has confirmed that it is gone",
+            say(
+                "a release named {name} was given up on {node}, and its late removal would hit this "
+                "one; take another name until {node} has confirmed that it is gone",
+                name=name,
+                node=node,
+            ),
             facts,
         )
-    return Reason("name-taken", f"there is a release named {name} on {node} already", facts)
+    return Reason("name-taken", say("there is a release named {name} on {node} already", name=name, node=node), facts)
 
 
 def free(capacity: Compute, present: Iterable[Allocation]) -> Compute:
@@ -175,10 +191,15 @@ def _short(needed: Compute, capacity: Compute, present: list[Allocation]) -> lis
     return [
         Reason(
             code,
-            f"does not fit: needs {say(need)} {noun}, {say(remaining)} free",
-            {"need": say(need), "free": say(remaining)},
+            say(
+                "does not fit: needs {need} {noun}, {remaining} free",
+                need=amount(need),
+                noun=noun,
+                remaining=amount(remaining),
+            ),
+            {"need": amount(need), "free": amount(remaining)},
         )
-        for code, need, remaining, has, say, noun in rows
+        for code, need, remaining, has, amount, noun in rows
         if has and need > remaining
     ]
 
@@ -188,18 +209,19 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
         yield Reason("chart", remark)
     if node.shut_out:
         yield Reason(
-            "shut-out", f"the identity of {node.name} was revoked; it must join again before it starts anything"
+            "shut-out",
+            say("the identity of {name} was revoked; it must join again before it starts anything", name=node.name),
         )
     elif node.state in ("new", "enrolled"):
         yield Reason(
             "not-online",
-            f"{node.name} has never connected; it will start the application when it does",
+            say("{name} has never connected; it will start the application when it does", name=node.name),
             {"node": node.name, "state": "new"},
         )
     elif node.state != "online":
         yield Reason(
             "not-online",
-            f"{node.name} is {node.state}; it will start the application when it is back",
+            say("{name} is {state}; it will start the application when it is back", name=node.name, state=node.state),
             {"node": node.name, "state": node.state},
         )
     unknown = [
@@ -212,21 +234,32 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
         if need and not has
     ]
     if unknown:
-        yield Reason("capacity-unknown", f"{node.name} has not said how much {' and '.join(unknown)} it has")
+        yield Reason(
+            "capacity-unknown",
+            say("{name} has not said how much {unknown} it has", name=node.name, unknown=" and ".join(unknown)),
+        )
     if not node.has_mep:
         yield Reason(
-            "no-mep", f"no MEP was set for {node.name}, so the application gets no identity there", {"node": node.name}
+            "no-mep",
+            say("no MEP was set for {name}, so the application gets no identity there", name=node.name),
+            {"node": node.name},
         )
         return
     if requirement.services and node.services is None:
         yield Reason(
-            "services-unknown", f"the MEP of {node.name} has not told which services it has", {"node": node.name}
+            "services-unknown",
+            say("the MEP of {name} has not told which services it has", name=node.name),
+            {"node": node.name},
         )
     absent = requirement.services - node.services if node.services is not None else ()
     for service in sorted(absent):
         yield Reason(
             "service-absent",
-            f"needs the service {service}, which no application on {node.name} offers now",
+            say(
+                "needs the service {service}, which no application on {name} offers now",
+                service=service,
+                name=node.name,
+            ),
             {"node": node.name, "service": service},
         )
 

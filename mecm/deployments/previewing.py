@@ -10,6 +10,7 @@ from uuid import UUID
 from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import BreakwaterError, Conflict
+from core.words import say
 from mecm.deployments import admission, placement, plan, requirements, secrecy
 from mecm.deployments import values as given
 from mecm.deployments.models import Deployment
@@ -127,7 +128,7 @@ def _against(deployment: Deployment | None, package: Package) -> placement.Reaso
     if deployment is None:
         return None
     if deployment.wish == Deployment.Wish.ABSENT:
-        return placement.Reason("going-away", f"{deployment.name} is being removed there")
+        return placement.Reason("going-away", say("{name} is being removed there", name=deployment.name))
     try:
         admission.same_application(deployment.package, package)
     except Conflict as error:

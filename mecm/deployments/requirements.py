@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import engines
 from core.errors import BreakwaterError, Conflict, Invalid
 from core.findings import Level
+from core.words import say
 from engines.applier import AppSpec, Blob, MepAccess, values_for
 from engines.contract import Compute, EngineSettings, Plan
 from engines.peek import peek
@@ -108,7 +109,7 @@ _MEP_MEMBERS = ("appServiceRequired", "appServiceOptional", "appServiceProduced"
 def render(package: Package, values: Mapping[str, Any], *, engine: str) -> Rendered:
     """Return the chart rendered for `engine`; the same chart and values are rendered once."""
     if not package.chart_sha256:
-        raise Conflict(f"{package.name} carries no Helm chart, so there is nothing to run.")
+        raise Conflict(say("{name} carries no Helm chart, so there is nothing to run.", name=package.name))
     key = (package.chart_sha256, engine, digest(values))
     known = _recent.get(key)
     if known is None:
@@ -140,7 +141,7 @@ def _render(chart_sha256: str, values: Mapping[str, Any], engine: str) -> Render
 
     chart = blobs.path_of(chart_sha256)
     if not chart.exists():
-        raise Conflict("The chart of this package is no longer in the store.")
+        raise Conflict(say("The chart of this package is no longer in the store."))
     with tempfile.TemporaryDirectory(prefix="plan-") as scratch:  # an engine keeps its releases somewhere; here none
         runtime = engines.registry.get(engine)(EngineSettings(name="plan", state_dir=Path(scratch)))
         try:

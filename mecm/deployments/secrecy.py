@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.errors import Invalid
+from core.words import say
 
 #: Where a value stands: the keys on the way to it.
 Path = tuple[str, ...]
@@ -126,8 +127,10 @@ def kept(values: Any, present: Any, path: Path = ()) -> Any:
         if present is _NOTHING:
             where = ".".join(("values", *path))
             raise NothingToKeep(
-                f"{where}: there is no secret to keep here; write the secret in the place of the mark.",
-                errors=[{"field": where, "detail": "holds the mark of a kept secret, but there is none to keep"}],
+                say(
+                    "{where}: there is no secret to keep here; write the secret in the place of the mark.", where=where
+                ),
+                errors=[{"field": where, "detail": say("holds the mark of a kept secret, but there is none to keep")}],
             )
         return present
     if isinstance(values, Mapping):

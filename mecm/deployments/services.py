@@ -18,6 +18,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Missing, Stale
 from core.operations import services as operations
+from core.words import say
 from mecm.deployments import admission, plan, requirements, specs
 from mecm.deployments import values as given
 from mecm.deployments.admission import check_name, namespace_of, values_for
@@ -97,9 +98,20 @@ def request_trial(
     actor.require("certification.run", organisation)
     actor.require("certification.run", node.organisation_id)
     if package.state in _UNFIT_FOR_TRIAL:
-        raise Conflict(f"{package.name or package.filename} is {package.state}; only a checked package can be tried.")
+        raise Conflict(
+            say(
+                "{name} is {state}; only a checked package can be tried.",
+                name=package.name or package.filename,
+                state=package.state,
+            )
+        )
     if not namespace.startswith(TRIAL_NAMESPACE):
-        raise Conflict(f"A trial runs in a namespace of its own that begins with {TRIAL_NAMESPACE}.")
+        raise Conflict(
+            say(
+                "A trial runs in a namespace of its own that begins with {trial_namespace}.",
+                trial_namespace=TRIAL_NAMESPACE,
+            )
+        )
     return _install(
         actor=actor,
         organisation=organisation,
@@ -141,7 +153,10 @@ def _install(
             with transaction.atomic():
                 deployment.save(force_insert=True)
         except IntegrityError:
-            raise Conflict(f"There is a release named {name} on {node.name} already.", field="name") from None
+            raise Conflict(
+                say("There is a release named {name} on {node_name} already.", name=name, node_name=node.name),
+                field="name",
+            ) from None
         _record(deployment, Action.INSTALL, actor)
         counters.deployed(package.pk)
         _hand_over(deployment, actor)
@@ -241,14 +256,26 @@ def may_be_abandoned(deployment: Deployment) -> bool:
 def _against_abandoning(deployment: Deployment, node: Node) -> str:
     """Return why the deployment cannot be given up, and what to do instead; empty when it can."""
     if deployment.wish != Wish.ABSENT:
-        return f"{deployment.name} is wished for on {node.name}; remove it first, and give it up if no answer comes."
+        return say(
+            "{deployment_name} is wished for on {node_name}; remove it first, and give it up if no answer comes.",
+            deployment_name=deployment.name,
+            node_name=node.name,
+        )
     if deployment.state == State.REMOVED:
-        return f"{deployment.name} is gone from {node.name}; there is nothing to give up."
+        return say(
+            "{deployment_name} is gone from {node_name}; there is nothing to give up.",
+            deployment_name=deployment.name,
+            node_name=node.name,
+        )
     if node.state == Node.State.ONLINE:
         seconds = int(silence_limit().total_seconds())
-        return (
-            f"{node.name} is there and removes {deployment.name} itself: wait for it, and read its events if it takes long. "
-            f"A removal can be given up when its node has been silent for {seconds} seconds."
+        return say(
+            "{node_name} is there and removes {deployment_name} itself: wait for it, and read "
+            "its events if it takes long. A removal can be given up when its node has been "
+            "silent for {seconds} seconds.",
+            node_name=node.name,
+            deployment_name=deployment.name,
+            seconds=seconds,
         )
     return ""
 
@@ -272,13 +299,19 @@ def _revise(
         present = Deployment.objects.select_related("node", "package").get(pk=deployment.pk)
         if expected is not None and present.generation != expected:
             raise Stale(
-                f"The deployment is at generation {present.generation} by now, not {expected}.",
+                say(
+                    "The deployment is at generation {generation} by now, not {expected}.",
+                    generation=present.generation,
+                    expected=expected,
+                ),
                 generation=present.generation,
             )
         if present.state == State.ABANDONED:
-            raise Conflict(f"{present.name} was given up; deploy it anew under another name, or on another node.")
+            raise Conflict(
+                say("{name} was given up; deploy it anew under another name, or on another node.", name=present.name)
+            )
         if present.wish == Wish.ABSENT:
-            raise Conflict(f"{present.name} is being removed or gone; deploy it anew.")
+            raise Conflict(say("{name} is being removed or gone; deploy it anew.", name=present.name))
         wanted = choose(present)
         if wanted is None:
             return present
@@ -303,14 +336,14 @@ def _revise(
             _record(current, action, actor, restores=wanted.restores)
             _hand_over(current, actor)
         return current
-    raise Conflict("The deployment changes too often at the moment; try again.")
+    raise Conflict(say("The deployment changes too often at the moment; try again."))
 
 
 def _lock(node: Node) -> Node:
     """Hold the node's row until the transaction ends: places on it are given one at a time."""
     locked = Node.objects.select_for_update().filter(pk=node.pk).first()
     if locked is None:
-        raise Missing("The node was removed meanwhile.")
+        raise Missing(say("The node was removed meanwhile."))
     return locked
 
 
@@ -386,9 +419,9 @@ def _earlier(present: Deployment, to: int | None) -> DeploymentRevision:
     if to is not None:
         found = earlier.filter(generation=to).first()
         if found is None:
-            raise Missing(f"{present.name} has no earlier generation {to}.")
+            raise Missing(say("{name} has no earlier generation {to}.", name=present.name, to=to))
         return found
     for revision in earlier.filter(outcome=Outcome.READY):
         if revision.package_id != present.package_id or revision.values != present.values:
             return revision
-    raise Conflict("There is no earlier generation that was ready and differs from the present one.")
+    raise Conflict(say("There is no earlier generation that was ready and differs from the present one."))

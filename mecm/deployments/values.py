@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import Invalid, TooLarge
+from core.words import say
 
 LARGEST, DEEPEST = 64 * 1024, 32
 
@@ -17,17 +18,17 @@ def check(values: Any) -> dict[str, Any]:
     `global.mep` is refused: there the platform puts the identity of the application.
     """
     if not isinstance(values, Mapping):
-        raise Invalid("values must be an object", errors=[{"field": "values", "detail": "must be an object"}])
+        raise Invalid(say("values must be an object"), errors=[{"field": "values", "detail": say("must be an object")}])
     _walk(values)
     shared = values.get("global")
     if isinstance(shared, Mapping) and "mep" in shared:
         raise Invalid(
-            "values must not hold global.mep: the platform puts the application's identity there",
-            errors=[{"field": "values.global.mep", "detail": "is set by the platform"}],
+            say("values must not hold global.mep: the platform puts the application's identity there"),
+            errors=[{"field": "values.global.mep", "detail": say("is set by the platform")}],
         )
     text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > LARGEST:
-        raise TooLarge(f"values must be at most {LARGEST // 1024} KiB of JSON")
+        raise TooLarge(say("values must be at most {largest} KiB of JSON", largest=LARGEST // 1024))
     plain: dict[str, Any] = json.loads(text)
     return plain
 
@@ -45,16 +46,16 @@ def _walk(values: Any) -> None:
             elif isinstance(each, str):
                 _text(each)
             elif isinstance(each, float) and (each != each or each in (float("inf"), float("-inf"))):
-                raise Invalid("values must hold finite numbers only", field="values")
+                raise Invalid(say("values must hold finite numbers only"), field="values")
             elif isinstance(each, int) and not -(2**63) <= each < 2**63:
-                raise Invalid("values must hold numbers of at most 64 bits", field="values")
+                raise Invalid(say("values must hold numbers of at most 64 bits"), field="values")
         if not following:
             return
         level = following
-    raise Invalid(f"values must be nested at most {DEEPEST} levels deep", field="values")
+    raise Invalid(say("values must be nested at most {deepest} levels deep", deepest=DEEPEST), field="values")
 
 
 def _text(text: str) -> None:
     # PostgreSQL stores no NUL in JSON, and a lone surrogate is no Unicode.
     if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise Invalid("values must hold Unicode text without NUL", field="values")
+        raise Invalid(say("values must hold Unicode text without NUL"), field="values")

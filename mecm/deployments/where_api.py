@@ -13,11 +13,14 @@ from rest_framework.response import Response
 from appstore.packages.models import Package
 from core.errors import Invalid, Missing
 from core.http import ApiView, Pagination, organisation_for
+from core.words import say
 from mecm.deployments import placement, where
 from mecm.deployments.serializers import NodeRef, ReasonOut
 
 #: What is known of the nodes of partner stores. Nothing that federation carries speaks of nodes (appstore.federation).
-PARTNERS = "Partner stores do not tell which nodes they have or what is free on them; ask the question in their store."
+PARTNERS = say(
+    "Partner stores do not tell which nodes they have or what is free on them; ask the question in their store."
+)
 
 
 class CodeCount(serializers.Serializer[Any]):
@@ -91,11 +94,11 @@ class WhereView(ApiView):
         """Judge every node that you may deploy to, with every reason why not; the best places come first."""
         package = Package.objects.visible_to(self.actor).filter(pk=pk).first()
         if package is None:
-            raise Missing("There is no such package, or you may not see it.")
+            raise Missing(say("There is no such package, or you may not see it."))
         organisation = organisation_for(request, self.permission)
         words = request.GET.get("q", "")
         if "\x00" in words:
-            raise Invalid("q must hold no NUL", field="q")
+            raise Invalid(say("q must hold no NUL"), field="q")
         found = where.could_run(package, actor=self.actor, organisation=organisation, words=words[:200])
         wanted = found.only(fits=_yes_or_no(request.GET.get("fits", "")), code=request.GET.get("code", ""))
         pages = Pagination()
@@ -127,4 +130,4 @@ def _told(place: where.Place) -> dict[str, Any]:
 def _yes_or_no(text: str) -> bool | None:
     if text in ("", "true", "false"):
         return {"true": True, "false": False}.get(text)
-    raise Invalid("fits must be true or false", errors=[{"field": "fits", "detail": "must be true or false"}])
+    raise Invalid(say("fits must be true or false"), errors=[{"field": "fits", "detail": say("must be true or false")}])

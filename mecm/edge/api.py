@@ -18,6 +18,7 @@ from appstore.packages import blobs
 from core.errors import Invalid, Missing, Unauthenticated
 from core.frames import named_blobs
 from core.http import ApiView
+from core.words import say
 from mecm.edge import ca, services
 from mecm.edge.identity import NodeAuthentication, Speaker
 from mecm.edge.models import DesiredObject
@@ -82,7 +83,7 @@ class NodeView(ApiView):
         """Let only nodes in."""
         super().initial(request, *args, **kwargs)
         if not isinstance(request.auth, Speaker):
-            raise Unauthenticated("An edge node signs in with a bearer token of its own making.")
+            raise Unauthenticated(say("An edge node signs in with a bearer token of its own making."))
         self.speaker = request.auth
 
 
@@ -139,13 +140,13 @@ class BlobView(NodeView):
     def get(self, request: Request, sha256: str) -> HttpResponse | StreamingHttpResponse:
         """Return the file, or from a byte on (RFC 9110, 14.2: one range of bytes)."""
         if not self._may_have(sha256):
-            raise Missing("No app of this node needs such a file.")
+            raise Missing(say("No app of this node needs such a file."))
         path = Path(blobs.path_of(sha256))
         try:
             size = path.stat().st_size
             body = path.open("rb")
         except FileNotFoundError:
-            raise Missing("The file is not in the store any more.") from None
+            raise Missing(say("The file is not in the store any more.")) from None
         wanted = byte_range(request.headers.get("Range", ""), size)
         if wanted is None:
             response: Any = FileResponse(body, content_type="application/octet-stream")
@@ -196,6 +197,6 @@ def _part(body: BinaryIO, left: int) -> Iterator[bytes]:
         while left > 0:
             chunk = body.read(min(CHUNK, left))
             if not chunk:
-                raise Invalid("The file became shorter while it was read")
+                raise Invalid(say("The file became shorter while it was read"))
             left -= len(chunk)
             yield chunk

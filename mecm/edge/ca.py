@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 
 from core.errors import Invalid
+from core.words import say
 
 LEAF_LIFE = timedelta(days=90)
 ROOT_LIFE = timedelta(days=3650)
@@ -52,11 +53,11 @@ def read_csr(pem: str) -> Request:
         key = csr.public_key()
         proved = csr.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as problem:
-        raise Invalid("csr_pem is no certificate request in PEM that we can read") from problem
+        raise Invalid(say("csr_pem is no certificate request in PEM that we can read")) from problem
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise Invalid("csr_pem must be for an ECDSA key on the curve P-256")
+        raise Invalid(say("csr_pem must be for an ECDSA key on the curve P-256"))
     if not proved:
-        raise Invalid("csr_pem is not signed by the key that it is for")
+        raise Invalid(say("csr_pem is not signed by the key that it is for"))
     return Request(key)
 
 
@@ -132,7 +133,7 @@ def _authority(folder: Path) -> Authority:
     pem = path.read_bytes()
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Invalid("The file of the edge authority holds no ECDSA key")
+        raise Invalid(say("The file of the edge authority holds no ECDSA key"))
     return Authority(key, x509.load_pem_x509_certificate(pem))
 
 

@@ -22,6 +22,7 @@ from django.db import close_old_connections, connections
 
 from core.errors import BreakwaterError, Invalid, Missing, Throttled
 from core.frames import canonical
+from core.words import say
 from mecm.edge import stream
 from mecm.edge.connection import Closed, Connection
 from mecm.edge.doorbell import bell
@@ -128,12 +129,12 @@ class Hub:
 
     async def _admit(self, scope: dict[str, Any]) -> Speaker:
         if scope["path"] != PATH:
-            raise Missing("There is no WebSocket here.")
+            raise Missing(say("There is no WebSocket here."))
         if not self.admission.admit():
-            raise Throttled("Too many nodes connect at once; come back in a moment.", retry_after=1)
+            raise Throttled(say("Too many nodes connect at once; come back in a moment."), retry_after=1)
         headers = dict(scope.get("headers", ()))
         if any(name == b"origin" for name in headers):
-            raise Invalid("This address is for edge nodes, not for browsers.")
+            raise Invalid(say("This address is for edge nodes, not for browsers."))
         spoke = await self.ask(speaker, headers.get(b"authorization", b"").decode("latin-1"))
         await self.ask(retire_older, spoke)
         return spoke

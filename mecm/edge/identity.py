@@ -12,6 +12,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.request import Request
 
 from core.errors import Unauthenticated
+from core.words import say
 from mecm.edge.models import NodeCert
 
 if TYPE_CHECKING:
@@ -37,18 +38,18 @@ def speaker(authorization: str) -> Speaker:
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("An edge node signs in with a bearer token of its own making.")
+        raise Unauthenticated(say("An edge node signs in with a bearer token of its own making."))
     try:
         serial = jwt.get_unverified_header(token).get("kid")
     except (jwt.PyJWTError, ValueError) as problem:
-        raise Unauthenticated("The node's token cannot be read.") from problem
+        raise Unauthenticated(say("The node's token cannot be read.")) from problem
     if not isinstance(serial, str) or len(serial) > 40:
-        raise Unauthenticated("The node's token names no certificate.")
+        raise Unauthenticated(say("The node's token names no certificate."))
     held = NodeCert.objects.select_related("node").filter(serial=serial.lower()).first()
     if held is None or held.revoked_at is not None:
-        raise Unauthenticated("The node's certificate is not valid here; enrol the node again.", reason="revoked")
+        raise Unauthenticated(say("The node's certificate is not valid here; enrol the node again."), reason="revoked")
     if held.not_after <= timezone.now():
-        raise Unauthenticated("The node's certificate has expired; enrol the node again.", reason="expired")
+        raise Unauthenticated(say("The node's certificate has expired; enrol the node again."), reason="expired")
     key: Any = x509.load_pem_x509_certificate(held.certificate.encode()).public_key()
     try:
         claims = jwt.decode(
@@ -61,9 +62,11 @@ def speaker(authorization: str) -> Speaker:
             options={"require": ["exp", "iat", "iss", "aud", "jti"]},
         )
     except jwt.PyJWTError as problem:
-        raise Unauthenticated(f"The node's token is not valid: {problem}.") from problem
+        raise Unauthenticated(say("The node's token is not valid: {problem}.", problem=problem)) from problem
     if claims["exp"] - claims["iat"] > LONGEST_TOKEN:
-        raise Unauthenticated(f"The node's token is valid for more than {LONGEST_TOKEN} seconds.")
+        raise Unauthenticated(
+            say("The node's token is valid for more than {longest_token} seconds.", longest_token=LONGEST_TOKEN)
+        )
     return Speaker(held.node, held.serial)
 
 

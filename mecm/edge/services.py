@@ -17,6 +17,7 @@ from core.accounts.access import SYSTEM
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Invalid
 from core.frames import SPEC_BYTES, canonical, spec_digest
+from core.words import say
 from mecm.edge import ca
 from mecm.edge.doorbell import ring_on_commit
 from mecm.edge.models import DesiredObject, EnrolmentToken, NodeCert, NodeSync, fresh_epoch
@@ -38,7 +39,14 @@ def put(node: Node, kind: str, key: str, *, generation: int, spec: dict[str, Any
     Part of the caller's transaction: when that rolls back, no revision was used.
     """
     if len(canonical(spec)) > SPEC_BYTES:
-        raise Invalid(f"The spec of {kind} {key} has more than {SPEC_BYTES} bytes; larger content travels as a blob")
+        raise Invalid(
+            say(
+                "The spec of {kind} {key} has more than {spec_bytes} bytes; larger content travels as a blob",
+                kind=kind,
+                key=key,
+                spec_bytes=SPEC_BYTES,
+            )
+        )
     digest = spec_digest(spec)
     sync = _locked(node)
     present = DesiredObject.objects.filter(node=node, kind=kind, key=key).first()
@@ -100,7 +108,7 @@ def join_string(node: Node, *, actor: Any) -> tuple[str, datetime]:
     sends the secret.
     """
     if node.link != "agent":
-        raise Conflict(f"Node {node.name} is reached directly; no agent joins it.")
+        raise Conflict(say("Node {name} is reached directly; no agent joins it.", name=node.name))
     secret = secrets.token_urlsafe(32)
     expires = timezone.now() + TOKEN_LIFE
     EnrolmentToken.objects.filter(node=node, expires_at__lt=timezone.now()).delete()
@@ -124,10 +132,10 @@ def enrol(*, token: str, csr_pem: str, agent_version: str = "") -> dict[str, Any
     )
     known = EnrolmentToken.objects.select_related("node").filter(sha256=digest).first()
     if known is None:
-        raise Denied("This join string is not known here; ask for a new one.")
+        raise Denied(say("This join string is not known here; ask for a new one."))
     if not spent:
-        why = "has expired" if known.expires_at <= timezone.now() else "was used already"
-        raise Denied(f"This join string {why}; ask for a new one.")
+        why = say("has expired") if known.expires_at <= timezone.now() else say("was used already")
+        raise Denied(say("This join string {why}; ask for a new one.", why=why))
     node = known.node
     # A machine that joins again replaces the one that held this node before.
     NodeCert.objects.filter(node=node, revoked_at=None).update(revoked_at=timezone.now())

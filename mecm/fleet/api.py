@@ -19,6 +19,7 @@ from core.accounts import access
 from core.errors import Invalid
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic
+from core.words import say
 from mecm.fleet import figures, services
 from mecm.fleet.causes import SOURCES
 from mecm.fleet.models import Alarm, AlarmEvent, AlarmQuerySet, Resolution, Severity
@@ -95,7 +96,7 @@ def sought(rows: AlarmQuerySet, given: Any) -> AlarmQuerySet:
     """Return the alarms that the parameters of a list name; `Invalid` names a parameter that is wrong."""
     show = given.get("show") or "standing"
     if show not in SHOWN:
-        raise _wrong("show", f"must be one of {', '.join(SHOWN)}")
+        raise _wrong("show", say("must be one of {shown}", shown=", ".join(SHOWN)))
     if show == "cleared":
         rows = rows.exclude(cleared_at=None)
     elif show != "all":
@@ -104,17 +105,17 @@ def sought(rows: AlarmQuerySet, given: Any) -> AlarmQuerySet:
         rows = rows.filter(acknowledged_at__isnull=show == "open")
     if severity := given.get("severity"):
         if severity not in Severity.values:
-            raise _wrong("severity", f"must be one of {', '.join(Severity.values)}")
+            raise _wrong("severity", say("must be one of {values}", values=", ".join(Severity.values)))
         rows = rows.filter(severity=severity)
     if source := given.get("source"):
         if source not in SOURCES:
-            raise _wrong("source", f"must be one of {', '.join(SOURCES)}")
+            raise _wrong("source", say("must be one of {sources}", sources=", ".join(SOURCES)))
         rows = rows.filter(source_kind=source)
     if node := given.get("node"):
         try:
             rows = rows.filter(node=UUID(node))
         except ValueError:
-            raise _wrong("node", "must be the id of a node") from None
+            raise _wrong("node", say("must be the id of a node")) from None
     if words := str(given.get("q", "")).replace("\x00", "").strip()[:200]:
         rows = rows.filter(Q(text__icontains=words) | Q(source_name__icontains=words) | Q(cause__icontains=words))
     return rows.order_by("-cleared_at", "id") if show == "cleared" else rows.worst_first()
@@ -292,10 +293,17 @@ class FiguresView(ApiView):
         organisation = organisation_for(request, self.permission)
         resolution = request.GET.get("resolution") or Resolution.MINUTE
         if resolution not in OF_FLEETS:
-            raise _wrong("resolution", f"must be one of {', '.join(OF_FLEETS)}")
+            raise _wrong("resolution", say("must be one of {of_fleets}", of_fleets=", ".join(OF_FLEETS)))
         metrics = [name for name in request.GET.get("metrics", "").split(",") if name] or list(figures.METRICS)
         if unknown := [name for name in metrics if name not in figures.METRICS]:
-            raise _wrong("metrics", f"there is no figure {unknown[0][:60]!r}; there are {', '.join(figures.METRICS)}")
+            raise _wrong(
+                "metrics",
+                say(
+                    "there is no figure {unknown}; there are {metrics}",
+                    unknown=repr(unknown[0][:60]),
+                    metrics=", ".join(figures.METRICS),
+                ),
+            )
         since, until = span(request.GET, timedelta(days=1) if resolution == Resolution.MINUTE else timedelta(days=30))
         return Response(
             figures.series(organisation.pk, resolution=resolution, since=since, until=until, metrics=metrics)
@@ -315,7 +323,7 @@ class NodeFiguresView(ApiView):
         """Return one node by column: its hours of the last two weeks, or every five minutes of the last 26 hours."""
         resolution = request.GET.get("resolution") or Resolution.HOUR
         if resolution not in (Resolution.FIVE, Resolution.HOUR):
-            raise _wrong("resolution", f"must be {Resolution.FIVE} or {Resolution.HOUR}")
+            raise _wrong("resolution", say("must be {five} or {hour}", five=Resolution.FIVE, hour=Resolution.HOUR))
         node = access.get(Node.objects.only("pk", "organisation_id"), self.actor, self.permission, pk)
         since, until = span(request.GET, timedelta(days=7))
         return Response(figures.node_series(node.pk, since=since, until=until, resolution=resolution))
@@ -326,7 +334,7 @@ def span(given: Any, usual: timedelta) -> tuple[datetime, datetime]:
     until = _moment(given, "until") or timezone.now()
     since = _moment(given, "since") or until - usual
     if since >= until:
-        raise _wrong("since", "must be before the end")
+        raise _wrong("since", say("must be before the end"))
     return since, until
 
 
@@ -337,7 +345,7 @@ def _moment(given: Any, name: str) -> datetime | None:
         found = datetime.fromisoformat(given[name])
         return found if timezone.is_aware(found) else timezone.make_aware(found)
     except (ValueError, OverflowError):
-        raise _wrong(name, "must be a time as 2026-03-01T12:00:00Z") from None
+        raise _wrong(name, say("must be a time as 2026-03-01T12:00:00Z")) from None
 
 
 def _wrong(field: str, detail: str) -> Invalid:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 from mecm.fleet import causes
 from mecm.fleet.models import Alarm, AlarmEvent, AlarmQuerySet, Severity
 from mecm.fleet.plan import SAME_AGAIN, Plan, Trouble, key_of, plan, take_over
@@ -69,7 +70,7 @@ def raise_alarm(
         source_name, node_id,
     )  # fmt: skip
     if severity not in Severity.values:
-        raise Invalid(f"{severity!r} is no severity", field="severity")
+        raise Invalid(say("{severity} is no severity", severity=repr(severity)), field="severity")
     if cause in causes.SWEPT:
         raise ValueError(f"the sweep would clear {cause} again")
     _reconcile([trouble], _of_key(trouble), timezone.now())
@@ -95,11 +96,13 @@ def acknowledge(alarms: Sequence[Alarm], *, actor: Any, note: str = "") -> int:
     """
     note = note.replace("\x00", "").strip()
     if len(note) > LONGEST_NOTE:
-        raise Invalid(f"The note may have {LONGEST_NOTE} characters at most", field="note")
+        raise Invalid(
+            say("The note may have {longest_note} characters at most", longest_note=LONGEST_NOTE), field="note"
+        )
     now, fresh = timezone.now(), 0
     rows = [alarm for alarm in alarms if alarm.cleared_at is None]
     if not rows and len(alarms) == 1:
-        raise Conflict("This alarm was cleared already; there is nothing left to acknowledge")
+        raise Conflict(say("This alarm was cleared already; there is nothing left to acknowledge"))
     for alarm in rows:
         fresh += alarm.acknowledged_at is None
         alarm.acknowledged_at, alarm.acknowledged_by, alarm.note, alarm.changed_at = now, str(actor)[:250], note, now

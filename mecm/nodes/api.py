@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from core.accounts import access
 from core.errors import Invalid
 from core.http import ApiView, organisation_for, paginated
+from core.words import say
 from mecm.edge import services as edge
 from mecm.edge.models import ReportedObject
 from mecm.nodes import geo, services
@@ -212,5 +213,5 @@ def _out(pk: UUID) -> dict[str, Any]:
 
 def _plain(text: str, field: str = "q") -> str:
     if "\x00" in text:
-        raise Invalid(f"{field} must hold no NUL", field=field)
+        raise Invalid(say("{field} must hold no NUL", field=field), field=field)
     return text

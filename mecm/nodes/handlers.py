@@ -7,6 +7,7 @@ from typing import Any
 
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 from mecm.edge import reports
 from mecm.nodes import reach, services
 from mecm.nodes.models import Node
@@ -18,7 +19,7 @@ def probe(operation: Operation) -> None:
     node = Node.objects.filter(pk=operation.payload["node"]).first()
     if node is None or node.link != Node.Link.DIRECT:
         return
-    operation.progress(10, "asking the runtime for its version")
+    operation.progress(10, say("asking the runtime for its version"))
     learned = look(node)
     operation.progress(90, str(learned["engine_version"]))
     services.learn(node.pk, learned)

@@ -13,6 +13,7 @@ import yaml
 
 from core import yamls
 from core.errors import Invalid, TooLarge
+from core.words import say
 
 LARGEST, DEEPEST = 256 * 1024, 20
 
@@ -48,7 +49,7 @@ def check(text: str, *, allow_insecure: bool = False) -> str:
         problems += _data(user, "users[].user")
         problems += _credentials(user)
     if problems:
-        raise Invalid("This kubeconfig cannot be used", errors=problems)
+        raise Invalid(say("This kubeconfig cannot be used"), errors=problems)
     # Only the current context is kept: what we do not need we do not hold.
     kept_user = {
         key: user[key]
@@ -84,10 +85,10 @@ def server_of(text: str) -> str:
 
 def _parse(text: str) -> Mapping[str, Any]:
     if len(text.encode()) > LARGEST:
-        raise TooLarge(f"A kubeconfig of more than {LARGEST // 1024} KiB is not taken")
+        raise TooLarge(say("A kubeconfig of more than {largest} KiB is not taken", largest=LARGEST // 1024))
     document = yamls.load(text, "A kubeconfig", deepest=DEEPEST)
     if not isinstance(document, Mapping) or document.get("kind", "Config") != "Config":
-        raise Invalid("This is no kubeconfig: a YAML mapping of kind Config is wanted")
+        raise Invalid(say("This is no kubeconfig: a YAML mapping of kind Config is wanted"))
     return document
 
 
@@ -100,7 +101,7 @@ def _named(document: Mapping[str, Any], table: str, name: Any, member: str, prob
                 return found
     if not problems:
         told = "current-context" if table == "contexts" else f"the current context's {member}"
-        problems.append({"field": table, "detail": f"has no entry for {told}"})
+        problems.append({"field": table, "detail": say("has no entry for {told}", told=told)})
     return {}
 
 
@@ -113,21 +114,21 @@ def _cluster(cluster: Mapping[str, Any], allow_insecure: bool) -> Iterator[dict[
         parts = urlsplit(server) if isinstance(server, str) else urlsplit("")
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        yield {"field": field, "detail": "is no address"}
+        yield {"field": field, "detail": say("is no address")}
         return
     if parts.scheme not in ("http", "https") or not host:
-        yield {"field": field, "detail": "must be an https address"}
+        yield {"field": field, "detail": say("must be an https address")}
         return
     if parts.username or parts.password or parts.query or parts.fragment:
-        yield {"field": field, "detail": "must hold no user name, query or fragment"}
+        yield {"field": field, "detail": say("must hold no user name, query or fragment")}
     if allow_insecure or _is_loopback(host):
         return
     if parts.scheme == "http":
-        yield {"field": field, "detail": "must be https: credentials would travel in the clear"}
+        yield {"field": field, "detail": say("must be https: credentials would travel in the clear")}
     if cluster.get("insecure-skip-tls-verify"):
         yield {
             "field": "clusters[].cluster.insecure-skip-tls-verify",
-            "detail": "must not be set: anybody could pose as the cluster; use certificate-authority-data",
+            "detail": say("must not be set: anybody could pose as the cluster; use certificate-authority-data"),
         }
 
 
@@ -137,7 +138,7 @@ def _refused(table: Mapping[str, Any], members: Mapping[str, str], field: str) -
             yield {"field": f"{field}.{member}", "detail": why}
     for member in ("impersonate", "as", "act-as"):
         if table.get(member):
-            yield {"field": f"{field}.{member}", "detail": "impersonation is not taken"}
+            yield {"field": f"{field}.{member}", "detail": say("impersonation is not taken")}
 
 
 def _data(table: Mapping[str, Any], field: str) -> Iterator[dict[str, str]]:
@@ -147,17 +148,17 @@ def _data(table: Mapping[str, Any], field: str) -> Iterator[dict[str, str]]:
         try:
             base64.b64decode(str(table[member]), validate=True)
         except (binascii.Error, ValueError):
-            yield {"field": f"{field}.{member}", "detail": "is not base64"}
+            yield {"field": f"{field}.{member}", "detail": say("is not base64")}
 
 
 def _credentials(user: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for member in ("token", "username", "password"):
         if member in user and not isinstance(user[member], str):
-            yield {"field": f"users[].user.{member}", "detail": "must be text"}
+            yield {"field": f"users[].user.{member}", "detail": say("must be text")}
     if bool(user.get("client-certificate-data")) != bool(user.get("client-key-data")):
-        yield {"field": "users[].user", "detail": "a client certificate needs its key, and the other way round"}
+        yield {"field": "users[].user", "detail": say("a client certificate needs its key, and the other way round")}
     if not any(user.get(member) for member in ("token", "password", "client-certificate-data")):
-        yield {"field": "users[].user", "detail": "holds no token, password or client certificate"}
+        yield {"field": "users[].user", "detail": say("holds no token, password or client certificate")}
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ from django.conf import settings
 
 import engines
 from core.errors import Conflict
+from core.words import say
 from engines.contract import Engine, EngineSettings
 from mecm.nodes import sealed
 from mecm.nodes.models import Node
@@ -58,9 +59,9 @@ _engines = _Engines()
 def engine_for(node: Node) -> Engine:
     """Return the engine of a direct node; `Conflict` when its cluster cannot be reached for want of a kubeconfig."""
     if node.link != Node.Link.DIRECT:
-        raise Conflict(f"{node} is served by its agent; the centre does not reach its runtime.")
+        raise Conflict(say("{node} is served by its agent; the centre does not reach its runtime.", node=node))
     if node.engine == "kubernetes" and not node.kubeconfig:
-        raise Conflict(f"{node} has no kubeconfig yet; import one first.")
+        raise Conflict(say("{node} has no kubeconfig yet; import one first.", node=node))
     return _engines.get(node)
 
 

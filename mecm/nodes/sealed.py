@@ -6,6 +6,7 @@ from django.conf import settings
 
 from core.errors import Missing
 from core.vault import Vault
+from core.words import say
 from mecm.nodes.models import Node
 
 
@@ -18,7 +19,7 @@ def reveal(node: Node, field: str) -> str:
     """Return the secret in `field`; `Missing` when there is none."""
     stored = getattr(node, field)
     if not stored:
-        raise Missing(f"{node} has no {field.replace('_', ' ')}")
+        raise Missing(say("{node} has no {what}", node=node, what=field.replace("_", " ")))
     return Vault(settings.VAULT_KEY).open(bytes(stored), _purpose(node, field)).decode()
 
 

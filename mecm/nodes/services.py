@@ -19,6 +19,7 @@ from core.audit import services as audit
 from core.errors import Conflict, Invalid
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 from mecm.nodes import kubeconfig as kubeconfigs
 from mecm.nodes import sealed
 from mecm.nodes.models import Node
@@ -63,7 +64,10 @@ def register(
         with transaction.atomic():
             node.save(force_insert=True)
     except IntegrityError:
-        raise Conflict(f"{organisation} has a node named {name!r} already.", field="name") from None
+        raise Conflict(
+            say("{organisation} has a node named {name} already.", organisation=organisation, name=repr(name)),
+            field="name",
+        ) from None
     audit.record(actor, "node.register", node, engine=engine, link=str(link))
     return node
 
@@ -87,7 +91,7 @@ def change(node: Node, *, actor: Actor, **changes: Any) -> Node:
         with transaction.atomic():
             node.save()
     except IntegrityError:
-        raise Conflict(f"There is a node named {node.name!r} already.", field="name") from None
+        raise Conflict(say("There is a node named {name} already.", name=repr(node.name)), field="name") from None
     audit.record(actor, "node.change", node, fields=sorted(changes))
     return node
 
@@ -97,7 +101,7 @@ def import_kubeconfig(node: Node, text: str, *, actor: Actor) -> Operation:
     """Seal a kubeconfig for a direct node and ask for a test of the connection; it is never shown again."""
     actor.require("nodes.write", node.organisation_id)
     if node.link != Node.Link.DIRECT:
-        raise Conflict("Only a node with a direct link takes a kubeconfig; this one is served by its own agent.")
+        raise Conflict(say("Only a node with a direct link takes a kubeconfig; this one is served by its own agent."))
     plain = kubeconfigs.check(text)
     node.kubeconfig = sealed.seal(node, "kubeconfig", plain)
     node.enrolled_at = node.enrolled_at or timezone.now()
@@ -111,11 +115,11 @@ def set_mep(node: Node, *, url: str, token: str, ca: str = "", actor: Actor) -> 
     """Say where the MEP of a direct node is managed (Mm5), with which token, and whose certificates to trust there."""
     actor.require("nodes.write", node.organisation_id)
     if node.link != Node.Link.DIRECT:
-        raise Conflict("The MEP of this node is managed through its agent.")
+        raise Conflict(say("The MEP of this node is managed through its agent."))
     node.mep_url = _mep_url(url)
     node.mep_ca = _authority(ca)
     if not token or len(token) > 4096 or not token.isascii() or any(letter.isspace() for letter in token):
-        raise Invalid("token must be 1 to 4096 ASCII characters without blanks", field="token")
+        raise Invalid(say("token must be 1 to 4096 ASCII characters without blanks"), field="token")
     node.mep_token = sealed.seal(node, "mep_token", token)
     node.save(update_fields=["mep_url", "mep_ca", "mep_token", "updated_at"])
     audit.record(actor, "node.mep", node, url=node.mep_url)
@@ -125,7 +129,7 @@ def set_mep(node: Node, *, url: str, token: str, ca: str = "", actor: Actor) -> 
 def probe(node: Node, *, actor: Actor) -> Operation:
     """Ask for a test of the connection to a direct node; it also brings capacity and version."""
     if node.link != Node.Link.DIRECT:
-        raise Conflict("A node with an agent reports by itself; there is nothing to probe.")
+        raise Conflict(say("A node with an agent reports by itself; there is nothing to probe."))
     return operations.request(
         "node.probe", f"node:{node.pk}", organisation=node.organisation_id, actor=actor, node=str(node.pk)
     )
@@ -138,7 +142,10 @@ def remove(node: Node, *, actor: Actor) -> None:
     node = Node.objects.select_for_update().get(pk=node.pk)
     held = list(node.deployments.present().values_list("name", flat=True)[:20])
     if held:
-        raise Conflict(f"{node} still holds {', '.join(held)}; remove these deployments first.", deployments=held)
+        raise Conflict(
+            say("{node} still holds {held}; remove these deployments first.", node=node, held=", ".join(held)),
+            deployments=held,
+        )
     given_up = sorted(node.deployments.not_removed().values_list("name", flat=True)[:20])
     audit.record(actor, "node.remove", node, engine=node.engine, link=node.link, given_up=given_up)
     # What is left are rows about removed deployments, and given-up ones: the audit trail keeps their story.
@@ -190,7 +197,7 @@ def _fix_capacity(node: Node, given: Mapping[str, Any]) -> None:
     named = {name: given[name] for name in _CAPACITY if name in given}
     unknown = set(given) - set(_CAPACITY) - {"name", "labels", "latitude", "longitude"}
     if unknown:
-        raise Invalid(f"This cannot be set here: {', '.join(sorted(unknown))}")
+        raise Invalid(say("This cannot be set here: {unknown}", unknown=", ".join(sorted(unknown))))
     if not named:
         return
     if all(value is None for value in named.values()):
@@ -210,7 +217,7 @@ def _labels(labels: Any) -> dict[str, str]:
         for key, value in labels.items()
     )
     if not plain or len(labels) > _LABELS:
-        raise Invalid(f"labels must be up to {_LABELS} pairs of short texts", field="labels")
+        raise Invalid(say("labels must be up to {labels} pairs of short texts", labels=_LABELS), field="labels")
     return dict(labels)
 
 
@@ -218,9 +225,18 @@ def _check(node: Node) -> None:
     problems: list[dict[str, str]] = []
     if node.engine not in engines.registry.names():
         known = ", ".join(engines.registry.names())
-        problems.append({"field": "engine", "detail": f"there is no engine {node.engine[:40]!r}; known: {known}"})
+        problems.append(
+            {
+                "field": "engine",
+                "detail": say(
+                    "there is no engine {engine}; known: {known}", engine=repr(node.engine[:40]), known=known
+                ),
+            }
+        )
     if node.link == Node.Link.DIRECT and node.engine in LOCAL_ENGINES:
-        problems.append({"field": "link", "detail": f"the {node.engine} engine works beside an agent only"})
+        problems.append(
+            {"field": "link", "detail": say("the {engine} engine works beside an agent only", engine=node.engine)}
+        )
     try:
         node.full_clean(validate_unique=False, exclude=["organisation"])
     except ValidationError as problem:
@@ -236,13 +252,13 @@ def _mep_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise Invalid("url is no address", field="url") from None
+        raise Invalid(say("url is no address"), field="url") from None
     if parts.scheme not in ("https", "http") or not host or parts.username or parts.query or parts.fragment:
-        raise Invalid("url must be an https address without user name, query or fragment", field="url")
+        raise Invalid(say("url must be an https address without user name, query or fragment"), field="url")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise Invalid("url must be https: the token would travel in the clear", field="url")
+        raise Invalid(say("url must be https: the token would travel in the clear"), field="url")
     if len(url) > 300:
-        raise Invalid("url is longer than 300 characters", field="url")
+        raise Invalid(say("url is longer than 300 characters"), field="url")
     return url.rstrip("/")
 
 
@@ -250,11 +266,11 @@ def _authority(pem: str) -> str:
     if not pem.strip():
         return ""
     if len(pem) > 64 * 1024:
-        raise Invalid("ca is longer than 64 KiB", field="ca")
+        raise Invalid(say("ca is longer than 64 KiB"), field="ca")
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        raise Invalid("ca must be one or more certificates in PEM", field="ca") from None
+        raise Invalid(say("ca must be one or more certificates in PEM"), field="ca") from None
     return pem
 
 

@@ -9,6 +9,7 @@ from appstore.releases import services as releases
 from appstore.releases.models import Recall
 from core.operations import services as operations
 from core.operations.models import Operation
+from core.words import say
 from mecm.edge import reports
 from mecm.nodes.models import Node
 from mecm.recalls import services
@@ -25,8 +26,8 @@ def spread(operation: Operation) -> None:
     told = 0
     for node in services.nodes_to_tell().only("pk", "name").iterator(chunk_size=500):
         told += services.give_list(node)
-        operation.progress(50, f"{told} nodes have the newest list waiting for them")
-    operation.progress(100, f"{told} nodes were given the newest list")
+        operation.progress(50, say("{told} nodes have the newest list waiting for them", told=told))
+    operation.progress(100, say("{told} nodes were given the newest list", told=told))
 
 
 @operations.handles(services.RENEW)

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from core.recalls import STOP
+from core.words import say
 
 
 class Standing(enum.StrEnum):
@@ -45,14 +46,14 @@ def standing(facts: Facts) -> tuple[Standing, str]:
     if facts.state == "removed":
         return Standing.DONE, "removed"
     if settled and not facts.recalled_still:
-        return Standing.DONE, "runs another release"
+        return Standing.DONE, say("runs another release")
     if facts.action == STOP and settled and facts.reason == "recalled":
         return Standing.DONE, "stopped"
     if facts.action != STOP and facts.told:
         return Standing.DONE, "told"
     if not facts.linked:
-        return Standing.DARK, "may still run"
-    return Standing.UNDER_WAY, "is being stopped" if facts.action == STOP else "is being told"
+        return Standing.DARK, say("may still run")
+    return Standing.UNDER_WAY, say("is being stopped") if facts.action == STOP else say("is being told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Counts:
 
     def __str__(self) -> str:
         if not self.total:
-            return "runs nowhere"
+            return say("runs nowhere")
         parts = [f"{self.done} of {self.total} done"]
         parts += [f"{self.under_way} under way"] if self.under_way else []
         parts += [f"{self.dark} dark"] if self.dark else []

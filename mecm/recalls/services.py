@@ -17,6 +17,7 @@ from appstore.releases.models import Recall, RecalledPackage, SignedList
 from core import recalls
 from core.accounts.access import SYSTEM, Actor
 from core.errors import Missing
+from core.words import say
 from mecm.deployments import services as deployments
 from mecm.deployments.models import Deployment
 from mecm.edge import services as edge
@@ -144,7 +145,7 @@ def get(pk: Any, actor: Actor) -> Recall:
     """Return a recall that the actor may see; `Missing` otherwise."""
     found = visible(actor).prefetch_related(None).filter(pk=pk).first()
     if found is None:
-        raise Missing("There is no such recall, or you may not see it.")
+        raise Missing(say("There is no such recall, or you may not see it."))
     return found
 
 

@@ -18,6 +18,7 @@ from core.accounts import access
 from core.errors import Invalid, Missing
 from core.http import AnyAccept, ApiView, organisation_for, paginated, sse
 from core.live.hub import Topic, watches
+from core.words import say
 from mecm.rollouts import downloads, services
 from mecm.rollouts.deciding import Counts
 from mecm.rollouts.models import Event, Place, Rollout
@@ -301,11 +302,11 @@ def filtered(rollout: Rollout, asked: Any) -> QuerySet[Place]:
     for field, known in (("state", Place.State.values), ("action", Place.Action.values)):
         if wanted := asked.get(field):
             if wanted not in known:
-                raise Invalid(f"{field} must be one of {', '.join(known)}", field=field)
+                raise Invalid(say("{field} must be one of {known}", field=field, known=", ".join(known)), field=field)
             rows = rows.filter(**{field: wanted})
     if wave := asked.get("wave"):
         if not (wave.isdecimal() and wave.isascii() and len(wave) < 6):
-            raise Invalid("wave must be a number", field="wave")
+            raise Invalid(say("wave must be a number"), field="wave")
         rows = rows.filter(wave=int(wave))
     if words := asked.get("q"):
         rows = rows.filter(node__name__icontains=_text(words, "q"))
@@ -326,7 +327,7 @@ def _what(view: ApiView, request: Request, asked: Any) -> dict[str, Any]:
     organisation = organisation_for(request, "deployments.write")
     package = Package.objects.visible_to(view.actor).filter(pk=asked["package"]).first()
     if package is None:
-        raise Missing("There is no such package, or you may not see it.")
+        raise Missing(say("There is no such package, or you may not see it."))
     members = ("name", "target", "values", "waves")
     return {"organisation": organisation, "package": package, **{each: asked[each] for each in members}}
 
@@ -346,5 +347,5 @@ def _told(sketch: Sketch) -> Response:
 
 def _text(text: str, field: str) -> str:
     if "\x00" in text:
-        raise Invalid(f"{field} must hold no NUL", field=field)
+        raise Invalid(say("{field} must hold no NUL", field=field), field=field)
     return text[:200]

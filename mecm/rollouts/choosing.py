@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import Invalid
+from core.words import say
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
 
@@ -56,18 +57,18 @@ class Selector:
 def read(asked: Any) -> Selector:
     """Return the selector that a document writes; `Invalid` names the member that is wrong."""
     if not isinstance(asked, Mapping):
-        raise Invalid("target must be an object", field="target")
+        raise Invalid(say("target must be an object"), field="target")
     unknown = set(asked) - {"kind", "labels", "area", "ids", "nodes", "q", "release"}
     if unknown:
-        raise Invalid(f"target has no member {sorted(map(str, unknown))[0]!r}", field="target")
+        raise Invalid(say("target has no member {unknown}", unknown=repr(sorted(map(str, unknown))[0])), field="target")
     kind = asked.get("kind", NODES)
     if kind not in (NODES, DEPLOYMENTS):
-        raise Invalid("kind must be nodes or deployments", field="target.kind")
+        raise Invalid(say("kind must be nodes or deployments"), field="target.kind")
     if kind == NODES and asked.get("release") is not None:
-        raise Invalid("release chooses deployments, not nodes", field="target.release")
+        raise Invalid(say("release chooses deployments, not nodes"), field="target.release")
     words = asked.get("q", "")
     if not isinstance(words, str) or "\x00" in words or len(words) > 200:
-        raise Invalid("q must be a short text", field="target.q")
+        raise Invalid(say("q must be a short text"), field="target.q")
     release = asked.get("release")
     return Selector(
         kind,
@@ -93,7 +94,14 @@ def places(
         present = {row.node_id: row for row in rows.select_related("package").defer(*_PACKAGE)}
         found = [(node, present.get(node.pk), name) for node in nodes]
     if len(found) > MOST_PLACES:
-        raise Invalid(f"{len(found)} are chosen; one rollout takes at most {MOST_PLACES}.", field="target")
+        raise Invalid(
+            say(
+                "{found_count} are chosen; one rollout takes at most {most_places}.",
+                found_count=len(found),
+                most_places=MOST_PLACES,
+            ),
+            field="target",
+        )
     return sorted(found, key=lambda each: (each[0].state != Node.State.ONLINE, each[0].name, each[2]))
 
 
@@ -151,7 +159,9 @@ def _labels(asked: Any) -> tuple[tuple[str, str], ...]:
         isinstance(key, str) and isinstance(value, str) and "\x00" not in key + value for key, value in asked.items()
     )
     if not plain or len(asked) > MOST_LABELS:
-        raise Invalid(f"labels must be up to {MOST_LABELS} pairs of texts", field="target.labels")
+        raise Invalid(
+            say("labels must be up to {most_labels} pairs of texts", most_labels=MOST_LABELS), field="target.labels"
+        )
     return tuple(sorted(asked.items()))
 
 
@@ -162,7 +172,7 @@ def _area(asked: Any) -> tuple[float, float, float, float] | None:
         isinstance(each, int | float) and not isinstance(each, bool) and -180 <= each <= 180 for each in asked
     )
     if not numbers or len(asked) != 4 or asked[0] > asked[2] or asked[1] > asked[3]:
-        raise Invalid("area must be west, south, east, north in degrees", field="target.area")
+        raise Invalid(say("area must be west, south, east, north in degrees"), field="target.area")
     west, south, east, north = (float(each) for each in asked)
     return west, south, east, north
 
@@ -170,7 +180,10 @@ def _area(asked: Any) -> tuple[float, float, float, float] | None:
 def _ids(asked: Mapping[str, Any], member: str) -> frozenset[UUID] | None:
     ids = asked.get(member)
     if ids is not None and (not isinstance(ids, list) or len(ids) > MOST_IDS):
-        raise Invalid(f"{member} must be a list of at most {MOST_IDS}", field=f"target.{member}")
+        raise Invalid(
+            say("{member} must be a list of at most {most_ids}", member=member, most_ids=MOST_IDS),
+            field=f"target.{member}",
+        )
     return frozenset(_uuid(each, f"target.{member}") for each in ids) if ids is not None else None
 
 
@@ -178,4 +191,4 @@ def _uuid(text: Any, field: str) -> UUID:
     try:
         return UUID(str(text))
     except ValueError:
-        raise Invalid(f"{str(text)[:60]!r} is no id", field=field) from None
+        raise Invalid(say("{text} is no id", text=repr(str(text)[:60])), field=field) from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.errors import Invalid
+from core.words import say
 
 #: More waves than this are no waves.
 MOST_WAVES = 50
@@ -104,7 +105,11 @@ def _after_wave(plan: Plan, counts: Mapping[int, Counts], now: datetime) -> Next
     if plan.wave >= plan.waves:
         failed = sum(each.failed + each.excused for each in counts.values())
         of = sum(each.size for wave, each in counts.items() if wave)
-        return Next("done", plan.wave, why=f"{failed} of {of} failed; that was allowed." if failed else "")
+        return Next(
+            "done",
+            plan.wave,
+            why=say("{failed} of {of} failed; that was allowed.", failed=failed, of=of) if failed else "",
+        )
     following = plan.wave + 1
     if plan.wave == 0:
         return Next("running", following, look_again=True)
@@ -113,9 +118,13 @@ def _after_wave(plan: Plan, counts: Mapping[int, Counts], now: datetime) -> Next
         if plan.approved >= following:
             return Next("running", following, look_again=True)
         return Next(
-            "paused", plan.wave, why=f"Wave {plan.wave} is through. Wave {following} waits for a person.",
+            "paused",
+            plan.wave,
+            why=say(
+                "Wave {wave} is through. Wave {following} waits for a person.", wave=plan.wave, following=following
+            ),
             wave_ready_at=since,
-        )  # fmt: skip
+        )
     over = since + timedelta(seconds=plan.pause)
     if now >= over:
         return Next("running", following, look_again=True)
@@ -138,7 +147,7 @@ def _stop(plan: Plan, counts: Mapping[int, Counts], going: int, returning: int) 
         )  # fmt: skip
     stuck = sum(each.stuck for each in counts.values())
     if stuck:
-        return Next("failed", plan.wave, goal=plan.goal, why=f"{stuck} could not be brought back.")
+        return Next("failed", plan.wave, goal=plan.goal, why=say("{stuck} could not be brought back.", stuck=stuck))
     return Next("rolled-back", plan.wave)
 
 
@@ -149,10 +158,22 @@ def _hit(plan: Plan, counts: Mapping[int, Counts]) -> str:
             continue
         each = counts[wave]
         if plan.stop_over is not None and each.failed > plan.stop_over:
-            allowed = f"at most {plan.stop_over} may" if plan.stop_over else "none may"
-            return f"{each.failed} of {each.size} failed in wave {wave}; {allowed}."
+            allowed = say("at most {stop_over} may", stop_over=plan.stop_over) if plan.stop_over else say("none may")
+            return say(
+                "{failed} of {size} failed in wave {wave}; {allowed}.",
+                failed=each.failed,
+                size=each.size,
+                wave=wave,
+                allowed=allowed,
+            )
         if plan.stop_percent is not None and 100 * each.failed > plan.stop_percent * each.size:
-            return f"{each.failed} of {each.size} failed in wave {wave}; at most {plan.stop_percent} % may."
+            return say(
+                "{failed} of {size} failed in wave {wave}; at most {stop_percent} % may.",
+                failed=each.failed,
+                size=each.size,
+                wave=wave,
+                stop_percent=plan.stop_percent,
+            )
     return ""
 
 
@@ -169,15 +190,18 @@ def read_waves(asked: Iterable[object]) -> list[str]:
         number = re.fullmatch(r"([0-9]{1,6})(%?)", text)
         if text != "rest" and (number is None or int(number[1]) < 1 or (number[2] and int(number[1]) > 100)):
             raise Invalid(
-                f"Wave {position + 1} must be a number of nodes, a share such as 10 %, or “rest”.", field="waves"
+                say(
+                    "Wave {position} must be a number of nodes, a share such as 10 %, or “rest”.", position=position + 1
+                ),
+                field="waves",
             )
         if told and told[-1] == "rest":
-            raise Invalid("After “rest” nothing is left for another wave.", field="waves")
+            raise Invalid(say("After “rest” nothing is left for another wave."), field="waves")
         told.append(text if number is None else f"{int(number[1])}{number[2]}")
     if not told or told[-1] != "rest":
         told.append("rest")
     if len(told) > MOST_WAVES:
-        raise Invalid(f"More than {MOST_WAVES} waves are no waves.", field="waves")
+        raise Invalid(say("More than {most_waves} waves are no waves.", most_waves=MOST_WAVES), field="waves")
     return told
 
 
@@ -236,13 +260,18 @@ def result(
     if leaves and seen.state == "removed":
         return Result(good)
     if leaves and seen.state == "abandoned":
-        return Result(bad, "abandoned", "It was given up, because its node is away; it may go on running there.")
+        return Result(bad, "abandoned", say("It was given up, because its node is away; it may go on running there."))
     if not leaves:
         if seen.wish == "absent":
-            return Result(bad, "removed", "It was removed meanwhile.")
+            return Result(bad, "removed", say("It was removed meanwhile."))
         if generation is None or seen.generation > generation:
             return Result(
-                bad, "overtaken", f"Somebody made generation {seen.generation} of it meanwhile; this rollout leaves it."
+                bad,
+                "overtaken",
+                say(
+                    "Somebody made generation {generation} of it meanwhile; this rollout leaves it.",
+                    generation=seen.generation,
+                ),
             )
         current = seen.observed_generation == generation
         if current and seen.state == "ready":
@@ -251,7 +280,7 @@ def result(
             return Result(bad, seen.reason or "failed", seen.message)
     if began_at is not None and now >= began_at + timedelta(seconds=timeout):
         what = "gone" if leaves else "ready"
-        told = f"It was not {what} within {timeout} s."
+        told = say("It was not {what} within {timeout} s.", what=what, timeout=timeout)
         if seen.node_state != "online":
             told += f" The node is {seen.node_state}; it takes the wish when it is back."
         elif seen.message:

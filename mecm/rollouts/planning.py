@@ -10,6 +10,7 @@ from typing import Any
 from appstore.packages.models import Package
 from core.accounts.models import Organisation
 from core.errors import Invalid
+from core.words import say
 from mecm.deployments import services as deployments
 from mecm.deployments.services import Preview
 from mecm.rollouts import choosing, deciding
@@ -82,9 +83,12 @@ def insist_on_something(plan: Sketch) -> None:
     if plan.touched:
         return
     if not plan.places:
-        raise Invalid("Nothing is chosen: no node or deployment of the organisation matches.", field="target")
-    told = f"{plan.counts['keep']} run it already, {plan.counts['unfit']} do not fit"
-    raise Invalid(f"There is nothing to do on the {len(plan.places)} chosen: {told}.", field="target")
+        raise Invalid(say("Nothing is chosen: no node or deployment of the organisation matches."), field="target")
+    told = say("{keep} run it already, {unfit} do not fit", keep=plan.counts["keep"], unfit=plan.counts["unfit"])
+    raise Invalid(
+        say("There is nothing to do on the {places_count} chosen: {told}.", places_count=len(plan.places), told=told),
+        field="target",
+    )
 
 
 def _into_waves(judged: Sequence[Preview], sizes: Sequence[int]) -> list[Planned]:

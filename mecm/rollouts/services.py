@@ -16,6 +16,7 @@ from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
 from core.operations import services as operations
+from core.words import say
 from mecm.deployments import values as given
 from mecm.rollouts import alarms, choosing, deciding, planning
 from mecm.rollouts.deciding import Counts
@@ -83,9 +84,11 @@ def create(
         ("node_timeout", node_timeout, 10, LONGEST),
     ):
         if number is not None and not least <= number <= most:
-            raise Invalid(f"{field} must be between {least} and {most}", field=field)
+            raise Invalid(
+                say("{field} must be between {least} and {most}", field=field, least=least, most=most), field=field
+            )
     if on_stop not in Rollout.OnStop.values:
-        raise Invalid("on_stop must be hold or rollback", field="on_stop")
+        raise Invalid(say("on_stop must be hold or rollback"), field="on_stop")
     selector = choosing.read(target or {})
     sketch = plan(
         actor=actor, organisation=organisation, package=package, name=name, target=target, values=values, waves=told
@@ -132,9 +135,9 @@ def plan_again(rollout: Rollout, *, actor: Actor) -> Rollout:
         places_of(row).all().delete()
         _write_places(row, sketch)
         row.wave_count = len(sketch.waves)
-        return "planned", f"Planned again: {_plan_in_words(sketch)}"
+        return "planned", say("Planned again: {sketch}", sketch=_plan_in_words(sketch))
 
-    return _turn(rollout, actor, {State.PLANNED: change}, "Only a rollout that has not begun is planned again")
+    return _turn(rollout, actor, {State.PLANNED: change}, say("Only a rollout that has not begun is planned again"))
 
 
 def start(rollout: Rollout, *, actor: Actor) -> Rollout:
@@ -142,19 +145,21 @@ def start(rollout: Rollout, *, actor: Actor) -> Rollout:
 
     def change(row: Rollout) -> tuple[str, str]:
         row.state, row.started_at, row.acts_for = State.RUNNING, timezone.now(), actor.user
-        return "started", f"Started; {row.wave_count} wave{'s' if row.wave_count > 1 else ''}."
+        if row.wave_count == 1:
+            return "started", say("Started; 1 wave.")
+        return "started", say("Started; {waves} waves.", waves=row.wave_count)
 
-    return _turn(rollout, actor, {State.PLANNED: change}, "It was started before")
+    return _turn(rollout, actor, {State.PLANNED: change}, say("It was started before"))
 
 
 def pause(rollout: Rollout, *, actor: Actor) -> Rollout:
     """Begin nothing new. What is under way on nodes goes on, and is watched."""
 
     def change(row: Rollout) -> tuple[str, str]:
-        row.state, row.why = State.PAUSED, f"Paused by {actor}."
-        return "paused", "Paused. What is under way goes on."
+        row.state, row.why = State.PAUSED, say("Paused by {actor}.", actor=actor)
+        return "paused", say("Paused. What is under way goes on.")
 
-    return _turn(rollout, actor, {State.RUNNING: change}, "Only a running rollout can be paused")
+    return _turn(rollout, actor, {State.RUNNING: change}, say("Only a running rollout can be paused"))
 
 
 def resume(rollout: Rollout, *, actor: Actor) -> Rollout:
@@ -163,13 +168,15 @@ def resume(rollout: Rollout, *, actor: Actor) -> Rollout:
     def go_on(row: Rollout) -> tuple[str, str]:
         if row.pause is None and not _under_way(row):
             row.approved = row.wave + 1
-        return "resumed", f"Wave {row.wave + 1} may begin." if row.approved > row.wave else "Goes on."
+        return "resumed", say("Wave {wave} may begin.", wave=row.wave + 1) if row.approved > row.wave else say(
+            "Goes on."
+        )
 
     def in_spite(row: Rollout) -> tuple[str, str]:
         if row.goal:
-            raise Conflict("It was rolling back; what could not be brought back can be tried again.")
+            raise Conflict(say("It was rolling back; what could not be brought back can be tried again."))
         excused = places_of(row).filter(state=Place.State.FAILED, excused=False).update(excused=True)
-        return "resumed", f"Goes on in spite of {excused} that failed."
+        return "resumed", say("Goes on in spite of {excused} that failed.", excused=excused)
 
     def change(row: Rollout) -> tuple[str, str]:
         told = go_on(row) if row.state == State.PAUSED else in_spite(row)
@@ -177,7 +184,7 @@ def resume(rollout: Rollout, *, actor: Actor) -> Rollout:
         return told
 
     return _turn(
-        rollout, actor, {State.PAUSED: change, State.FAILED: change}, "Only a paused or held rollout can go on"
+        rollout, actor, {State.PAUSED: change, State.FAILED: change}, say("Only a paused or held rollout can go on")
     )
 
 
@@ -186,20 +193,22 @@ def abort(rollout: Rollout, *, actor: Actor, rollback: bool = False) -> Rollout:
 
     def change(row: Rollout) -> tuple[str, str]:
         if row.goal == Goal.ROLLBACK:
-            raise Conflict("It is rolling back already.")
+            raise Conflict(say("It is rolling back already."))
         if row.state == State.PLANNED:
             row.state, row.finished_at = State.ABORTED, timezone.now()
-            return "aborted", "Given up before it began."
+            return "aborted", say("Given up before it began.")
         leave_out(row)
         row.state, row.goal, row.acts_for = State.STOPPING, Goal.ROLLBACK if rollback else Goal.ABORT, actor.user
-        row.why = f"Aborted by {actor}."
+        row.why = say("Aborted by {actor}.", actor=actor)
         return (
             "aborting",
-            "Aborted; what it has changed is rolled back." if rollback else "Aborted; nothing is changed back.",
+            say("Aborted; what it has changed is rolled back.")
+            if rollback
+            else say("Aborted; nothing is changed back."),
         )
 
     states = (State.PLANNED, State.RUNNING, State.PAUSED, State.STOPPING, State.FAILED)
-    return _turn(rollout, actor, dict.fromkeys(states, change), "It is over")
+    return _turn(rollout, actor, dict.fromkeys(states, change), say("It is over"))
 
 
 def roll_back(rollout: Rollout, *, actor: Actor) -> Rollout:
@@ -207,14 +216,14 @@ def roll_back(rollout: Rollout, *, actor: Actor) -> Rollout:
 
     def change(row: Rollout) -> tuple[str, str]:
         if not changed(row).exists():
-            raise Conflict("There is nothing that this rollout has changed and could bring back.")
+            raise Conflict(say("There is nothing that this rollout has changed and could bring back."))
         leave_out(row)
         row.state, row.goal, row.acts_for = State.STOPPING, Goal.ROLLBACK, actor.user
-        row.why, row.finished_at = f"Rolled back by {actor}.", None
-        return "rolling-back", "What it has changed is rolled back."
+        row.why, row.finished_at = say("Rolled back by {actor}.", actor=actor), None
+        return "rolling-back", say("What it has changed is rolled back.")
 
     ended = (State.DONE, State.ABORTED, State.FAILED, State.RUNNING, State.PAUSED)
-    return _turn(rollout, actor, dict.fromkeys(ended, change), "There is nothing to roll back")
+    return _turn(rollout, actor, dict.fromkeys(ended, change), say("There is nothing to roll back"))
 
 
 def retry(rollout: Rollout, *, actor: Actor) -> Rollout:
@@ -228,21 +237,21 @@ def retry(rollout: Rollout, *, actor: Actor) -> Rollout:
             state=Place.State.WAITING, excused=False, reason="", message="", began_at=None, settled_at=None
         )
         if not count:
-            raise Conflict("Nothing has failed in this rollout.")
+            raise Conflict(say("Nothing has failed in this rollout."))
         row.state, row.why, row.wave_ready_at, row.finished_at = State.RUNNING, "", None, None
         row.acts_for = actor.user
-        return "retried", f"{count} that failed are tried again."
+        return "retried", say("{count} that failed are tried again.", count=count)
 
     def back(row: Rollout) -> tuple[str, str]:
         stuck = places_of(row).filter(state=Place.State.STUCK)
         count = stuck.update(state=Place.State.FAILED, reason="again", began_at=None, settled_at=None)
         if not count:
-            raise Conflict("Nothing is left to be brought back.")
+            raise Conflict(say("Nothing is left to be brought back."))
         row.state, row.why, row.finished_at, row.acts_for = State.STOPPING, "", None, actor.user
-        return "retried", f"{count} are brought back once more."
+        return "retried", say("{count} are brought back once more.", count=count)
 
     states = (State.RUNNING, State.PAUSED, State.FAILED, State.DONE)
-    return _turn(rollout, actor, dict.fromkeys(states, forth), "In this state nothing can be tried again")
+    return _turn(rollout, actor, dict.fromkeys(states, forth), say("In this state nothing can be tried again"))
 
 
 # --- what it looks like -----------------------------------------------------------------------------------------------
@@ -297,7 +306,12 @@ def _turn(rollout: Rollout, actor: Actor, allowed: Mapping[Any, Change], otherwi
             row = Rollout.objects.select_for_update().get(pk=rollout.pk)
             change = allowed.get(row.state)
             if change is None:
-                raise Conflict(f"{otherwise}; this one is {row.get_state_display().lower()}.", state=row.state)
+                raise Conflict(
+                    say(
+                        "{otherwise}; this one is {state}.", otherwise=otherwise, state=row.get_state_display().lower()
+                    ),
+                    state=row.state,
+                )
             what, text = change(row)
             row.save()
             note(row, actor, what, text)
@@ -306,7 +320,8 @@ def _turn(rollout: Rollout, actor: Actor, allowed: Mapping[Any, Change], otherwi
                 ask_for_step(row)
     except IntegrityError:
         raise Conflict(
-            f"Another rollout of {rollout.name} is at work; two at once would undo each other.", field="name"
+            say("Another rollout of {name} is at work; two at once would undo each other.", name=rollout.name),
+            field="name",
         ) from None
     return Rollout.objects.select_related("organisation", "package").get(pk=rollout.pk)
 
@@ -338,7 +353,7 @@ def leave_out(rollout: Rollout) -> None:
     """What was never begun is not begun any more."""
     untouched = places_of(rollout).filter(state=Place.State.WAITING)
     untouched.filter(generation=None).update(
-        state=Place.State.SKIPPED, reason="not-begun", message="The rollout ended before its turn."
+        state=Place.State.SKIPPED, reason="not-begun", message=say("The rollout ended before its turn.")
     )
 
 
@@ -350,9 +365,11 @@ def _under_way(rollout: Rollout) -> bool:
 
 def _plan_in_words(sketch: Sketch) -> str:
     counted = sketch.counts
-    parts = [
-        f"{counted['install']} new", f"{counted['upgrade']} to upgrade",
-        f"{counted['keep']} without change", f"{counted['unfit']} where it does not fit",
-    ]  # fmt: skip
-    sizes = " + ".join(str(each) for each in sketch.waves)
-    return f"{', '.join(parts)}; waves of {sizes}."
+    return say(
+        "{new} new, {upgrade} to upgrade, {keep} without change, {unfit} where it does not fit; waves of {sizes}.",
+        new=counted["install"],
+        upgrade=counted["upgrade"],
+        keep=counted["keep"],
+        unfit=counted["unfit"],
+        sizes=" + ".join(str(each) for each in sketch.waves),
+    )

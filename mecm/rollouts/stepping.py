@@ -18,6 +18,7 @@ from django.utils import timezone
 from core.accounts.access import SYSTEM, Actor
 from core.errors import BreakwaterError
 from core.operations.models import Operation
+from core.words import joined, say
 from mecm.deployments import requirements
 from mecm.deployments import services as deployments
 from mecm.deployments.models import Deployment
@@ -119,7 +120,9 @@ def _take(rollout: Rollout, chosen: Next, now: datetime) -> bool:
             setattr(rollout, name, value)
         if chosen.wave > wave:
             size = places_of(rollout).filter(wave=chosen.wave).count()
-            services.note(rollout, SYSTEM, "wave", f"Wave {chosen.wave} begins, with {size}.", size=size)
+            services.note(
+                rollout, SYSTEM, "wave", say("Wave {wave} begins, with {size}.", wave=chosen.wave, size=size), size=size
+            )
         if turned:
             _turned(rollout, before, chosen)
     return True
@@ -130,18 +133,19 @@ _WORDS = {
     State.PAUSED: "paused", State.STOPPING: "stopping",
 }  # fmt: skip
 _TOLD = {
-    State.DONE: "All waves are through.",
-    State.ABORTED: "It ended before its time; what was changed stays.",
-    State.ROLLED_BACK: "What it had changed is what it was before.",
+    State.DONE: say("All waves are through."),
+    State.ABORTED: say("It ended before its time; what was changed stays."),
+    State.ROLLED_BACK: say("What it had changed is what it was before."),
 }
 
 
 def _turned(rollout: Rollout, before: str, chosen: Next) -> None:
     text = chosen.why or _TOLD.get(State(chosen.state), rollout.why)
     if chosen.state == State.FAILED and before == State.STOPPING and chosen.goal != "rollback":
-        text = f"Stopped and held: {rollout.why}"
+        text = say("Stopped and held: {why}", why=rollout.why)
     if chosen.state == State.STOPPING:
-        text += " It is rolled back." if chosen.goal == "rollback" else " Nothing new is begun."
+        then = say("It is rolled back.") if chosen.goal == "rollback" else say("Nothing new is begun.")
+        text = joined(" ", (text, then))
         if chosen.goal == "rollback":
             services.leave_out(rollout)
     services.note(rollout, SYSTEM, _WORDS[State(chosen.state)], text)
@@ -164,7 +168,10 @@ def _begin_some(rollout: Rollout, chosen: Next, actor: Actor, operation: Operati
     begun = 0
     for number, key in enumerate(keys):
         if operation is not None:
-            operation.progress(100 * number // len(keys), f"{number} of {len(keys)} of this step")
+            operation.progress(
+                100 * number // len(keys),
+                say("{number} of {keys_count} of this step", number=number, keys_count=len(keys)),
+            )
         if do is _begin:
             _render_ahead(key, rollout)
         went_on = _one(key, rollout, expected, do, actor)
@@ -209,7 +216,7 @@ def _begin(place: Place, rollout: Rollout, actor: Actor) -> bool:
                 )
                 place.before = None
             elif present is None:
-                return _fail(place, "removed", "It was removed meanwhile.")
+                return _fail(place, "removed", say("It was removed meanwhile."))
             else:
                 made = deployments.upgrade(present, actor=actor, package=rollout.package, values=rollout.values)
                 ours = place.generation == present.generation
@@ -230,9 +237,11 @@ def _begin(place: Place, rollout: Rollout, actor: Actor) -> bool:
 def _give_back(place: Place, rollout: Rollout, actor: Actor) -> bool:
     present = _present(place)
     if present is None or present.state == Deployment.State.REMOVED:
-        return _fail(place, "removed", "It was removed meanwhile.", At.STUCK)
+        return _fail(place, "removed", say("It was removed meanwhile."), At.STUCK)
     if present.generation not in (place.generation, place.back):
-        told = f"Somebody made generation {present.generation} of it since; it is left as it is."
+        told = say(
+            "Somebody made generation {generation} of it since; it is left as it is.", generation=present.generation
+        )
         return _fail(place, "overtaken", told, At.STUCK)
     try:
         with transaction.atomic():
@@ -278,7 +287,7 @@ def _acting(rollout: Rollout) -> Actor | None:
     if actor is not None and actor.may("deployments.write", rollout.organisation_id):
         return actor
     who = str(user) if user is not None else "whoever started it"
-    why = f"{who} may not deploy here any more; somebody else can resume it."
+    why = say("{who} may not deploy here any more; somebody else can resume it.", who=who)
     with transaction.atomic():
         waiting = Rollout.objects.filter(pk=rollout.pk, state__in=[State.RUNNING, State.STOPPING])
         # The goal of a stopping one would be lost: who resumes decides again between going on and rolling back.

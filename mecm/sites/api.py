@@ -25,6 +25,7 @@ from core.errors import Denied
 from core.http import AnyAccept, ApiView, event_stream, organisation_for, paginated
 from core.live.guard import Pass
 from core.live.hub import hub
+from core.words import say
 from mecm.nodes.models import Node
 from mecm.sites import geojson, live, services
 from mecm.sites.models import WIDEST, Site, SiteLink
@@ -75,7 +76,7 @@ class SiteIn(SiteChange):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """A site is somewhere: at a position, or where its area is."""
         if not attrs.get("area") and ("latitude" not in attrs or "longitude" not in attrs):
-            raise serializers.ValidationError({"latitude": "Give a position or an area."})
+            raise serializers.ValidationError({"latitude": say("Give a position or an area.")})
         return attrs
 
 
@@ -371,7 +372,7 @@ def _refresh(picture: live.Picture) -> None:
 def _scope(actor: access.Actor) -> live.Scope:
     scope = live.Scope.of(actor)
     if not scope.nodes:
-        raise Denied("Your roles do not show you nodes.")
+        raise Denied(say("Your roles do not show you nodes."))
     return scope
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from core.errors import Invalid
+from core.words import say
 from mecm.sites.models import WIDEST, Site, SiteLink
 
 MEDIA_TYPE = "application/geo+json"
@@ -50,13 +51,13 @@ class _Wrong(Exception):
 def parse(content: bytes) -> Any:
     """Return the JSON in `content`; `Invalid` when it is none, too long, nested too deeply or not in UTF-8."""
     if len(content) > BYTES:
-        raise Invalid(f"The file is longer than {BYTES >> 20} MiB.", field="file")
+        raise Invalid(say("The file is longer than {bytes} MiB.", bytes=BYTES >> 20), field="file")
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse)
     except RecursionError:
-        raise Invalid("The file is nested too deeply.", field="file") from None
+        raise Invalid(say("The file is nested too deeply."), field="file") from None
     except ValueError as problem:
-        raise Invalid(f"The file is no JSON: {str(problem)[:120]}", field="file") from None
+        raise Invalid(say("The file is no JSON: {problem}", problem=str(problem)[:120]), field="file") from None
 
 
 def read(document: Any) -> tuple[list[SiteWish], list[LinkWish]]:
@@ -64,9 +65,16 @@ def read(document: Any) -> tuple[list[SiteWish], list[LinkWish]]:
     kind = document.get("type") if isinstance(document, Mapping) else None
     features = [document] if kind == "Feature" else document.get("features") if kind == "FeatureCollection" else None
     if not isinstance(features, list):
-        raise Invalid("This is no GeoJSON FeatureCollection.", field="type")
+        raise Invalid(say("This is no GeoJSON FeatureCollection."), field="type")
     if len(features) > FEATURES:
-        raise Invalid(f"There are {len(features)} features; at most {FEATURES} are taken at once.", field="features")
+        raise Invalid(
+            say(
+                "There are {features_count} features; at most {features} are taken at once.",
+                features_count=len(features),
+                features=FEATURES,
+            ),
+            field="features",
+        )
     budget = _Budget()
     sites: list[SiteWish] = []
     links: list[LinkWish] = []
@@ -85,7 +93,7 @@ def read(document: Any) -> tuple[list[SiteWish], list[LinkWish]]:
         if isinstance(wish, LinkWish):
             links.append(wish)
         elif wish.name in names:
-            detail = f"{wish.name!r} is the name of feature {names[wish.name]}, too"
+            detail = say("{name} is the name of feature {names}, too", name=repr(wish.name), names=names[wish.name])
             problems.append({"field": f"features[{index}].properties.name", "detail": detail})
         else:
             names[wish.name] = index
@@ -100,7 +108,15 @@ def area(geometry: Any) -> dict[str, Any]:
     try:
         return _area(geometry, _Budget())
     except _Wrong as wrong:
-        raise Invalid(f"area{'.' if wrong.place else ''}{wrong.place}: {wrong}", field="area") from None
+        raise Invalid(
+            say(
+                "area{place}{wrong_place}: {wrong}",
+                place="." if wrong.place else "",
+                wrong_place=wrong.place,
+                wrong=wrong,
+            ),
+            field="area",
+        ) from None
 
 
 def labels(value: Any) -> dict[str, str]:
@@ -111,7 +127,7 @@ def labels(value: Any) -> dict[str, str]:
         for key, text in value.items()
     )  # fmt: skip
     if not plain or len(value) > _LABELS:
-        raise Invalid(f"labels must be up to {_LABELS} pairs of short texts", field="labels")
+        raise Invalid(say("labels must be up to {labels} pairs of short texts", labels=_LABELS), field="labels")
     return dict(value)
 
 
@@ -153,15 +169,15 @@ class _Budget:
     def take(self, place: str) -> None:
         self.left -= 1
         if self.left < 0:
-            raise _Wrong(place, f"there are more than {POSITIONS} positions in all")
+            raise _Wrong(place, say("there are more than {positions} positions in all", positions=POSITIONS))
 
 
 def _feature(feature: Any, budget: _Budget) -> SiteWish | LinkWish:
     if not isinstance(feature, Mapping) or feature.get("type") != "Feature":
-        raise _Wrong("", "is no Feature")
+        raise _Wrong("", say("is no Feature"))
     properties = feature.get("properties")
     if not isinstance(properties, Mapping):
-        raise _Wrong("properties", "must be an object with a name")
+        raise _Wrong("properties", say("must be an object with a name"))
     if properties.get("kind") == "link":
         return _link(properties)
     geometry = feature.get("geometry")
@@ -178,7 +194,7 @@ def _feature(feature: Any, budget: _Budget) -> SiteWish | LinkWish:
         else:
             longitude, latitude = middle(surface)
     else:
-        raise _Wrong("geometry", "must be a Point, a Polygon or a MultiPolygon")
+        raise _Wrong("geometry", say("must be a Point, a Polygon or a MultiPolygon"))
     try:
         marked = labels(properties.get("labels") or {})
     except Invalid as error:
@@ -206,29 +222,29 @@ def _link(properties: Mapping[str, Any]) -> LinkWish:
 def _area(geometry: Any, budget: _Budget, place: str = "") -> dict[str, Any]:
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if kind not in ("Polygon", "MultiPolygon"):
-        raise _Wrong(place.rstrip("."), "must be a Polygon or a MultiPolygon")
+        raise _Wrong(place.rstrip("."), say("must be a Polygon or a MultiPolygon"))
     given = geometry.get("coordinates")
     where = f"{place}coordinates"
     if kind == "Polygon":
         return {"type": kind, "coordinates": _rings(given, where, budget)}
     if not isinstance(given, list) or not given:
-        raise _Wrong(where, "must be a list of polygons")
+        raise _Wrong(where, say("must be a list of polygons"))
     return {"type": kind, "coordinates": [_rings(each, f"{where}[{i}]", budget) for i, each in enumerate(given)]}
 
 
 def _rings(given: Any, place: str, budget: _Budget) -> list[list[list[float]]]:
     if not isinstance(given, list) or not given:
-        raise _Wrong(place, "must be a list of rings")
+        raise _Wrong(place, say("must be a list of rings"))
     return [_ring(each, f"{place}[{index}]", budget) for index, each in enumerate(given)]
 
 
 def _ring(given: Any, place: str, budget: _Budget) -> list[list[float]]:
     if not isinstance(given, list):
-        raise _Wrong(place, "must be a list of positions")
+        raise _Wrong(place, say("must be a list of positions"))
     ring = [_position(each, f"{place}[{index}]", budget) for index, each in enumerate(given)]
     # RFC 7946, 3.1.6: four or more positions, and the last is the first.
     if len(ring) < 4 or ring[0] != ring[-1]:
-        raise _Wrong(place, "must have four or more positions, the last equal to the first")
+        raise _Wrong(place, say("must have four or more positions, the last equal to the first"))
     return ring
 
 
@@ -236,10 +252,12 @@ def _position(given: Any, place: str, budget: _Budget) -> list[float]:
     budget.take(place)
     # RFC 7946, 3.1.1: a height may follow, and is not kept.
     if not isinstance(given, list) or not 2 <= len(given) <= 3 or not all(_is_number(each) for each in given):
-        raise _Wrong(place, "must be [longitude, latitude]")
+        raise _Wrong(place, say("must be [longitude, latitude]"))
     longitude, latitude = float(given[0]), float(given[1])
     if not -180 <= longitude <= 180 or not -90 <= latitude <= 90:
-        raise _Wrong(place, "is not on Earth: longitude comes first, from -180 to 180, then latitude, from -90 to 90")
+        raise _Wrong(
+            place, say("is not on Earth: longitude comes first, from -180 to 180, then latitude, from -90 to 90")
+        )
     return [longitude, latitude]
 
 
@@ -257,14 +275,17 @@ def _is_number(value: Any) -> bool:
 def _text(properties: Mapping[str, Any], name: str, longest: int, *, needed: bool = False) -> str:
     value = properties.get(name, "")
     if not isinstance(value, str) or len(value.strip()) > longest or "\x00" in value or (needed and not value.strip()):
-        raise _Wrong(f"properties.{name}", f"must be a text of {1 if needed else 0} to {longest} characters")
+        raise _Wrong(
+            f"properties.{name}",
+            say("must be a text of {needed} to {longest} characters", needed=1 if needed else 0, longest=longest),
+        )
     return value.strip()
 
 
 def _choice(properties: Mapping[str, Any], name: str, known: Iterable[str], usual: str) -> str:
     value = properties.get(name, usual)
     if not isinstance(value, str) or value not in known:
-        raise _Wrong(f"properties.{name}", f"must be one of {', '.join(known)}")
+        raise _Wrong(f"properties.{name}", say("must be one of {known}", known=", ".join(known)))
     return str(value)
 
 
@@ -272,7 +293,7 @@ def _radius(value: Any) -> int | None:
     if value is None:
         return None
     if not _is_number(value) or not 1 <= value <= WIDEST:
-        raise _Wrong("properties.radius_m", f"must be a number of metres from 1 to {WIDEST}")
+        raise _Wrong("properties.radius_m", say("must be a number of metres from 1 to {widest}", widest=WIDEST))
     return int(value)
 
 

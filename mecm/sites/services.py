@@ -14,6 +14,7 @@ from core.accounts.access import Actor
 from core.accounts.models import Organisation
 from core.audit import services as audit
 from core.errors import Conflict, Invalid
+from core.words import say
 from mecm.nodes.models import Node
 from mecm.sites import geojson, live
 from mecm.sites.models import Placement, Site, SiteLink
@@ -40,7 +41,10 @@ def add_site(*, actor: Actor, organisation: Organisation, **facts: Any) -> Site:
         with transaction.atomic():
             site.save(force_insert=True)
     except IntegrityError:
-        raise Conflict(f"{organisation} has a site named {site.name!r} already.", field="name") from None
+        raise Conflict(
+            say("{organisation} has a site named {name} already.", organisation=organisation, name=repr(site.name)),
+            field="name",
+        ) from None
     audit.record(actor, "site.add", site, kind=str(site.kind))
     return site
 
@@ -57,7 +61,7 @@ def change_site(site: Site, *, actor: Actor, **changes: Any) -> Site:
         with transaction.atomic():
             site.save()
     except IntegrityError:
-        raise Conflict(f"There is a site named {site.name!r} already.", field="name") from None
+        raise Conflict(say("There is a site named {name} already.", name=repr(site.name)), field="name") from None
     transaction.on_commit(live.picture.hurry)
     audit.record(actor, "site.change", site, fields=sorted(changes))
     return site
@@ -80,7 +84,7 @@ def place_node(node: Node, site: Site | None, *, actor: Actor) -> None:
         Placement.objects.filter(node=node).delete()
     else:
         if site.organisation_id != node.organisation_id:
-            raise Invalid("The node and the site belong to different organisations.", field="node")
+            raise Invalid(say("The node and the site belong to different organisations."), field="node")
         Placement.objects.update_or_create(node=node, defaults={"site": site})
     transaction.on_commit(live.picture.hurry)
     audit.record(actor, "node.place", node, site=str(site.pk) if site else "")
@@ -93,18 +97,20 @@ def connect(
     """Say that traffic goes from `source` to `target`; `Conflict` when that is known, in either direction."""
     actor.require("nodes.write", source.organisation_id)
     if target.organisation_id != source.organisation_id:
-        raise Invalid("The two sites belong to different organisations.", field="target")
+        raise Invalid(say("The two sites belong to different organisations."), field="target")
     if source == target:
-        raise Invalid("A link joins two sites.", field="target")
+        raise Invalid(say("A link joins two sites."), field="target")
     if SiteLink.objects.filter(source=target, target=source).exists():
-        raise Conflict(f"{target} is connected to {source} already.", field="target")
+        raise Conflict(say("{target} is connected to {source} already.", target=target, source=source), field="target")
     link = SiteLink(organisation_id=source.organisation_id, source=source, target=target)
     _say(link, state, note)
     try:
         with transaction.atomic():
             link.save(force_insert=True)
     except IntegrityError:
-        raise Conflict(f"{source} is connected to {target} already.", field="target") from None
+        raise Conflict(
+            say("{source} is connected to {target} already.", source=source, target=target), field="target"
+        ) from None
     audit.record(actor, "site.connect", source, target=str(target.pk), state=link.state)
     return link
 
@@ -158,13 +164,19 @@ def _take_links(links: Iterable[geojson.LinkWish], known: dict[str, Site], organ
         ends = [known.get(wish.source), known.get(wish.target)]
         for name, end in zip((wish.source, wish.target), ends, strict=True):
             if end is None:
-                raise Invalid(f"A link names the site {name!r}, which is not known.", field="features")
+                raise Invalid(
+                    say("A link names the site {name}, which is not known.", name=repr(name)), field="features"
+                )
         source, target = ends
         assert source is not None
         assert target is not None
         if source == target or (target.pk, source.pk) in there or (target.pk, source.pk) in wanted:
             raise Invalid(
-                f"The link from {wish.source!r} to {wish.target!r} is there in the other direction, or joins nothing.",
+                say(
+                    "The link from {source} to {target} is there in the other direction, or joins nothing.",
+                    source=repr(wish.source),
+                    target=repr(wish.target),
+                ),
                 field="features",
             )
         key = (source.pk, target.pk)
@@ -185,9 +197,9 @@ def _told(site: Site, wish: geojson.SiteWish) -> Site:
 
 def _say(link: SiteLink, state: str, note: str) -> None:
     if state not in SiteLink.State.values:
-        raise Invalid(f"state must be one of {', '.join(SiteLink.State.values)}", field="state")
+        raise Invalid(say("state must be one of {values}", values=", ".join(SiteLink.State.values)), field="state")
     if not isinstance(note, str) or len(note) > 200 or "\x00" in note:
-        raise Invalid("note must be a text of up to 200 characters", field="note")
+        raise Invalid(say("note must be a text of up to 200 characters"), field="note")
     link.state, link.note = state, note
     link.told_at = None if state == SiteLink.State.UNKNOWN else timezone.now()
 
@@ -195,7 +207,7 @@ def _say(link: SiteLink, state: str, note: str) -> None:
 def _checked(facts: dict[str, Any]) -> dict[str, Any]:
     unknown = set(facts) - set(_FIELDS)
     if unknown:
-        raise Invalid(f"This cannot be set here: {', '.join(sorted(unknown))}")
+        raise Invalid(say("This cannot be set here: {unknown}", unknown=", ".join(sorted(unknown))))
     checked = dict(facts)
     if facts.get("area") is not None:
         checked["area"] = geojson.area(facts["area"])

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from core.accounts import access
 from core.errors import Missing
 from core.http import ApiView
+from core.words import say
 from mecm.deployments.models import Deployment
 from mecm.nodes.models import Node
 from mecm.steering import checking, judging, services, table
@@ -132,7 +133,9 @@ class PacketTest(ApiView):
 
 def _kind(text: str) -> str:
     if text not in KINDS:
-        raise Missing(f"There are rules for {' and '.join(KINDS)}, not for {text[:40]!r}")
+        raise Missing(
+            say("There are rules for {kinds}, not for {text}", kinds=" and ".join(KINDS), text=repr(text[:40]))
+        )
     return text
 
 
@@ -150,7 +153,7 @@ def _list(rows: list[table.Line], told: table.Told, node: Node, generation: int 
 def _one(found: Deployment, kind: str, rule_id: str) -> dict[str, Any]:
     line = table.one(table.told_by(found.node_id), found, kind, rule_id)
     if line is None:
-        raise Missing(f"{found.name} has no {kind} rule {rule_id!r}")
+        raise Missing(say("{name} has no {kind} rule {rule_id}", name=found.name, kind=kind, rule_id=repr(rule_id)))
     return dict(RuleOut(line).data)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import BreakwaterError, Invalid
 from core.mecrules import RuleState, dns_rule, traffic_members, traffic_rule, without_nulls
+from core.words import say
 from mecm.steering.models import ID_OF, TRAFFIC
 from upf_adapter import flows, limits
 from upf_adapter.contract import Capabilities, TrafficRule
@@ -23,7 +24,7 @@ _SCOPE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 def content(kind: str, raw: Any) -> dict[str, Any]:
     """Return the members of a rule in one spelling, whatever they came in; `Invalid` names the member that is wrong."""
     if not isinstance(raw, Mapping):
-        raise Invalid("A rule must be an object")
+        raise Invalid(say("A rule must be an object"))
     plain = {name: value for name, value in raw.items() if name not in _ASIDE}
     if kind == TRAFFIC:
         members = traffic_members(traffic_rule(plain))
@@ -31,13 +32,13 @@ def content(kind: str, raw: Any) -> dict[str, Any]:
         for at, each in enumerate(filters):
             _filter(each, f"trafficFilter[{at}]")
             first = filters.index(each)
-            _holds(first == at, f"trafficFilter[{at}]", f"is the same as trafficFilter[{first}]")
+            _holds(first == at, f"trafficFilter[{at}]", say("is the same as trafficFilter[{first}]", first=first))
         for at, target in enumerate(members.get("dstInterface") or ()):
             _address(target.get("dstIpAddress"), f"dstInterface[{at}].dstIpAddress")
         return members
     rule = dns_rule(plain)
     named = rule.scope is None or rule.scope == "" or re.fullmatch(_SCOPE, rule.scope) is not None
-    _holds(named, "scope", "must be the name of a DNS scope of the node, or empty for everybody")
+    _holds(named, "scope", say("must be the name of a DNS scope of the node, or empty for everybody"))
     members = {
         "domainName": rule.domain_name,
         "ipAddressType": rule.ip_address_type,
@@ -57,20 +58,30 @@ def _filter(raw: Mapping[str, Any], place: str) -> None:
         except BreakwaterError:
             known = False
         names = ", ".join(sorted(flows.PROTOCOLS))
-        _holds(known, f"{place}.protocol", f"{str(text)[:40]!r} is no protocol; use a number of IANA, ANY, or {names}")
+        _holds(
+            known,
+            f"{place}.protocol",
+            say("{text} is no protocol; use a number of IANA, ANY, or {names}", text=repr(str(text)[:40]), names=names),
+        )
     match = flows.read(raw, place)
     versions = [{span.family for span in spans} for spans in (match.src, match.dst) if spans]
     by_address = set.intersection({4, 6}, *versions)
-    _holds(bool(by_address), f"{place}.dstAddress", "is of another address family than srcAddress")
-    _holds(match.dscp is None or 4 in by_address, f"{place}.dSCP", "is about IPv4 only, and the addresses are IPv6")
+    _holds(bool(by_address), f"{place}.dstAddress", say("is of another address family than srcAddress"))
     _holds(
-        match.traffic_class is None or 6 in by_address, f"{place}.tC", "is about IPv6 only, and the addresses are IPv4"
+        match.dscp is None or 4 in by_address, f"{place}.dSCP", say("is about IPv4 only, and the addresses are IPv6")
     )
     _holds(
-        match.dscp is None or match.traffic_class is None, f"{place}.tC", "is about IPv6 and dSCP about IPv4: name one"
+        match.traffic_class is None or 6 in by_address,
+        f"{place}.tC",
+        say("is about IPv6 only, and the addresses are IPv4"),
+    )
+    _holds(
+        match.dscp is None or match.traffic_class is None,
+        f"{place}.tC",
+        say("is about IPv6 and dSCP about IPv4: name one"),
     )
     ported = match.src_ports or match.dst_ports
-    _holds(not ported or bool(match.implied_protocols), f"{place}.protocol", "has no ports, but ports are named")
+    _holds(not ported or bool(match.implied_protocols), f"{place}.protocol", say("has no ports, but ports are named"))
 
 
 def _holds(right: bool, place: str, detail: str) -> None:
@@ -85,15 +96,15 @@ def _address(text: Any, place: str) -> None:
     try:
         ipaddress.ip_address(str(text))
     except ValueError:
-        detail = "is no IP address"
+        detail = say("is no IP address")
         raise Invalid(f"{place}: {str(text)[:80]!r} {detail}", errors=[{"field": place, "detail": detail}]) from None
 
 
 def rule_id(text: str) -> str:
     """Return a rule's id; `Invalid` when it can be none: it is one segment of a path on Mp1."""
     if not 0 < len(text) <= 255 or "/" in text or not text.isprintable() or text != text.strip() or text in (".", ".."):
-        detail = "must be a text of 1 to 255 characters without / and control characters"
-        raise Invalid(f"ruleId {detail}", errors=[{"field": "ruleId", "detail": detail}])
+        detail = say("must be a text of 1 to 255 characters without / and control characters")
+        raise Invalid(say("ruleId {detail}", detail=detail), errors=[{"field": "ruleId", "detail": detail}])
     return text
 
 
@@ -102,8 +113,8 @@ def state(text: str | None) -> str:
     if not text:
         return ""
     if text not in list(RuleState):
-        detail = "must be ACTIVE, INACTIVE or empty"
-        raise Invalid(f"state {detail}", errors=[{"field": "state", "detail": detail}])
+        detail = say("must be ACTIVE, INACTIVE or empty")
+        raise Invalid(say("state {detail}", detail=detail), errors=[{"field": "state", "detail": detail}])
     return text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.errors import BreakwaterError
+from core.words import say
 from mecm.steering.judging import Reported, fate
 from upf_adapter import flows
 
@@ -93,7 +94,9 @@ class PacketIn(serializers.Serializer[Any]):
         """Both ends are of one family."""
         src, dst = ipaddress.ip_address(attrs["src"]), ipaddress.ip_address(attrs["dst"])
         if src.version != dst.version:
-            raise serializers.ValidationError({"dst": f"is no IPv{src.version} address as the source is"})
+            raise serializers.ValidationError(
+                {"dst": say("is no IPv{version} address as the source is", version=src.version)}
+            )
         return {**attrs, "src": src, "dst": dst}
 
     def packet(self) -> flows.Packet:

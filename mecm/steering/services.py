@@ -18,6 +18,7 @@ from core.accounts.access import Actor
 from core.audit import services as audit
 from core.errors import Conflict, Invalid, Missing, Stale
 from core.operations import services as operations
+from core.words import say
 from mecm.deployments.models import Deployment
 from mecm.edge import services as edge
 from mecm.edge.models import ReportedObject
@@ -61,7 +62,14 @@ def set_rule(
     def change(held: RuleSet, present: RuleWish | None) -> RuleWish | None:
         own = described(held.deployment, kind).get(rule_id)
         if present is None and own is None:
-            raise Missing(f"{deployment.name} has no {kind} rule {rule_id!r}; add it")
+            raise Missing(
+                say(
+                    "{name} has no {kind} rule {rule_id}; add it",
+                    name=deployment.name,
+                    kind=kind,
+                    rule_id=repr(rule_id),
+                )
+            )
         wish = present or RuleWish(rule_set=held, kind=kind, rule_id=rule_id)
         if checked is not None:
             _able(held.deployment, kind, rule_id, checked)
@@ -90,7 +98,12 @@ def add_rule(
     def change(held: RuleSet, present: RuleWish | None) -> RuleWish:
         if present is not None or rule_id in described(held.deployment, kind):
             raise Conflict(
-                f"{deployment.name} has a {kind} rule {rule_id!r} already; change it or choose another name",
+                say(
+                    "{name} has a {kind} rule {rule_id} already; change it or choose another name",
+                    name=deployment.name,
+                    kind=kind,
+                    rule_id=repr(rule_id),
+                ),
                 field="ruleId",
             )
         _able(held.deployment, kind, rule_id, checked)
@@ -108,10 +121,19 @@ def reset_rule(
         own = rule_id in described(held.deployment, kind)
         if present is None:
             if own:
-                raise Conflict(f"Nothing of rule {rule_id!r} was changed; it is as the package says")
-            raise Missing(f"{deployment.name} has no {kind} rule {rule_id!r}")
+                raise Conflict(
+                    say("Nothing of rule {rule_id} was changed; it is as the package says", rule_id=repr(rule_id))
+                )
+            raise Missing(
+                say("{name} has no {kind} rule {rule_id}", name=deployment.name, kind=kind, rule_id=repr(rule_id))
+            )
         if present.made and not own:
-            raise Conflict(f"Rule {rule_id!r} was added here and the package has none of that name; remove it")
+            raise Conflict(
+                say(
+                    "Rule {rule_id} was added here and the package has none of that name; remove it",
+                    rule_id=repr(rule_id),
+                )
+            )
 
     return _change(deployment, kind, rule_id, "reset", change, actor=actor, expected=expected)
 
@@ -126,9 +148,14 @@ def remove_rule(
             return
         if present is not None or rule_id in described(held.deployment, kind):
             raise Conflict(
-                f"Rule {rule_id!r} comes with the package; it can be switched off or given back, not removed"
+                say(
+                    "Rule {rule_id} comes with the package; it can be switched off or given back, not removed",
+                    rule_id=repr(rule_id),
+                )
             )
-        raise Missing(f"{deployment.name} has no {kind} rule {rule_id!r}")
+        raise Missing(
+            say("{name} has no {kind} rule {rule_id}", name=deployment.name, kind=kind, rule_id=repr(rule_id))
+        )
 
     return _change(deployment, kind, rule_id, "remove", change, actor=actor, expected=expected)
 
@@ -136,9 +163,10 @@ def remove_rule(
 def unsupported(node: Node) -> str:
     """Return why rules of this node cannot be changed from here; empty when they can."""
     if node.link == Node.Link.DIRECT and not node.mep_url:
-        return (
-            "The centre reaches this node directly and knows no MEC platform there, so nobody keeps traffic or DNS rules. "
-            "Say on the node's page where its MEC platform is managed."
+        return say(
+            "The centre reaches this node directly and knows no MEC platform there, so nobody "
+            "keeps traffic or DNS rules. Say on the node's page where its MEC platform is "
+            "managed."
         )
     return ""
 
@@ -173,7 +201,7 @@ def observe(
     told = {"absent": State.APPLIED}.get(state, state if state in State.values and state else State.FAILED)
     message = str(status.get("message") or "")
     if status.get("reason") == "Unsupported":
-        message = "The agent of this node is too old to take rules from the centre; update it."
+        message = say("The agent of this node is too old to take rules from the centre; update it.")
     raw = status.get("rules")
     outcomes = [
         {name: str(each.get(name, ""))[:500] for name in ("kind", "id", "outcome", "reason")}
@@ -212,7 +240,14 @@ def _change(
     actor.require(PERMISSION, deployment.organisation_id)
     actor.require(PERMISSION, deployment.node.organisation_id)
     if kind not in KINDS:
-        raise Invalid(f"There are rules for {TRAFFIC} and {DNS}, not for {kind[:40]!r}")
+        raise Invalid(
+            say(
+                "There are rules for {traffic} and {dns}, not for {kind}",
+                traffic=TRAFFIC,
+                dns=DNS,
+                kind=repr(kind[:40]),
+            )
+        )
     if why := unsupported(deployment.node):
         raise Conflict(why)
     with transaction.atomic():
@@ -222,9 +257,9 @@ def _change(
         held = RuleSet.objects.select_for_update().get(pk=deployment.pk)
         held.deployment = Deployment.objects.select_related("node", "package").get(pk=deployment.pk)
         if held.deployment.wish == Deployment.Wish.ABSENT:
-            raise Conflict(f"{deployment.name} is being removed or gone; its rules go with it.")
+            raise Conflict(say("{name} is being removed or gone; its rules go with it.", name=deployment.name))
         if expected is not None and expected != held.generation:
-            raise Stale("Somebody else changed rules of this application meanwhile; look at them and try again.")
+            raise Stale(say("Somebody else changed rules of this application meanwhile; look at them and try again."))
         wishes = {(each.kind, each.rule_id): each for each in held.wishes.all()}
         present = wishes.get((kind, rule_id))
         before = None if present is None else (present.rule, present.state)
@@ -241,7 +276,7 @@ def _change(
             wish.save()
             wishes[kind, rule_id] = wish
         if len(wishes) > MOST:
-            raise Conflict(f"More than {MOST} rules of one application cannot be changed from here.")
+            raise Conflict(say("More than {most} rules of one application cannot be changed from here.", most=MOST))
         held.generation += 1
         held.state, held.message, held.outcomes = State.PENDING, "", []
         held.save()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import engines.trials as trials
 from core.errors import BreakwaterError, Conflict, Invalid, TimedOut
+from core.words import say
 from engines.trial_mep import instance_of
 from mecm.deployments import direct
 from mecm.deployments.mm5 import Mm5
@@ -42,7 +43,14 @@ class Agent:
         deadline = self.clock() + within
         while (told := services.answer(self.trial, number)) is None:
             if self.clock() > deadline:
-                raise TimedOut(f"{self.trial.node.name} did not answer to {verb!r} within {within:g} s")
+                raise TimedOut(
+                    say(
+                        "{name} did not answer to {verb} within {within} s",
+                        name=self.trial.node.name,
+                        verb=repr(verb),
+                        within=format(within, "g"),
+                    )
+                )
             self.sleep(EVERY)
         if "problem" in told and "code" in told:
             raise Conflict(f"{self.trial.node.name}: {told['problem']}")
@@ -81,12 +89,17 @@ class Direct:
                 case "goodbye":
                     return self._goodbye(mep, deployment, float(arguments.get("grace", 10.0)))
                 case "cut":
-                    raise Conflict("The centre drives this cluster itself: there is no link that could be cut.")
-        raise Invalid(f"There is no command {verb!r}")
+                    raise Conflict(say("The centre drives this cluster itself: there is no link that could be cut."))
+        raise Invalid(say("There is no command {verb}", verb=repr(verb)))
 
     def _mep(self, mep: Any, deployment: Deployment) -> dict[str, Any]:
         if not isinstance(mep, Mm5):
-            raise Conflict(f"No MEP was set for {self.trial.node.name}, so nothing can be told of services and rules.")
+            raise Conflict(
+                say(
+                    "No MEP was set for {name}, so nothing can be told of services and rules.",
+                    name=self.trial.node.name,
+                )
+            )
         return instance_of(mep.state(), str(deployment.app_instance_id))
 
     def _held_by(self, mep: Any, deployment: Deployment) -> list[str]:

@@ -22,6 +22,7 @@ from appstore.packages.models import Package
 from core.accounts.access import SYSTEM, Actor
 from core.accounts.models import Organisation, User
 from core.errors import BreakwaterError, Conflict, Invalid, Missing, TimedOut
+from core.words import say
 from engines.trials import Request
 from mecm.deployments import services as deployments
 from mecm.deployments import specs
@@ -77,7 +78,7 @@ class MecmSandbox:
     def deploy(self, values: Mapping[str, Any] | None = None, timeout: float = 120.0) -> Mapping[str, Any]:
         """Have one instance with these values running; one that is there with the same values is taken as it is."""
         if values is not None and not isinstance(values, Mapping):
-            raise Invalid("values must be an object")
+            raise Invalid(say("values must be an object"))
         wanted = dict(values or {})
         present = self._present()
         if present is not None and present.values != wanted:
@@ -137,7 +138,7 @@ class MecmSandbox:
         """Cut the node off from us for a while; the node tells afterwards how the application fared."""
         length, present = _bounded(seconds, LONGEST_CUT), self._instance()
         if not isinstance(self.hand, Agent):
-            raise Conflict("The centre drives this cluster itself: there is no link that could be cut.")
+            raise Conflict(say("The centre drives this cluster itself: there is no link that could be cut."))
         ports = [each["cluster_port"] for each in present.endpoints if each.get("protocol") == "TCP"]
         asked: dict[str, Any] = {"seconds": length}
         if ports:
@@ -162,13 +163,13 @@ class MecmSandbox:
         """Return what of the last instance is still there."""
         trial = Trial.objects.select_related("deployment").get(pk=self.trial.pk)
         if trial.deployment is None:
-            raise Conflict("Nothing was deployed in this trial.")
+            raise Conflict(say("Nothing was deployed in this trial."))
         return [str(each) for each in self.hand.do(trial.deployment, "leftovers", within=ANSWER)["left"]]
 
     def logs(self, lines: int = 200) -> Sequence[str]:
         """Return the last lines that the application wrote."""
         if not isinstance(lines, int) or isinstance(lines, bool) or not 0 < lines <= MOST_LINES:
-            raise Invalid(f"lines must be 1 to {MOST_LINES}")
+            raise Invalid(say("lines must be 1 to {most_lines}", most_lines=MOST_LINES))
         return list(self.hand.do(self._instance(), "logs", within=ANSWER, lines=lines)["lines"])
 
     # --- inside
@@ -188,7 +189,7 @@ class MecmSandbox:
     def _instance(self) -> Deployment:
         present = self._present()
         if present is None or present.wish == Deployment.Wish.ABSENT:
-            raise Conflict("No instance of the application is there; deploy it first.")
+            raise Conflict(say("No instance of the application is there; deploy it first."))
         return present
 
     def _known(self, present: Deployment) -> dict[str, Any]:
@@ -230,7 +231,7 @@ class MecmSandbox:
         deadline = time.monotonic() + within + float(specs.of(present)["gracefulTerminationTimeout"])
         while Deployment.objects.filter(pk=present.pk).exclude(state=Deployment.State.REMOVED).exists():
             if time.monotonic() > deadline:
-                raise TimedOut(f"{self.trial.node.name} did not remove the application in time")
+                raise TimedOut(say("{name} did not remove the application in time", name=self.trial.node.name))
             self.sleep(LOOK)
 
 
@@ -308,13 +309,13 @@ def _one(rows: Any, pk: Any, noun: str) -> Any:
     except (ValueError, TypeError, ValidationError):
         found = None
     if found is None:
-        raise Missing(f"There is no such {noun}.")
+        raise Missing(say("There is no such {noun}.", noun=noun))
     return found
 
 
 def _bounded(seconds: Any, most: float) -> float:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= most:
-        raise Invalid(f"seconds must be more than 0 and at most {most:g}")
+        raise Invalid(say("seconds must be more than 0 and at most {most}", most=format(most, "g")))
     return float(seconds)
 
 

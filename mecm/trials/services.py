@@ -17,6 +17,7 @@ from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
 from core.errors import Conflict, Denied, Missing, Unavailable
 from core.operations import services as operations
+from core.words import say
 from mecm.deployments import services as deployments
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment
 from mecm.edge import services as edge
@@ -52,7 +53,7 @@ def mark_sandbox(node: Node, *, on: bool, actor: Actor) -> bool:
     if on:
         Sandbox.objects.create(node=node, marked_by=actor.user)
     elif Trial.objects.under_way().filter(node=node).exists():
-        raise Conflict(f"A trial is under way on {node.name}; try again when it is over.")
+        raise Conflict(say("A trial is under way on {name}; try again when it is over.", name=node.name))
     else:
         marked.delete()
     if node.link == Node.Link.AGENT:
@@ -73,13 +74,15 @@ def begin(*, actor: Actor, organisation: Organisation, node: Node, package: Pack
     """
     actor.require("certification.run", organisation)
     if node.organisation_id != organisation.pk:
-        raise Missing("There is no such node, or you may not see it.")
+        raise Missing(say("There is no such node, or you may not see it."))
     if package.organisation_id != organisation.pk and organisation != accounts.operator():
-        raise Denied("Only the operator of this store tries packages of others.")
+        raise Denied(say("Only the operator of this store tries packages of others."))
     if not Sandbox.objects.filter(node=node).exists():
-        raise Missing(f"{node.name} is no sandbox; switch that on at the page of the node.")
+        raise Missing(say("{name} is no sandbox; switch that on at the page of the node.", name=node.name))
     if node.state != Node.State.ONLINE:
-        raise Unavailable(f"{node.name} is {node.state}; a trial needs a node that answers.")
+        raise Unavailable(
+            say("{name} is {state}; a trial needs a node that answers.", name=node.name, state=node.state)
+        )
     try:
         with transaction.atomic():
             trial = Trial.objects.create(
@@ -94,7 +97,7 @@ def begin(*, actor: Actor, organisation: Organisation, node: Node, package: Pack
             audit.record(actor, "trial.begin", package, organisation=organisation, node=str(node.pk))
             _ask_to_close(trial)
     except IntegrityError:
-        raise Unavailable(f"Another trial is under way on {node.name}; try again later.") from None
+        raise Unavailable(say("Another trial is under way on {name}; try again later.", name=node.name)) from None
     return trial
 
 
@@ -102,7 +105,7 @@ def deploy(trial: Trial, values: Mapping[str, Any], *, actor: Actor) -> Deployme
     """Wish for an instance of the package under trial; the one before must be gone."""
     trial = _open(trial)
     if trial.deployment is not None and trial.deployment.state != Deployment.State.REMOVED:
-        raise Conflict("An instance of this trial is there already.")
+        raise Conflict(say("An instance of this trial is there already."))
     with transaction.atomic():
         deployment = deployments.request_trial(
             actor=actor,
@@ -122,7 +125,7 @@ def command(trial: Trial, verb: str, deployment: Deployment, *, within: float, *
     """Ask the node for one deed and return its number; the answer is a report of that number."""
     row = Trial.objects.select_for_update().get(pk=trial.pk)
     if row.closing:
-        raise Conflict("This trial is over.")
+        raise Conflict(say("This trial is over."))
     row.commands += 1
     row.lease_until = max(row.lease_until, timezone.now() + LEASE)
     row.save(update_fields=["commands", "lease_until"])
@@ -148,7 +151,7 @@ def answer(trial: Trial, number: int) -> dict[str, Any] | None:
     # An agent that is older than trials says so under the name of the kind.
     told = ReportedObject.objects.filter(node=trial.node_id, kind=COMMAND, key=str(trial.pk)).first()
     if told is not None and told.status.get("reason") == "Unsupported":
-        raise Conflict(f"The agent of {trial.node.name} is too old for trials; update it.")
+        raise Conflict(say("The agent of {name} is too old for trials; update it.", name=trial.node.name))
     return None
 
 
@@ -224,9 +227,9 @@ def _ask_to_close(trial: Trial) -> None:
 def _open(trial: Trial) -> Trial:
     trial = Trial.objects.select_related("node", "package", "organisation", "deployment").get(pk=trial.pk)
     if trial.closing:
-        raise Conflict("This trial is over.")
+        raise Conflict(say("This trial is over."))
     if not Sandbox.objects.filter(node=trial.node).exists():
-        raise Conflict(f"{trial.node.name} is no sandbox any more.")
+        raise Conflict(say("{name} is no sandbox any more.", name=trial.node.name))
     return trial
 
 

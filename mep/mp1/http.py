@@ -210,7 +210,14 @@ def empty() -> HttpResponse:
 
 def encode(body: Any) -> bytes:
     """Return the JSON of `body`."""
-    return msgspec.json.encode(body)
+    return msgspec.json.encode(body, enc_hook=_plain)
+
+
+def _plain(value: Any) -> str:
+    # What the kernel says is a kind of text, and msgspec knows exact types only.
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def refused(error: BreakwaterError) -> HttpResponse:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from core import languages
+from core.operations.models import Operation
+from core.words import say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,10 +41,31 @@ def test_choosing_a_language_leads_nobody_away(client: Any, target: str) -> None
     assert "breakwater_language" not in client.post("/language", {"language": "xx"}).cookies
 
 
-def test_programs_get_english_whatever_they_accept(api: Any) -> None:
-    answer = api.post("/api/v1/nodes", {}, format="json", headers={"Accept-Language": "zh-CN"})
-    assert answer.status_code == 400
-    assert str(answer.content.decode()).isascii()
+def test_programs_get_english_unless_they_ask_for_another_language(api: Any) -> None:
+    api.cookies["breakwater_language"] = "zh-hans"
+    for headers in ({}, {"Accept-Language": "en,zh-CN;q=0.5"}, {"Accept-Language": "xx"}, {"Accept-Language": "*"}):
+        answer = api.post("/api/v1/nodes", {}, format="json", headers=headers)
+        assert answer.status_code == 400
+        assert str(answer.content.decode()).isascii()
+    asked = api.post("/api/v1/nodes", {}, format="json", headers={"Accept-Language": "zh-CN"})
+    assert asked.headers["Content-Language"] == "zh-hans"
+    assert asked.json()["errors"][0] == {"field": "name", "detail": "该字段是必填项。"}
+    assert "该字段是必填项。" in asked.json()["detail"]
+
+
+def test_what_was_kept_in_english_is_shown_in_the_language_of_the_page(pages: Any, package: Any, speak: Any) -> None:
+    speak({"applying generation {generation}": "正在应用第 {generation} 代"})
+    Operation.objects.create(
+        kind="deployment.apply",
+        target="x",
+        organisation_id=package.organisation_id,
+        note=say("applying generation {generation}", generation=3),
+    )
+    assert "applying generation 3" in pages.get("/operations").content.decode()
+    pages.cookies["breakwater_language"] = "zh-hans"
+    shown = pages.get("/operations").content.decode()
+    assert "正在应用第 3 代" in shown
+    assert "applying generation 3" not in shown
 
 
 def test_times_and_numbers_are_said_in_the_language(pages: Any, package: Any) -> None:

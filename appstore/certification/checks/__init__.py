@@ -14,6 +14,7 @@ from pathlib import Path
 from appstore.certification.contract import Check
 from core.errors import Invalid
 from core.registry import Registry
+from core.words import say
 
 _FOLDER = Path(__file__).parent
 
@@ -55,7 +56,13 @@ class Checks(Registry[type[Check]]):
         for folder in folders:
             for name, path in _names(folder).items():
                 if name in found:
-                    raise Invalid(f"The check {name} of {folder} has a name that is taken; give the file another one")
+                    raise Invalid(
+                        say(
+                            "The check {name} of {folder} has a name that is taken; give the file another one",
+                            name=name,
+                            folder=folder,
+                        )
+                    )
                 found[name] = Place(name, file=str(path.resolve()))
         return dict(sorted(found.items()))
 

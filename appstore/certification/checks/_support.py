@@ -8,6 +8,7 @@ from typing import Any
 
 from appstore.certification.contract import Skip, Subject, Tools
 from core.findings import Finding, Level
+from core.words import say
 from engines.contract import Manifest
 from engines.helm.hooks import Hook
 from engines.planning import containers, items, mapping, pod_owners
@@ -96,7 +97,7 @@ def pods(tools: Tools, *, hooks: bool = True) -> Iterator[tuple[str, Mapping[str
     """
     found = list(pod_owners(manifests(tools) if hooks else standing(tools)))
     if not found:
-        raise Skip("The chart runs no container")
+        raise Skip(say("The chart runs no container"))
     for owner in found:
         yield owner.place, owner.pod, owner.manifest
 
@@ -123,9 +124,22 @@ def beyond(tools: Tools, code: str, place: str, message: str, remedy: str) -> Fi
     reason = declared_reason(tools, code)
     if reason:
         return warning(
-            f"{code}-declared", place, f"{message}. The author says: {reason}", "Judge whether that is right"
+            f"{code}-declared",
+            place,
+            say("{message}. The author says: {reason}", message=message, reason=reason),
+            say("Judge whether that is right"),
         )
-    return error(code, place, message, f"{remedy}, or say why in the annotation {REASON}{code} of Chart.yaml")
+    return error(
+        code,
+        place,
+        message,
+        say(
+            "{remedy}, or say why in the annotation {reason}{code} of Chart.yaml",
+            remedy=remedy,
+            reason=REASON,
+            code=code,
+        ),
+    )
 
 
 def chart_root(tools: Tools) -> str:
@@ -153,7 +167,7 @@ def is_csar(subject: Subject) -> bool:
 def csar_only(subject: Subject) -> None:
     """Pass for a CSAR; `Skip` for a plain chart, which has neither manifest nor TOSCA.meta."""
     if not is_csar(subject):
-        raise Skip("A plain Helm chart has no such part")
+        raise Skip(say("A plain Helm chart has no such part"))
 
 
 def told(subject: Subject, *codes: str) -> list[Finding]:

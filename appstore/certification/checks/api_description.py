@@ -11,6 +11,7 @@ from appstore.certification.contract import Check, Option, Part, Progress, Skip,
 from appstore.packages.documents import read_yaml
 from core.archives import Damaged
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping
 
 _LARGEST = 2 << 20
@@ -20,8 +21,8 @@ class ApiDescription(Check):
     """An application that offers a service brings the OpenAPI description of it (operators' Swagger folder)."""
 
     name = "api-description"
-    title = "Offered services come with an API description"
-    reason = "Developers find a service in the catalogue, and then want to call it."
+    title = say("Offered services come with an API description")
+    reason = say("Developers find a service in the catalogue, and then want to call it.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR, Part.DOCUMENTS})
     options = (Option("required", False, "fail without one, instead of a warning"),)
@@ -29,7 +30,7 @@ class ApiDescription(Check):
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         offered = [str(each.get("serName")) for each in subject.descriptor.get("appServiceProduced") or ()]
         if not offered:
-            raise Skip("It offers no service")
+            raise Skip(say("It offers no service"))
         archive = tools.archive()
         likely = [
             name
@@ -44,12 +45,17 @@ class ApiDescription(Check):
                 content = archive.read(name, at_most=_LARGEST)
                 document = json.loads(content) if name.lower().endswith(".json") else read_yaml(content, name)
             except (Damaged, ValueError, RecursionError):
-                yield support.warning("api-unreadable", name, "It is no JSON or YAML", "Correct it")
+                yield support.warning("api-unreadable", name, say("It is no JSON or YAML"), say("Correct it"))
                 continue
             root = mapping(document)
             if "paths" in root and ("openapi" in root or "swagger" in root):
                 good += 1
         if not good:
-            say = support.error if options["required"] else support.warning
-            remedy = "Add Artifacts/Docs/openapi.yaml"
-            yield say("api-undescribed", "", f"No OpenAPI description of {', '.join(offered)[:120]}", remedy)
+            finding = support.error if options["required"] else support.warning
+            remedy = say("Add Artifacts/Docs/openapi.yaml")
+            yield finding(
+                "api-undescribed",
+                "",
+                say("No OpenAPI description of {offered}", offered=", ".join(offered)[:120]),
+                remedy,
+            )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 #: Version in which an API was removed, and what to use (Kubernetes deprecated API migration guide).
 _ENDED: dict[tuple[str, str], tuple[tuple[int, int], str]] = {
@@ -48,8 +49,8 @@ class ApisCurrent(Check):
     """No object uses an API version that Kubernetes has removed or will remove."""
 
     name = "apis-current"
-    title = "API versions are current"
-    reason = "After the next upgrade of the cluster it cannot be installed any more."
+    title = say("API versions are current")
+    reason = say("After the next upgrade of the cluster it cannot be installed any more.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("version", "1.35", "the newest Kubernetes that the operator runs"),)
@@ -62,6 +63,11 @@ class ApisCurrent(Check):
                 continue
             place, (ended, instead) = f"{each.kind}/{each.name}", known
             when = ".".join(str(part) for part in ended)
-            message = f"{each.api_version} {each.kind} is gone since Kubernetes {when}"
-            say = support.error if newest >= ended else support.warning
-            yield say("api-removed", place, message, f"Use {instead}")
+            message = say(
+                "{api_version} {kind} is gone since Kubernetes {when}",
+                api_version=each.api_version,
+                kind=each.kind,
+                when=when,
+            )
+            finding = support.error if newest >= ended else support.warning
+            yield finding("api-removed", place, message, say("Use {instead}", instead=instead))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = (
     "archive-*",
@@ -35,8 +36,8 @@ class ArchiveSound(Check):
     """The archive has no trick: paths that lead outside, links, duplicate names, lying headers, bombs, trailing bytes."""
 
     name = "archive-sound"
-    title = "The archive hides nothing"
-    reason = "Two readers that see two different packages are how tampered packages get through."
+    title = say("The archive hides nothing")
+    reason = say("Two readers that see two different packages are how tampered packages get through.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
 

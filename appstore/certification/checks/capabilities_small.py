@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping
 
 
@@ -15,8 +16,8 @@ class CapabilitiesSmall(Check):
     """No container adds Linux capabilities beyond the usual; dropping all is better."""
 
     name = "capabilities-small"
-    title = "Few capabilities"
-    reason = "Each capability is a piece of root."
+    title = say("Few capabilities")
+    reason = say("Each capability is a piece of root.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("allowed", ["NET_BIND_SERVICE"], "capabilities that may be added"),)
@@ -29,8 +30,14 @@ class CapabilitiesSmall(Check):
             names = {str(name).upper().removeprefix("CAP_") for name in added or ()}
             for name in sorted(names - allowed):
                 yield support.beyond(
-                    tools, "capability", each.place, f"It adds the capability {name[:40]}", "Remove it"
+                    tools,
+                    "capability",
+                    each.place,
+                    say("It adds the capability {name}", name=name[:40]),
+                    say("Remove it"),
                 )
             dropped = stated.get("drop") if isinstance(stated.get("drop"), list) else []
             if "ALL" not in {str(name).upper() for name in dropped or ()}:
-                yield support.info("capabilities-kept", each.place, "It keeps the default capabilities", "Drop ALL")
+                yield support.info(
+                    "capabilities-kept", each.place, say("It keeps the default capabilities"), say("Drop ALL")
+                )

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ChartLayout(Check):
     """The chart has Chart.yaml, values.yaml and templates, and what it depends on lies inside."""
 
     name = "chart-layout"
-    title = "The chart is whole"
-    reason = "An edge node has no network to fetch what is missing."
+    title = say("The chart is whole")
+    reason = say("An edge node has no network to fetch what is missing.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -23,15 +24,15 @@ class ChartLayout(Check):
         archive, root = tools.chart_archive(), support.chart_root(tools)
         if not root:
             yield support.error(
-                "chart-invalid", "chart", "There is no Chart.yaml in a folder of it", "Use `helm package`"
+                "chart-invalid", "chart", say("There is no Chart.yaml in a folder of it"), say("Use `helm package`")
             )
             return
         if f"{root}/values.yaml" not in archive:
             yield support.error(
-                "values-missing", "values.yaml", "The chart has no values.yaml", "Add it, even if empty"
+                "values-missing", "values.yaml", say("The chart has no values.yaml"), say("Add it, even if empty")
             )
         if not archive.under(f"{root}/templates"):
             yield support.error(
-                "templates-missing", "templates", "The chart has no templates", "Add at least one workload"
+                "templates-missing", "templates", say("The chart has no templates"), say("Add at least one workload")
             )
         yield from support.raised(support.told(subject, "chart-invalid", "chart-empty", "chart-too-large"))

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ChartPresent(Check):
     """A container application carries one packed Helm chart."""
 
     name = "chart-present"
-    title = "There is a Helm chart"
-    reason = "The chart is what is run."
+    title = say("There is a Helm chart")
+    reason = say("The chart is what is run.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -24,7 +25,7 @@ class ChartPresent(Check):
             return
         if subject.chart is None:
             yield support.error(
-                "chart-missing", "Artifacts/Deployment", "There is no Helm chart", "Add the packed chart"
+                "chart-missing", "Artifacts/Deployment", say("There is no Helm chart"), say("Add the packed chart")
             )
         for each in support.told(subject, "chart-several"):
             yield support.warning(each.code, each.place, each.message, each.remedy)

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.errors import Invalid
 from core.findings import Finding, Level
+from core.words import say
 
 
 class ChartRenders(Check):
     """What Helm cannot render with its own values, nobody can install."""
 
     name = "chart-renders"
-    title = "Helm renders the chart with its own values"
-    reason = "A chart that needs values which it does not have fails on the first node."
+    title = say("Helm renders the chart with its own values")
+    reason = say("A chart that needs values which it does not have fails on the first node.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -23,7 +24,11 @@ class ChartRenders(Check):
         try:
             objects = tools.objects()
         except Invalid as problem:
-            yield Finding(Level.ERROR, "chart-does-not-render", "", problem.detail, "Try `helm template` on the chart")
+            yield Finding(
+                Level.ERROR, "chart-does-not-render", "", problem.detail, say("Try `helm template` on the chart")
+            )
             return
         if not objects:
-            yield Finding(Level.ERROR, "chart-empty", "templates", "The chart renders to nothing", "Add its objects")
+            yield Finding(
+                Level.ERROR, "chart-empty", "templates", say("The chart renders to nothing"), say("Add its objects")
+            )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _MEMBERS = ("appServiceRequired", "appServiceOptional", "appServiceProduced")
 
@@ -16,8 +17,8 @@ class DependenciesSound(Check):
     """What it needs is named once, it does not need itself, and a needed service is not optional as well."""
 
     name = "dependencies-sound"
-    title = "Dependencies make sense"
-    reason = "A dependency that nobody can fulfil keeps the application from ever being placed."
+    title = say("Dependencies make sense")
+    reason = say("A dependency that nobody can fulfil keeps the application from ever being placed.")
     group = "mec"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR})
 
@@ -28,10 +29,20 @@ class DependenciesSound(Check):
         required, optional, offered = (names(each) for each in _MEMBERS)
         for member, found in zip(_MEMBERS, (required, optional), strict=False):
             for name in sorted({each for each in found if found.count(each) > 1}):
-                yield support.warning("dependency-twice", member, f"{name[:80]!r} is named twice", "Keep one")
+                yield support.warning(
+                    "dependency-twice", member, say("{name} is named twice", name=repr(name[:80])), say("Keep one")
+                )
         for name in sorted(set(required) & set(offered)):
             yield support.error(
-                "dependency-itself", _MEMBERS[0], f"It needs {name[:80]!r}, which it offers itself", "Remove it"
+                "dependency-itself",
+                _MEMBERS[0],
+                say("It needs {name}, which it offers itself", name=repr(name[:80])),
+                say("Remove it"),
             )
         for name in sorted(set(required) & set(optional)):
-            yield support.warning("dependency-both", _MEMBERS[1], f"{name[:80]!r} is required and optional", "Keep one")
+            yield support.warning(
+                "dependency-both",
+                _MEMBERS[1],
+                say("{name} is required and optional", name=repr(name[:80])),
+                say("Keep one"),
+            )

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class DescriptorTemplate(Check):
     """The APPD holds a TOSCA service template as YAML (EdgeGallery: APPD/Definition)."""
 
     name = "descriptor-template"
-    title = "The descriptor is a TOSCA service template"
-    reason = "Without it the application has no services, rules and needs."
+    title = say("The descriptor is a TOSCA service template")
+    reason = say("Without it the application has no services, rules and needs.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR})
 
@@ -24,5 +25,5 @@ class DescriptorTemplate(Check):
         yield from support.raised(support.told(subject, "appd-missing", "bad-yaml", "not-text", "tosca-invalid"))
         if not subject.descriptor.get("appName"):
             yield support.error(
-                "appd-mandatory", "appName", "The descriptor gives the application no name", "Add appName"
+                "appd-mandatory", "appName", say("The descriptor gives the application no name"), say("Add appName")
             )

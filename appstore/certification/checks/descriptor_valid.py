@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = ("appd-*", "rule-*", "tosca-*", "service-*", "feature-*")
 
@@ -16,8 +17,8 @@ class DescriptorValid(Check):
     """The application descriptor follows MEC 010-2 and its rules MEC 011."""
 
     name = "descriptor-valid"
-    title = "The application descriptor is valid"
-    reason = "What the platform cannot read it cannot set up: services, names and traffic stay undone."
+    title = say("The application descriptor is valid")
+    reason = say("What the platform cannot read it cannot set up: services, names and traffic stay undone.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR})
 

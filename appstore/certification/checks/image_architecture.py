@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _NAMES = {
     "x86": "amd64", "x86_64": "amd64", "amd64": "amd64", "i386": "amd64",
@@ -19,8 +20,8 @@ class ImageArchitecture(Check):
     """The images that the package carries are built for the processors that the descriptor names."""
 
     name = "image-architecture"
-    title = "Images fit the processor"
-    reason = "Otherwise it is deployed, and dies with `exec format error`."
+    title = say("Images fit the processor")
+    reason = say("Otherwise it is deployed, and dies with `exec format error`.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR, Part.IMAGES})
 
@@ -31,10 +32,15 @@ class ImageArchitecture(Check):
             for each in subject.contents.get("images") or ()
         }
         if not wanted:
-            raise Skip("The descriptor names no architecture")
+            raise Skip(say("The descriptor names no architecture"))
         for reference, architecture in sorted(found.items()):
             if architecture and architecture != wanted:
-                message = f"{reference[:160]} is built for {architecture}, the descriptor says {wanted}"
+                message = say(
+                    "{reference} is built for {architecture}, the descriptor says {wanted}",
+                    reference=reference[:160],
+                    architecture=architecture,
+                    wanted=wanted,
+                )
                 yield support.error(
-                    "architecture-differs", reference, message, "Build it for that, or correct the descriptor"
+                    "architecture-differs", reference, message, say("Build it for that, or correct the descriptor")
                 )

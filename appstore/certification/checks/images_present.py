@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ImagesPresent(Check):
     """Every image that the chart runs is carried, or its registry is one that the operator allows."""
 
     name = "images-present"
-    title = "Images can be had"
-    reason = "An edge site reaches few registries, or none."
+    title = say("Images can be had")
+    reason = say("An edge site reaches few registries, or none.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART, Part.IMAGES})
     options = (Option("registries", [], "registries from which images may come; none named: any, with a warning"),)
@@ -33,8 +34,16 @@ class ImagesPresent(Check):
                 else "docker.io"
             )
             if allowed and registry not in allowed:
-                message = f"{image[:160]} would come from {registry[:80]}, which the operator does not allow"
-                yield support.error("registry-not-allowed", each.place, message, "Ship the image in the package")
+                message = say(
+                    "{image} would come from {registry}, which the operator does not allow",
+                    image=image[:160],
+                    registry=registry[:80],
+                )
+                yield support.error("registry-not-allowed", each.place, message, say("Ship the image in the package"))
             elif not allowed:
-                message = f"{image[:160]} is not in the package; the node needs {registry[:80]}"
-                yield support.warning("image-in-registry", each.place, message, "Ship the image in the package")
+                message = say(
+                    "{image} is not in the package; the node needs {registry}",
+                    image=image[:160],
+                    registry=registry[:80],
+                )
+                yield support.warning("image-in-registry", each.place, message, say("Ship the image in the package"))

@@ -9,14 +9,15 @@ from appstore.certification import advisories
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class KnownVulnerabilities(Check):
     """No component of the SBOM has a known weakness of the given severity, by an advisory database without network."""
 
     name = "known-vulnerabilities"
-    title = "No known weakness"
-    reason = "What everybody knows how to break is broken first."
+    title = say("No known weakness")
+    reason = say("What everybody knows how to break is broken first.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.IMAGES, Part.CHART, Part.WHOLE})
     options = (
@@ -27,17 +28,26 @@ class KnownVulnerabilities(Check):
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         components = [each for each in subject.contents.get("components") or () if each.get("purl")]
         if subject.advisories is None:
-            raise Skip("The operator has given no advisory database")
+            raise Skip(say("The operator has given no advisory database"))
         if not components:
-            raise Skip("The package has no component that is known by a package URL")
+            raise Skip(say("The package has no component that is known by a package URL"))
         ignored = {str(each) for each in options["ignored"]}
         gate = advisories.SEVERITIES.index(str(options["severity"]))
-        yield Progress(10, f"{len(components)} components are looked up")
+        yield Progress(10, say("{components_count} components are looked up", components_count=len(components)))
         for hit in advisories.search(subject.advisories, components):
             if hit.id in ignored or ignored & set(hit.aliases):
                 continue
             fatal = advisories.SEVERITIES.index(hit.severity) >= gate
-            say = support.error if fatal else support.warning
-            remedy = f"Update to {hit.fixed}" if hit.fixed else "There is no corrected version yet"
-            message = f"{hit.component} {hit.version} has {hit.id} ({hit.severity}): {hit.summary[:160]}"
-            yield say("vulnerable", hit.place, message, remedy)
+            finding = support.error if fatal else support.warning
+            remedy = (
+                say("Update to {fixed}", fixed=hit.fixed) if hit.fixed else say("There is no corrected version yet")
+            )
+            message = say(
+                "{component} {version} has {hit_id} ({severity}): {summary}",
+                component=hit.component,
+                version=hit.version,
+                hit_id=hit.id,
+                severity=hit.severity,
+                summary=hit.summary[:160],
+            )
+            yield finding("vulnerable", hit.place, message, remedy)

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class KubernetesValid(Check):
     """Every object is valid for each Kubernetes version that the operator runs, by its published schemas."""
 
     name = "kubernetes-valid"
-    title = "Objects are valid Kubernetes"
-    reason = "A misspelled member is dropped silently, and what it should do is not done."
+    title = say("Objects are valid Kubernetes")
+    reason = say("A misspelled member is dropped silently, and what it should do is not done.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (
@@ -33,15 +34,26 @@ class KubernetesValid(Check):
                 try:
                     kubernetes_validate.validate(dict(each.body), version, strict=bool(options["strict"]))
                 except kubernetes_validate.ValidationError as problem:
-                    message = f"Kubernetes {version}: {str(problem.message)[:300]}"
+                    message = say(
+                        "Kubernetes {version}: {message}", version=version, message=str(problem.message)[:300]
+                    )
                     where = ".".join(str(part) for part in problem.path)
-                    yield support.error("kubernetes-invalid", f"{place}: {where}"[:200], message, "Correct it")
+                    yield support.error("kubernetes-invalid", f"{place}: {where}"[:200], message, say("Correct it"))
                 except kubernetes_validate.SchemaNotFoundError:
                     yield support.warning(
-                        "kind-unknown", place, f"Kubernetes {version} has no {each.api_version} {each.kind}"
+                        "kind-unknown",
+                        place,
+                        say(
+                            "Kubernetes {version} has no {api_version} {kind}",
+                            version=version,
+                            api_version=each.api_version,
+                            kind=each.kind,
+                        ),
                     )
                 except kubernetes_validate.InvalidSchemaError:
-                    yield support.info("kind-not-judged", place, f"There is no usable schema of {each.kind}")
+                    yield support.info(
+                        "kind-not-judged", place, say("There is no usable schema of {kind}", kind=each.kind)
+                    )
 
 
 def _newest() -> str:

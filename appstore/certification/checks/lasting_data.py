@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import items, mapping
 
 
@@ -15,8 +16,8 @@ class LastingData(Check):
     """An application that keeps data says where, and a database is no Deployment with an emptyDir."""
 
     name = "lasting-data"
-    title = "Data outlives a restart"
-    reason = "A node restarts, and nobody is there to restore."
+    title = say("Data outlives a restart")
+    reason = say("A node restarts, and nobody is there to restore.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -27,5 +28,5 @@ class LastingData(Check):
             claims = [volume for volume in items(pod.get("volumes")) if volume.get("persistentVolumeClaim")]
             replicas = mapping(owner.body.get("spec")).get("replicas", 1)
             if claims and isinstance(replicas, int) and replicas > 1:
-                message = "Several replicas share one claim, which most storage does not allow"
-                yield support.warning("claim-shared", place, message, "Use a StatefulSet")
+                message = say("Several replicas share one claim, which most storage does not allow")
+                yield support.warning("claim-shared", place, message, say("Use a StatefulSet"))

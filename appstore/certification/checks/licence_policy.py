@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class LicencePolicy(Check):
     """Every licence that was found is one that the operator allows; denied ones fail, unknown ones are told."""
 
     name = "licence-policy"
-    title = "Licences are allowed"
-    reason = "Some licences bind whoever passes the software on."
+    title = say("Licences are allowed")
+    reason = say("Some licences bind whoever passes the software on.")
     group = "legal"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DOCUMENTS, Part.CHART, Part.IMAGES})
     options = (
@@ -36,16 +37,24 @@ class LicencePolicy(Check):
             if each.get("licence"):
                 rows.append((str(each.get("name", ""))[:120], str(each["licence"])))
         if not rows:
-            raise Skip("No licence was found, see `licence-declared`")
+            raise Skip(say("No licence was found, see `licence-declared`"))
         for place, expression in dict.fromkeys(rows):
             for choice in _words(expression):
                 if any(choice == each or (each.endswith("*") and choice.startswith(each[:-1])) for each in denied):
                     if not _alternative(expression, denied):
-                        yield support.error("licence-denied", place, f"{expression[:120]} is denied", "Replace it")
+                        yield support.error(
+                            "licence-denied",
+                            place,
+                            say("{expression} is denied", expression=expression[:120]),
+                            say("Replace it"),
+                        )
                         break
                 elif allowed and choice not in allowed:
                     yield support.warning(
-                        "licence-unlisted", place, f"{expression[:120]} is not on the list", "Judge it"
+                        "licence-unlisted",
+                        place,
+                        say("{expression} is not on the list", expression=expression[:120]),
+                        say("Judge it"),
                     )
                     break
 

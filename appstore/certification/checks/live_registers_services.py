@@ -8,14 +8,17 @@ from typing import Any
 from appstore.certification import live
 from appstore.certification.contract import Option, Progress, Sandbox, Skip, Subject
 from core.findings import Finding, Level
+from core.words import say
 
 
 class RegistersServices(live.LiveCheck):
     """The descriptor is a promise to other applications: exactly those services, soon, and usable."""
 
     name = "live-registers-services"
-    title = "It registers on Mp1 what its descriptor declares, and nothing else"
-    reason = "Placement and other applications rely on the services that a descriptor declares (MEC 010-2, 6.2.1.5)."
+    title = say("It registers on Mp1 what its descriptor declares, and nothing else")
+    reason = say(
+        "Placement and other applications rely on the services that a descriptor declares (MEC 010-2, 6.2.1.5)."
+    )
     group = "network"
     order = 120
     options = (
@@ -30,14 +33,14 @@ class RegistersServices(live.LiveCheck):
         live.has_platform(about)
         wanted = {str(each.get("serName")): each for each in live.declared(subject, "appServiceProduced")}
         live.running(subject, options, sandbox)
-        yield Progress(40, f"waiting for {', '.join(wanted) or 'nothing'} on Mp1")
+        yield Progress(40, say("waiting for {wanted} on Mp1", wanted=", ".join(wanted) or "nothing"))
         # Who declares nothing gets a moment to register something nevertheless.
         within = float(options["registered_within"]) if wanted else 3.0
         found = live.eventually(
             sandbox.services, lambda seen: bool(wanted) and _active(seen) >= set(wanted), within=within
         )
         if not wanted and not found:
-            raise Skip("The descriptor declares no service, and none was registered")
+            raise Skip(say("The descriptor declares no service, and none was registered"))
         yield from _judge(wanted, found, within, Level(options["undeclared"]))
 
 
@@ -54,28 +57,42 @@ def _judge(wanted: Mapping[str, Any], found: Any, within: float, undeclared: Lev
                 Level.ERROR,
                 "service-not-registered",
                 place,
-                f"The service {name} is declared but was not registered within {within:g} s",
-                "Register it with POST /mec_service_mgmt/v1/applications/{appInstanceId}/services, or do not declare it",
+                say(
+                    "The service {name} is declared but was not registered within {within} s",
+                    name=name,
+                    within=format(within, "g"),
+                ),
+                say(
+                    "Register it with POST /mec_service_mgmt/v1/applications/{{appInstanceId}}/services, "
+                    "or do not declare it"
+                ),
             )
         elif name not in _active(found):
             state = present[name].get("state")
             yield Finding(
-                Level.ERROR, "service-not-active", place, f"The service {name} is registered but {state}, not ACTIVE"
+                Level.ERROR,
+                "service-not-active",
+                place,
+                say("The service {name} is registered but {state}, not ACTIVE", name=name, state=state),
             )
         elif not _same_version(str(promise.get("version") or ""), str(present[name].get("version") or "")):
             yield Finding(
                 Level.WARNING,
                 "service-version-differs",
                 place,
-                f"Version {promise.get('version')} is declared and {present[name].get('version')} is registered",
+                say(
+                    "Version {promise_version} is declared and {present_version} is registered",
+                    promise_version=promise.get("version"),
+                    present_version=present[name].get("version"),
+                ),
             )
     for name in sorted(present.keys() - wanted.keys()):
         yield Finding(
             undeclared,
             "service-undeclared",
             name,
-            f"The service {name} is registered, but the descriptor does not declare it",
-            "Name it under appServiceProduced",
+            say("The service {name} is registered, but the descriptor does not declare it", name=name),
+            say("Name it under appServiceProduced"),
         )
 
 

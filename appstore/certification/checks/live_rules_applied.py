@@ -8,14 +8,17 @@ from typing import Any
 from appstore.certification import live
 from appstore.certification.contract import Option, Progress, Sandbox, Skip, Subject
 from core.findings import Finding, Level
+from core.words import say
 
 
 class RulesApplied(live.LiveCheck):
     """A rule in a descriptor is worth what the resolver answers and the user plane does."""
 
     name = "live-rules-applied"
-    title = "Its DNS and traffic rules are really applied"
-    reason = "Devices reach the application at the edge only when these rules are in force (MEC 011, 7.2.7 to 7.2.10)."
+    title = say("Its DNS and traffic rules are really applied")
+    reason = say(
+        "Devices reach the application at the edge only when these rules are in force (MEC 011, 7.2.7 to 7.2.10)."
+    )
     group = "network"
     order = 130
     options = (
@@ -30,9 +33,16 @@ class RulesApplied(live.LiveCheck):
         live.has_platform(about)
         dns, traffic = live.declared(subject, "appDNSRule"), live.declared(subject, "appTrafficRule")
         if not dns and not traffic:
-            raise Skip("The descriptor has no rules")
+            raise Skip(say("The descriptor has no rules"))
         live.running(subject, options, sandbox)
-        yield Progress(40, f"looking at {len(dns)} DNS and {len(traffic)} traffic rules")
+        yield Progress(
+            40,
+            say(
+                "looking at {dns_count} DNS and {traffic_count} traffic rules",
+                dns_count=len(dns),
+                traffic_count=len(traffic),
+            ),
+        )
         within = float(options["applied_within"])
         problems = live.eventually(
             lambda: [*_dns(dns, sandbox.rules()["dns"]), *_traffic(traffic, sandbox.rules()["traffic"])],
@@ -47,8 +57,12 @@ class RulesApplied(live.LiveCheck):
                 level,
                 "user-plane-simulated",
                 "appTrafficRule",
-                f"The user plane of {about['node']} is simulated ({plane.get('adapter')}): its rules steer no packet",
-                "Run this check on a node with a real user plane",
+                say(
+                    "The user plane of {node} is simulated ({adapter}): its rules steer no packet",
+                    node=about["node"],
+                    adapter=plane.get("adapter"),
+                ),
+                say("Run this check on a node with a real user plane"),
             )
 
 
@@ -61,7 +75,11 @@ def _dns(wanted: Any, found: Any) -> Iterator[Finding]:
             answers = known.get("answers") or []
             if rule.get("ipAddress") not in answers:
                 said = known.get("dns_problem") or f"it says {', '.join(answers) or 'nothing'}"
-                problem = f"the node's resolver does not answer {rule.get('ipAddress')}: {said}"
+                problem = say(
+                    "the node's resolver does not answer {ip_address}: {said}",
+                    ip_address=rule.get("ipAddress"),
+                    said=said,
+                )
         if problem:
             yield Finding(Level.ERROR, "dns-rule-not-applied", place, f"{rule.get('domainName')}: {problem}")
 
@@ -78,9 +96,16 @@ def _traffic(wanted: Any, found: Any) -> Iterator[Finding]:
 def _not_in_force(known: Mapping[str, Any] | None) -> str:
     """Return why a rule has no effect; empty when it has."""
     if known is None:
-        return "the platform does not know the rule"
+        return say("the platform does not know the rule")
     if known.get("state") != "ACTIVE":
-        return f"the rule is {known.get('state')}; it becomes ACTIVE when the application confirms that it is ready"
+        return say(
+            "the rule is {state}; it becomes ACTIVE when the application confirms that it is ready",
+            state=known.get("state"),
+        )
     if known.get("enforcement") != "in-force":
-        return f"the rule is {known.get('enforcement')}: {known.get('reason') or 'no reason is known'}"
+        return say(
+            "the rule is {enforcement}: {reason}",
+            enforcement=known.get("enforcement"),
+            reason=known.get("reason") or "no reason is known",
+        )
     return ""

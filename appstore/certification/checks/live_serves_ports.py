@@ -8,14 +8,15 @@ from typing import Any
 from appstore.certification import live
 from appstore.certification.contract import Option, Progress, Sandbox, Skip, Subject
 from core.findings import Finding, Level
+from core.words import say
 
 
 class ServesPorts(live.LiveCheck):
     """A Service without anybody behind it looks well in a chart."""
 
     name = "live-serves-ports"
-    title = "Each port of its Services answers"
-    reason = "A port that is declared and not served is found by its users first."
+    title = say("Each port of its Services answers")
+    reason = say("A port that is declared and not served is found by its users first.")
     group = "network"
     order = 140
     options = (
@@ -30,13 +31,16 @@ class ServesPorts(live.LiveCheck):
         state = live.running(subject, options, sandbox)
         endpoints = [each for each in state["endpoints"] if each.get("cluster_port")]
         if not endpoints:
-            raise Skip("The chart has no Service")
+            raise Skip(say("The chart has no Service"))
         for number, each in enumerate(endpoints):
             place = f"Service/{each['service']}:{each['cluster_port']}"
             yield Progress(30 + 60 * number // len(endpoints), place)
             if each["protocol"] != "TCP":
                 yield Finding(
-                    Level.INFO, "port-not-asked", place, f"{each['protocol']} ports cannot be asked from outside"
+                    Level.INFO,
+                    "port-not-asked",
+                    place,
+                    say("{protocol} ports cannot be asked from outside", protocol=each["protocol"]),
                 )
                 continue
             yield from _ask(sandbox, int(each["cluster_port"]), place, options)
@@ -53,10 +57,20 @@ def _ask(sandbox: Sandbox, port: int, place: str, options: Mapping[str, Any]) ->
             Level.ERROR,
             "port-closed",
             place,
-            f"Nobody takes a connection at port {port}: {told.get('problem')}",
-            "Let the targetPort of the Service be one that the container listens on, on all addresses",
+            say("Nobody takes a connection at port {port}: {problem}", port=port, problem=told.get("problem")),
+            say("Let the targetPort of the Service be one that the container listens on, on all addresses"),
         )
     elif int(told.get("status") or 0) >= 500:
-        yield Finding(Level.WARNING, "port-in-trouble", place, f"GET {options['path']} is answered {told['status']}")
+        yield Finding(
+            Level.WARNING,
+            "port-in-trouble",
+            place,
+            say("GET {path} is answered {status}", path=options["path"], status=told["status"]),
+        )
     elif told.get("problem"):
-        yield Finding(Level.INFO, "port-without-http", place, f"The port takes connections; {told['problem']}")
+        yield Finding(
+            Level.INFO,
+            "port-without-http",
+            place,
+            say("The port takes connections; {problem}", problem=told["problem"]),
+        )

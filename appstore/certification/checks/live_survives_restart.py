@@ -8,14 +8,17 @@ from typing import Any
 from appstore.certification import live
 from appstore.certification.contract import Option, Progress, Sandbox, Skip, Subject
 from core.findings import Finding, Level
+from core.words import say
 
 
 class SurvivesRestart(live.LiveCheck):
     """Nodes lose power; whoever comes back must be as useful as before."""
 
     name = "live-survives-restart"
-    title = "It comes back after its containers were killed"
-    reason = "Edge nodes restart without anybody near; an application has to come back by itself, with its services."
+    title = say("It comes back after its containers were killed")
+    reason = say(
+        "Edge nodes restart without anybody near; an application has to come back by itself, with its services."
+    )
     order = 160
     options = (
         live.READY_WITHIN,
@@ -28,20 +31,24 @@ class SurvivesRestart(live.LiveCheck):
     ) -> Iterator[Finding | Progress]:
         state = live.running(subject, options, sandbox)
         before = _active(sandbox.services()) if about.get("mep") is not False else set()
-        yield Progress(30, "killing its containers")
+        yield Progress(30, say("killing its containers"))
         after = sandbox.restart(float(options["back_within"]))
         if not after.get("killed"):
-            raise Skip("No container was running that could be killed")
+            raise Skip(say("No container was running that could be killed"))
         if not after.get("came_back"):
             yield Finding(
                 Level.ERROR,
                 "not-back-after-restart",
                 "",
-                f"Is not ready {options['back_within']} s after its containers were killed: {live.why(after)}",
-                "Keep no state that a second start trips over, and wait for what is not there yet",
+                say(
+                    "Is not ready {back_within} s after its containers were killed: {after}",
+                    back_within=options["back_within"],
+                    after=live.why(after),
+                ),
+                say("Keep no state that a second start trips over, and wait for what is not there yet"),
             )
             return
-        yield Progress(70, "ready again")
+        yield Progress(70, say("ready again"))
         yield from _services(before, sandbox, float(options["registered_within"]))
         yield from _ports(state, sandbox)
 
@@ -55,16 +62,16 @@ def _services(before: set[str], sandbox: Sandbox, within: float) -> Iterator[Fin
             Level.ERROR,
             "service-lost-by-restart",
             f"appServiceProduced/{name}",
-            f"The service {name} is not ACTIVE any more after the restart",
-            "Register again at each start, or update the service that is still there",
+            say("The service {name} is not ACTIVE any more after the restart", name=name),
+            say("Register again at each start, or update the service that is still there"),
         )
     for name in sorted({name for name in before if sum(each.get("serName") == name for each in found) > 1}):
         yield Finding(
             Level.WARNING,
             "service-doubled-by-restart",
             f"appServiceProduced/{name}",
-            f"After the restart {name} is registered twice",
-            "Look for your own service before you register it, and update it",
+            say("After the restart {name} is registered twice", name=name),
+            say("Look for your own service before you register it, and update it"),
         )
 
 
@@ -77,7 +84,10 @@ def _ports(state: Mapping[str, Any], sandbox: Sandbox) -> Iterator[Finding]:
         )
         if not told.get("connected"):
             yield Finding(
-                Level.ERROR, "port-closed-after-restart", f"port {port}", f"Answers no more: {told.get('problem')}"
+                Level.ERROR,
+                "port-closed-after-restart",
+                f"port {port}",
+                say("Answers no more: {problem}", problem=told.get("problem")),
             )
 
 

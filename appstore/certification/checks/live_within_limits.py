@@ -8,14 +8,15 @@ from typing import Any
 from appstore.certification import live
 from appstore.certification.contract import Option, Progress, Sandbox, Subject
 from core.findings import Finding, Level
+from core.words import say
 
 
 class WithinLimits(live.LiveCheck):
     """Limits are what the node plans with; a light load must not carry the application to them."""
 
     name = "live-within-limits"
-    title = "Under light load it stays within its memory and CPU limits"
-    reason = "An application that outgrows its limits is killed in production, or starves its neighbours."
+    title = say("Under light load it stays within its memory and CPU limits")
+    reason = say("An application that outgrows its limits is killed in production, or starves its neighbours.")
     group = "resources"
     order = 150
     options = (
@@ -37,7 +38,7 @@ class WithinLimits(live.LiveCheck):
             if ports:
                 sandbox.request(ports[number % len(ports)], str(options["path"]))
             if number % 8 == 7 or not ports:
-                yield Progress(20 + 70 * number // wanted, f"{number + 1} requests")
+                yield Progress(20 + 70 * number // wanted, say("{number} requests", number=number + 1))
                 looks.append(sandbox.usage())
                 if any(each["oom_killed"] for each in looks[-1]):
                     break
@@ -60,14 +61,23 @@ def _judge(
             Level.ERROR,
             "memory-exceeded",
             place,
-            f"Was killed because it needed more than its memory limit{f' of {_size(limit)}' if limit else ''}",
-            "Find the leak, or raise resources.limits.memory to what it needs",
+            say("Was killed because it needed more than its memory limit of {limit}", limit=_size(limit))
+            if limit
+            else say("Was killed because it needed more than its memory limit"),
+            say("Find the leak, or raise resources.limits.memory to what it needs"),
         )
     if not killed and after.get("reason") == "OOMKilled":
         killed.append("")
-        yield Finding(Level.ERROR, "memory-exceeded", "", f"Was killed for its memory: {after.get('message')}")
+        yield Finding(
+            Level.ERROR,
+            "memory-exceeded",
+            "",
+            say("Was killed for its memory: {message}", message=after.get("message")),
+        )
     if not killed and int(after.get("restarts") or 0) > before:
-        yield Finding(Level.ERROR, "restarted-under-load", "", f"A container ended under load: {live.why(after)}")
+        yield Finding(
+            Level.ERROR, "restarted-under-load", "", say("A container ended under load: {after}", after=live.why(after))
+        )
     for place, rows in seen.items():
         if place not in killed:
             yield from _near(place, rows, options)
@@ -76,7 +86,12 @@ def _judge(
 def _near(place: str, rows: list[Mapping[str, Any]], options: Mapping[str, Any]) -> Iterator[Finding]:
     limit, most = max(row["memory_limit"] for row in rows), max(row["memory_bytes"] for row in rows)
     if limit and most * 100 >= limit * float(options["memory_percent"]):
-        yield Finding(Level.WARNING, "memory-near-limit", place, f"Takes {_size(most)} of its {_size(limit)}")
+        yield Finding(
+            Level.WARNING,
+            "memory-near-limit",
+            place,
+            say("Takes {most} of its {limit}", most=_size(most), limit=_size(limit)),
+        )
     # The first look is from before the load.
     cpu_limit, loaded = max(int(row.get("cpu_limit") or 0) for row in rows), rows[1:]
     mean = sum(row["cpu_millis"] for row in loaded) / len(loaded) if loaded else 0.0
@@ -85,13 +100,25 @@ def _near(place: str, rows: list[Mapping[str, Any]], options: Mapping[str, Any])
             Level.ERROR,
             "cpu-exhausted",
             place,
-            f"The light load takes {mean:.0f} of its {cpu_limit} thousandths of a CPU",
-            "Raise resources.limits.cpu, or do less for each request",
+            say(
+                "The light load takes {mean} of its {cpu_limit} thousandths of a CPU",
+                mean=format(mean, ".0f"),
+                cpu_limit=cpu_limit,
+            ),
+            say("Raise resources.limits.cpu, or do less for each request"),
         )
     if not limit or not cpu_limit:
         missing = " and ".join(word for word, has in (("memory", limit), ("CPU", cpu_limit)) if not has)
         yield Finding(
-            Level.INFO, "no-limit", place, f"Has no limit of {missing}; it takes {_size(most)} and {mean:.0f} m of CPU"
+            Level.INFO,
+            "no-limit",
+            place,
+            say(
+                "Has no limit of {missing}; it takes {most} and {mean} m of CPU",
+                missing=missing,
+                most=_size(most),
+                mean=format(mean, ".0f"),
+            ),
         )
 
 

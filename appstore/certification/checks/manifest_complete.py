@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = ("manifest-unlisted", "manifest-after-signature")
 
@@ -16,8 +17,8 @@ class ManifestComplete(Check):
     """No file of the package is missing from the manifest (NFV-SOL 004, 4.3.3)."""
 
     name = "manifest-complete"
-    title = "The manifest lists every file"
-    reason = "What is not listed is not protected by the signature."
+    title = say("The manifest lists every file")
+    reason = say("What is not listed is not protected by the signature.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.MANIFEST, Part.WHOLE})
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = ("manifest-hash-mismatch", "image-checksum")
 
@@ -16,8 +17,8 @@ class ManifestDigests(Check):
     """The digests of the manifest are those of the files."""
 
     name = "manifest-digests"
-    title = "The digests fit to the files"
-    reason = "A digest that differs means damage or tampering."
+    title = say("The digests fit to the files")
+    reason = say("A digest that differs means damage or tampering.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.MANIFEST, Part.WHOLE})
 

@@ -11,6 +11,7 @@ from appstore.certification.contract import Check, Option, Part, Progress, Subje
 from appstore.packages.csar import manifests, root_of
 from appstore.packages.manifest import Manifest, read_manifest
 from core.findings import Finding
+from core.words import say
 
 _NAMES = {
     "product name": ("vnf_product_name", "app_product_name"),
@@ -25,8 +26,8 @@ class ManifestFields(Check):
     """The metadata that NFV-SOL 004 (4.3.2) and EdgeGallery demand are there, once, and make sense."""
 
     name = "manifest-fields"
-    title = "The manifest names product, provider, version and release date"
-    reason = "Stores and orchestrators identify a package by these fields alone."
+    title = say("The manifest names product, provider, version and release date")
+    reason = say("Stores and orchestrators identify a package by these fields alone.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.MANIFEST})
     options = (
@@ -38,18 +39,26 @@ class ManifestFields(Check):
         archive = tools.archive()
         found = manifests(archive, root_of(archive) or "")
         if not found:
-            yield support.error("manifest-missing", "", "There is no manifest", "Add it")
+            yield support.error("manifest-missing", "", say("There is no manifest"), say("Add it"))
             return
         noted: list[Finding] = []
         manifest = read_manifest(archive.read(found[0]), found[0], noted)
         yield from support.raised([each for each in noted if each.code == "manifest-duplicate"])
         for what, names in _NAMES.items():
             if not manifest.get(*names):
-                yield support.error("manifest-mandatory", found[0], f"It has no {what}", f"Add {names[0]}")
+                yield support.error(
+                    "manifest-mandatory",
+                    found[0],
+                    say("It has no {what}", what=what),
+                    say("Add {names}", names=names[0]),
+                )
         for name in _STRICT if options["etsi"] else ():
             if not manifest.get(name):
                 yield support.error(
-                    "manifest-mandatory", found[0], f"It has no {name} (NFV-SOL 004, 4.3.2)", f"Add {name}"
+                    "manifest-mandatory",
+                    found[0],
+                    say("It has no {name} (NFV-SOL 004, 4.3.2)", name=name),
+                    say("Add {name}", name=name),
                 )
         yield from _dated(manifest, found[0])
 
@@ -61,11 +70,15 @@ def _dated(manifest: Manifest, place: str) -> Iterator[Finding]:
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        remedy = "Write it like 2026-05-01T12:00:00Z (RFC 3339)"
-        yield support.warning("release-date-unreadable", place, f"The release date {text[:40]!r} is no date", remedy)
+        remedy = say("Write it like 2026-05-01T12:00:00Z (RFC 3339)")
+        yield support.warning(
+            "release-date-unreadable", place, say("The release date {text} is no date", text=repr(text[:40])), remedy
+        )
         return
     if when.tzinfo is None:
-        yield support.info("release-date-zone", place, "The release date names no time zone", "End it with Z")
+        yield support.info("release-date-zone", place, say("The release date names no time zone"), say("End it with Z"))
         when = when.replace(tzinfo=UTC)
     if when > datetime.now(UTC) + timedelta(days=1):
-        yield support.warning("release-date-future", place, "The release date lies in the future", "Correct it")
+        yield support.warning(
+            "release-date-future", place, say("The release date lies in the future"), say("Correct it")
+        )

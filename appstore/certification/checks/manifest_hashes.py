@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = ("manifest-hash-missing", "manifest-algorithm", "manifest-no-digests")
 
@@ -16,8 +17,8 @@ class ManifestHashes(Check):
     """Every `Source` has a digest of an algorithm that is not broken."""
 
     name = "manifest-hashes"
-    title = "Every listed file has a strong digest"
-    reason = "A file without a digest can be exchanged unseen."
+    title = say("Every listed file has a strong digest")
+    reason = say("A file without a digest can be exchanged unseen.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.MANIFEST})
 

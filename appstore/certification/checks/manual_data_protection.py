@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 from appstore.certification.contract import Check, Field, Kind, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ManualDataProtection(Check):
     """A person has judged which personal data of subscribers the application handles, and on what ground."""
 
     name = "manual-data-protection"
-    title = "Personal data are accounted for"
-    reason = "At the edge an application sees the traffic of people."
+    title = say("Personal data are accounted for")
+    reason = say("At the edge an application sees the traffic of people.")
     kind = Kind.MANUAL
     group = "legal"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
@@ -26,5 +27,5 @@ class ManualDataProtection(Check):
     )
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        raise Skip("A person answers it")
+        raise Skip(say("A person answers it"))
         yield  # pragma: no cover

@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 from appstore.certification.contract import Check, Field, Kind, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ManualFunction(Check):
     """A person has used the application and found that it does what its description says."""
 
     name = "manual-function"
-    title = "It does what it says"
-    reason = "No machine knows what it is meant to do."
+    title = say("It does what it says")
+    reason = say("No machine knows what it is meant to do.")
     kind = Kind.MANUAL
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
@@ -25,5 +26,5 @@ class ManualFunction(Check):
     )
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        raise Skip("A person answers it")
+        raise Skip(say("A person answers it"))
         yield  # pragma: no cover

@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 from appstore.certification.contract import Check, Field, Kind, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ManualVirusScan(Check):
     """A virus scanner of the certifier has looked at the package and its images."""
 
     name = "manual-virus-scan"
-    title = "Scanned for viruses"
-    reason = "The certifier has the scanner and its licence; the store has neither."
+    title = say("Scanned for viruses")
+    reason = say("The certifier has the scanner and its licence; the store has neither.")
     kind = Kind.MANUAL
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
@@ -26,5 +27,5 @@ class ManualVirusScan(Check):
     )
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        raise Skip("A person answers it")
+        raise Skip(say("A person answers it"))
         yield  # pragma: no cover

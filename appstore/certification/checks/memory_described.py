@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import compute_of
 
 
@@ -15,8 +16,8 @@ class MemoryDescribed(Check):
     """The descriptor says how much virtual memory the application takes, and no less than its chart asks for."""
 
     name = "memory-described"
-    title = "The virtual memory that it needs is described"
-    reason = "Placement counts by it: too little said and the node is overbooked."
+    title = say("The virtual memory that it needs is described")
+    reason = say("Placement counts by it: too little said and the node is overbooked.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR, Part.CHART})
 
@@ -24,17 +25,24 @@ class MemoryDescribed(Check):
         described = int((subject.descriptor.get("compute") or {}).get("memory_bytes") or 0)
         if support.is_csar(subject) and not described:
             yield support.error(
-                "memory-undescribed", "compute.memory_bytes", "The descriptor asks for no virtual memory", "Describe it"
+                "memory-undescribed",
+                "compute.memory_bytes",
+                say("The descriptor asks for no virtual memory"),
+                say("Describe it"),
             )
         if subject.chart is None:
-            raise Skip("There is no chart to compare with") if described else Skip("There is no chart")
+            raise Skip(say("There is no chart to compare with")) if described else Skip(say("There is no chart"))
         rendered = compute_of(support.standing(tools)).memory_bytes
         if described and rendered > described:
-            message = f"The chart asks for {rendered}, the descriptor for {described} (memory_bytes)"
+            message = say(
+                "The chart asks for {rendered}, the descriptor for {described} (memory_bytes)",
+                rendered=rendered,
+                described=described,
+            )
             yield support.error(
-                "memory-underdescribed", "compute.memory_bytes", message, "Raise the figure in the descriptor"
+                "memory-underdescribed", "compute.memory_bytes", message, say("Raise the figure in the descriptor")
             )
         if not described and not rendered:
             yield support.warning(
-                "memory-unknown", "compute", "Neither descriptor nor chart say what it needs", "Set requests"
+                "memory-unknown", "compute", say("Neither descriptor nor chart say what it needs"), say("Set requests")
             )

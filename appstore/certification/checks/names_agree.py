@@ -10,6 +10,7 @@ from appstore.certification.contract import Check, Part, Progress, Subject, Tool
 from appstore.packages.csar import manifests, root_of
 from appstore.packages.manifest import read_manifest
 from core.findings import Finding
+from core.words import say
 
 _SAME = {
     "appName": ("vnf_product_name", "app_product_name"),
@@ -23,8 +24,8 @@ class NamesAgree(Check):
     """Manifest and descriptor give the same name, provider, version and id (NFV-SOL 004, 4.3.2: equal values)."""
 
     name = "names-agree"
-    title = "Manifest and descriptor speak of the same application"
-    reason = "Two names for one application are how one is passed off as another."
+    title = say("Manifest and descriptor speak of the same application")
+    reason = say("Two names for one application are how one is passed off as another.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.MANIFEST, Part.DESCRIPTOR})
 
@@ -38,6 +39,8 @@ class NamesAgree(Check):
         for member, names in _SAME.items():
             ours, theirs = str(subject.descriptor.get(member) or ""), manifest.get(*names)
             if ours and theirs and ours != theirs:
-                message = f"The manifest says {theirs[:80]!r}, the descriptor {ours[:80]!r}"
-                yield support.error("names-differ", member, message, "Give both the same value")
+                message = say(
+                    "The manifest says {theirs}, the descriptor {ours}", theirs=repr(theirs[:80]), ours=repr(ours[:80])
+                )
+                yield support.error("names-differ", member, message, say("Give both the same value"))
         yield from support.raised(support.told(subject, "appd-name-differs"))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping
 
 
@@ -15,8 +16,8 @@ class NamespaceFree(Check):
     """No object fixes its namespace: the tenant gives it."""
 
     name = "namespace-free"
-    title = "The namespace is left to the platform"
-    reason = "An object in another namespace is another tenant there."
+    title = say("The namespace is left to the platform")
+    reason = say("An object in another namespace is another tenant there.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -25,5 +26,5 @@ class NamespaceFree(Check):
             fixed = mapping(each.body.get("metadata")).get("namespace")
             if isinstance(fixed, str) and fixed and fixed not in ("certification", "default"):
                 place = f"{each.kind}/{each.name}"
-                message = f"It fixes the namespace {fixed[:63]!r}"
-                yield support.error("namespace-fixed", place, message, "Remove metadata.namespace")
+                message = say("It fixes the namespace {fixed}", fixed=repr(fixed[:63]))
+                yield support.error("namespace-fixed", place, message, say("Remove metadata.namespace"))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import CLUSTER_SCOPED
 
 
@@ -15,8 +16,8 @@ class NoClusterObjects(Check):
     """The chart brings nothing that belongs to the whole cluster."""
 
     name = "no-cluster-objects"
-    title = "No object belongs to the cluster"
-    reason = "A tenant who may change the cluster may change the others."
+    title = say("No object belongs to the cluster")
+    reason = say("A tenant who may change the cluster may change the others.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -24,5 +25,5 @@ class NoClusterObjects(Check):
         for each in support.manifests(tools):
             if each.kind in CLUSTER_SCOPED:
                 place = f"{each.kind}/{each.name}"
-                message = f"{each.kind} belongs to the whole cluster"
-                yield support.beyond(tools, "cluster-scoped", place, message, "Leave it to the operator")
+                message = say("{kind} belongs to the whole cluster", kind=each.kind)
+                yield support.beyond(tools, "cluster-scoped", place, message, say("Leave it to the operator"))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import items, mapping
 
 
@@ -15,8 +16,8 @@ class NoHostPath(Check):
     """No volume opens a folder of the host."""
 
     name = "no-host-path"
-    title = "No folder of the host is opened"
-    reason = "A folder of the host is a way out of the container."
+    title = say("No folder of the host is opened")
+    reason = say("A folder of the host is a way out of the container.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -26,5 +27,9 @@ class NoHostPath(Check):
                 if "hostPath" in volume:
                     path = str(mapping(volume["hostPath"]).get("path", ""))[:120]
                     yield support.beyond(
-                        tools, "host-path", place, f"It opens {path!r} of the host", "Use another volume"
+                        tools,
+                        "host-path",
+                        place,
+                        say("It opens {path} of the host", path=repr(path)),
+                        say("Use another volume"),
                     )

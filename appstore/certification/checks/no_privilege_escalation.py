@@ -8,26 +8,29 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class NoPrivilegeEscalation(Check):
     """No process gains more rights than its parent has (pod security standard, restricted)."""
 
     name = "no-privilege-escalation"
-    title = "No privilege escalation"
-    reason = "A setuid file in the image then gives nobody root."
+    title = say("No privilege escalation")
+    reason = say("A setuid file in the image then gives nobody root.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("strict", False, "fail when it is not forbidden, not only when it is allowed"),)
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        say = support.error if options["strict"] else support.warning
+        finding = support.error if options["strict"] else support.warning
         for each in support.all_containers(tools):
             allowed = each.security.get("allowPrivilegeEscalation")
             if allowed is True:
                 yield support.error(
-                    "privilege-escalation", each.place, "It allows privilege escalation", "Set it to false"
+                    "privilege-escalation", each.place, say("It allows privilege escalation"), say("Set it to false")
                 )
             elif allowed is not False:
-                remedy = "Set allowPrivilegeEscalation: false"
-                yield say("privilege-escalation", each.place, "It does not forbid privilege escalation", remedy)
+                remedy = say("Set allowPrivilegeEscalation: false")
+                yield finding(
+                    "privilege-escalation", each.place, say("It does not forbid privilege escalation"), remedy
+                )

@@ -10,6 +10,7 @@ from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.archives import Archive, Damaged
 from core.findings import Finding
+from core.words import say
 
 _LARGEST, _MOST = 1 << 20, 64 << 20
 _PATTERNS = {
@@ -34,8 +35,8 @@ class NoSecretsInside(Check):
     """No private key, token or password lies in the package."""
 
     name = "no-secrets-inside"
-    title = "No secret lies in the package"
-    reason = "Everybody who downloads the package has it."
+    title = say("No secret lies in the package")
+    reason = say("Everybody who downloads the package has it.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
 
@@ -46,7 +47,7 @@ class NoSecretsInside(Check):
                 if member.size > _LARGEST or name.startswith("Image/"):
                     continue
                 if (done := done + member.size) > _MOST:
-                    yield support.info("secrets-not-all-read", prefix, "It holds too much text to be read whole")
+                    yield support.info("secrets-not-all-read", prefix, say("It holds too much text to be read whole"))
                     return
                 try:
                     content = archive.read(name, at_most=_LARGEST)
@@ -69,7 +70,10 @@ def _secrets(content: bytes, place: str) -> Iterator[Finding]:
         if found:
             line = content.count(b"\n", 0, found.start()) + 1
             yield support.error(
-                code, place, f"Line {line} looks like a {code.replace('-', ' ')}", "Remove and revoke it"
+                code,
+                place,
+                say("Line {line} looks like a {what}", line=line, what=code.replace("-", " ")),
+                say("Remove and revoke it"),
             )
     if not place.lower().endswith((".yaml", ".yml", ".properties", ".env")):
         return
@@ -77,5 +81,5 @@ def _secrets(content: bytes, place: str) -> Iterator[Finding]:
         if _PLACEHOLDER.match(found.group(1).strip()):
             continue
         line = content.count(b"\n", 0, found.start()) + 1
-        remedy = "Leave it empty and let the operator set it"
-        yield support.warning("password-preset", place, f"Line {line} sets a password", remedy)
+        remedy = say("Leave it empty and let the operator set it")
+        yield support.warning("password-preset", place, say("Line {line} sets a password", line=line), remedy)

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class PackageDepth(Check):
     """Folders are not nested deeper than readers handle."""
 
     name = "package-depth"
-    title = "Folders are not nested too deep"
-    reason = "Some readers recurse by folder."
+    title = say("Folders are not nested too deep")
+    reason = say("Some readers recurse by folder.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
     options = (Option("depth", 10, "folders above one another"),)
@@ -26,6 +27,6 @@ class PackageDepth(Check):
             yield support.error(
                 "package-depth",
                 "",
-                f"It has {found} folders above one another; {most} are taken",
-                "Leave out what it does not need",
+                say("It has {found} folders above one another; {most} are taken", found=found, most=most),
+                say("Leave out what it does not need"),
             )

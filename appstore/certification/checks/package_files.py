@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class PackageFiles(Check):
     """There are not more files than a reader should have to handle."""
 
     name = "package-files"
-    title = "The package has not too many files"
-    reason = "Very many files are a way to exhaust a reader."
+    title = say("The package has not too many files")
+    reason = say("Very many files are a way to exhaust a reader.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
     options = (Option("files", 1024, "files that the package may hold"),)
@@ -24,5 +25,8 @@ class PackageFiles(Check):
         found, most = len(tools.archive().members), int(options["files"])
         if found > most:
             yield support.error(
-                "package-files", "", f"It has {found} files; {most} are taken", "Leave out what it does not need"
+                "package-files",
+                "",
+                say("It has {found} files; {most} are taken", found=found, most=most),
+                say("Leave out what it does not need"),
             )

@@ -9,14 +9,15 @@ from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from appstore.packages.csar import root_of
 from core.findings import Finding
+from core.words import say
 
 
 class PackageFolders(Check):
     """The folders that an operator's tools look into are there; MEAD and Swagger are asked for by some."""
 
     name = "package-folders"
-    title = "The usual folders are there"
-    reason = "Tools of operators look for files by their folder."
+    title = say("The usual folders are there")
+    reason = say("Tools of operators look for files by their folder.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
     options = (
@@ -32,5 +33,8 @@ class PackageFolders(Check):
         for folder in options["folders"]:
             if not archive.under(f"{root}{folder}"):
                 yield support.error(
-                    "folder-missing", folder, f"There is no folder {folder} with a file in it", "Add it"
+                    "folder-missing",
+                    folder,
+                    say("There is no folder {folder} with a file in it", folder=folder),
+                    say("Add it"),
                 )

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class PackageSize(Check):
     """The file is not larger than the operator takes."""
 
     name = "package-size"
-    title = "The package is not too large"
-    reason = "Backhaul to an edge site is thin, and its disk small."
+    title = say("The package is not too large")
+    reason = say("Backhaul to an edge site is thin, and its disk small.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
     options = (Option("gib", 5, "GiB that the package file may take"),)
@@ -24,5 +25,8 @@ class PackageSize(Check):
         found, most = subject.path.stat().st_size, int(float(options["gib"]) * (1 << 30))
         if found > most:
             yield support.error(
-                "package-size", "", f"It has {found} bytes; {most} are taken", "Leave out what it does not need"
+                "package-size",
+                "",
+                say("It has {found} bytes; {most} are taken", found=found, most=most),
+                say("Leave out what it does not need"),
             )

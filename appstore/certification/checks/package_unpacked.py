@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class PackageUnpacked(Check):
     """Unpacked it is not larger than the operator takes."""
 
     name = "package-unpacked"
-    title = "The package does not unpack to too much"
-    reason = "A small file that unpacks to very much fills a disk."
+    title = say("The package does not unpack to too much")
+    reason = say("A small file that unpacks to very much fills a disk.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
     options = (Option("gib", 10, "GiB that all members may take unpacked"),)
@@ -29,6 +30,6 @@ class PackageUnpacked(Check):
             yield support.error(
                 "package-unpacked",
                 "",
-                f"It has {found} bytes unpacked; {most} are taken",
-                "Leave out what it does not need",
+                say("It has {found} bytes unpacked; {most} are taken", found=found, most=most),
+                say("Leave out what it does not need"),
             )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import items
 
 _RAISING = frozenset({"escalate", "bind", "impersonate"})
@@ -18,8 +19,8 @@ class RbacSmall(Check):
     """Roles name what they need: no wildcard, no secrets of others, no right to raise rights."""
 
     name = "rbac-small"
-    title = "Few rights in the API of Kubernetes"
-    reason = "A role with a wildcard is an administrator of the namespace."
+    title = say("Few rights in the API of Kubernetes")
+    reason = say("A role with a wildcard is an administrator of the namespace.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -32,13 +33,17 @@ class RbacSmall(Check):
                 verbs, resources = (_texts(rule.get(name)) for name in ("verbs", "resources"))
                 if "*" in verbs or "*" in resources or "*" in _texts(rule.get("apiGroups")):
                     yield support.beyond(
-                        tools, "rbac-wildcard", place, "It grants everything by `*`", "Name what is needed"
+                        tools, "rbac-wildcard", place, say("It grants everything by `*`"), say("Name what is needed")
                     )
                 for verb in sorted(verbs & _RAISING):
-                    yield support.beyond(tools, "rbac-raise", place, f"It grants `{verb}`", "Remove the verb")
+                    yield support.beyond(
+                        tools, "rbac-raise", place, say("It grants `{verb}`", verb=verb), say("Remove the verb")
+                    )
                 for resource in sorted(resources & _SENSITIVE):
-                    message = f"It grants {', '.join(sorted(verbs))[:80]} on {resource}"
-                    yield support.beyond(tools, "rbac-sensitive", place, message, "Remove the resource")
+                    message = say(
+                        "It grants {verbs} on {resource}", verbs=", ".join(sorted(verbs))[:80], resource=resource
+                    )
+                    yield support.beyond(tools, "rbac-sensitive", place, message, say("Remove the resource"))
 
 
 def _texts(value: Any) -> set[str]:

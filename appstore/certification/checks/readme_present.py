@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ReadmePresent(Check):
     """There is a page that says what the application is and how it is set up."""
 
     name = "readme-present"
-    title = "It is documented"
-    reason = "Nobody installs what nobody explains."
+    title = say("It is documented")
+    reason = say("Nobody installs what nobody explains.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DOCUMENTS, Part.CHART})
     options = (Option("characters", 80, "the least that counts as a description"),)
@@ -32,5 +33,5 @@ class ReadmePresent(Check):
                     and member.size >= least
                 ):
                     return
-        message = f"There is no README of {least} characters or more"
-        yield support.warning("readme-missing", "Artifacts/Docs", message, "Write one in Markdown")
+        message = say("There is no README of {least} characters or more", least=least)
+        yield support.warning("readme-missing", "Artifacts/Docs", message, say("Write one in Markdown"))

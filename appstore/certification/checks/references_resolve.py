@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import containers, items, mapping
 
 
@@ -15,8 +16,8 @@ class ReferencesResolve(Check):
     """ConfigMaps, Secrets, claims and accounts that pods refer to are in the chart, or said to be optional."""
 
     name = "references-resolve"
-    title = "What pods refer to is there"
-    reason = "A pod waits for ever for a ConfigMap that nobody makes."
+    title = say("What pods refer to is there")
+    reason = say("A pod waits for ever for a ConfigMap that nobody makes.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("given", ["mec-app-credentials"], "names of objects that the platform brings"),)
@@ -30,8 +31,10 @@ class ReferencesResolve(Check):
             for kind, name, optional in _references(pod):
                 if (kind, name) in present or optional or name in given or not name:
                     continue
-                message = f"It refers to the {kind} {name[:80]!r}, which is not in the chart"
-                yield support.error("reference-missing", place, message, "Add it, or mark the reference optional")
+                message = say(
+                    "It refers to the {kind} {name}, which is not in the chart", kind=kind, name=repr(name[:80])
+                )
+                yield support.error("reference-missing", place, message, say("Add it, or mark the reference optional"))
 
 
 def _references(pod: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:

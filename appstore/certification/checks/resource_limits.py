@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping, quantity
 
 
@@ -15,8 +16,8 @@ class ResourceLimits(Check):
     """Every container has limits of memory and CPU, and requests."""
 
     name = "resource-limits"
-    title = "Resource limits are set"
-    reason = "One greedy container takes the node from all others."
+    title = say("Resource limits are set")
+    reason = say("One greedy container takes the node from all others.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("cpu", False, "fail without a CPU limit, too"),)
@@ -27,12 +28,20 @@ class ResourceLimits(Check):
             limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
             for name in ("memory", "cpu"):
                 if not limits.get(name):
-                    say = support.error if name == "memory" or options["cpu"] else support.warning
-                    yield say("limit-missing", each.place, f"It has no limit of {name}", f"Set resources.limits.{name}")
+                    finding = support.error if name == "memory" or options["cpu"] else support.warning
+                    yield finding(
+                        "limit-missing",
+                        each.place,
+                        say("It has no limit of {name}", name=name),
+                        say("Set resources.limits.{name}", name=name),
+                    )
                 if not requests.get(name) and not limits.get(name):
                     yield support.warning(
-                        "request-missing", each.place, f"It requests no {name}", f"Set resources.requests.{name}"
+                        "request-missing",
+                        each.place,
+                        say("It requests no {name}", name=name),
+                        say("Set resources.requests.{name}", name=name),
                     )
                 if requests.get(name) and limits.get(name) and quantity(requests[name]) > quantity(limits[name]):
-                    message = f"It requests more {name} than its limit"
-                    yield support.error("request-above-limit", each.place, message, "Correct one of them")
+                    message = say("It requests more {name} than its limit", name=name)
+                    yield support.error("request-above-limit", each.place, message, say("Correct one of them"))

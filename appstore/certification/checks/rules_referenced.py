@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class RulesReferenced(Check):
     """Rules that an offered service names are there."""
 
     name = "rules-referenced"
-    title = "Services name rules that exist"
-    reason = "A service whose rule is missing cannot be reached."
+    title = say("Services name rules that exist")
+    reason = say("A service whose rule is missing cannot be reached.")
     group = "mec"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR})
 
@@ -32,5 +33,8 @@ class RulesReferenced(Check):
                     if str(name) not in known:
                         place = f"appServiceProduced[{number}].{member}"
                         yield support.error(
-                            "rule-unknown", place, f"There is no rule {str(name)[:80]!r}", "Add or drop it"
+                            "rule-unknown",
+                            place,
+                            say("There is no rule {name}", name=repr(str(name)[:80])),
+                            say("Add or drop it"),
                         )

@@ -8,24 +8,27 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class RunsAsUser(Check):
     """No container runs as root."""
 
     name = "runs-as-user"
-    title = "Containers do not run as root"
-    reason = "Root in a container is one kernel fault away from root on the node."
+    title = say("Containers do not run as root")
+    reason = say("Root in a container is one kernel fault away from root on the node.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
     options = (Option("strict", False, "fail when it is not forbidden, not only when it is asked for"),)
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        say = support.error if options["strict"] else support.warning
+        finding = support.error if options["strict"] else support.warning
         for each in support.all_containers(tools):
             user = each.security.get("runAsUser", each.pod_security.get("runAsUser"))
             no_root = each.security.get("runAsNonRoot", each.pod_security.get("runAsNonRoot"))
             if user == 0:
-                yield support.beyond(tools, "run-as-root", each.place, "It runs as user 0", "Set another runAsUser")
+                yield support.beyond(
+                    tools, "run-as-root", each.place, say("It runs as user 0"), say("Set another runAsUser")
+                )
             elif no_root is not True and not user:
-                yield say("may-run-as-root", each.place, "It may run as root", "Set runAsNonRoot: true")
+                yield finding("may-run-as-root", each.place, say("It may run as root"), say("Set runAsNonRoot: true"))

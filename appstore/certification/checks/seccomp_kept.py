@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping
 
 
@@ -15,8 +16,8 @@ class SeccompKept(Check):
     """Nobody turns off seccomp, AppArmor or SELinux confinement."""
 
     name = "seccomp-kept"
-    title = "Confinement by the kernel is kept"
-    reason = "These filters stop most ways out of a container."
+    title = say("Confinement by the kernel is kept")
+    reason = say("These filters stop most ways out of a container.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -26,5 +27,9 @@ class SeccompKept(Check):
                 for key in ("seccompProfile", "appArmorProfile"):
                     if mapping(context.get(key)).get("type") == "Unconfined":
                         yield support.beyond(
-                            tools, "unconfined", each.place, f"{key} is Unconfined", "Use RuntimeDefault"
+                            tools,
+                            "unconfined",
+                            each.place,
+                            say("{key} is Unconfined", key=key),
+                            say("Use RuntimeDefault"),
                         )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import items, mapping
 
 
@@ -15,8 +16,8 @@ class ServicesLeadSomewhere(Check):
     """Each Service selects a pod of the chart and leads to a port that it has."""
 
     name = "services-lead-somewhere"
-    title = "Services lead to pods"
-    reason = "A Service that selects nothing answers nobody."
+    title = say("Services lead to pods")
+    reason = say("A Service that selects nothing answers nobody.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -35,12 +36,14 @@ class ServicesLeadSomewhere(Check):
             chosen = [ports for labels, ports in labelled if selector.items() <= labels.items()]
             if not chosen:
                 yield support.error(
-                    "service-selects-nothing", place, "No pod of the chart has its labels", "Correct one"
+                    "service-selects-nothing", place, say("No pod of the chart has its labels"), say("Correct one")
                 )
                 continue
             named = {str(port.get("name")) for ports in chosen for port in ports}
             for port in items(mapping(each.body.get("spec")).get("ports")):
                 target = port.get("targetPort")
                 if isinstance(target, str) and not target.isdigit() and target not in named:
-                    message = f"It leads to the port {target[:40]!r}, which no container names"
-                    yield support.error("service-port-missing", place, message, "Name the port of the container so")
+                    message = say("It leads to the port {target}, which no container names", target=repr(target[:40]))
+                    yield support.error(
+                        "service-port-missing", place, message, say("Name the port of the container so")
+                    )

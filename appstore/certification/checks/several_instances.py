@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 #: The release name under which charts are rendered for certification.
 _RELEASE = "certification"
@@ -17,8 +18,8 @@ class SeveralInstances(Check):
     """Two releases of the chart fit side by side: the names of its objects hold the name of the release."""
 
     name = "several-instances"
-    title = "It can be installed twice"
-    reason = "Two tenants want the same application on one node."
+    title = say("It can be installed twice")
+    reason = say("Two tenants want the same application on one node.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -26,5 +27,5 @@ class SeveralInstances(Check):
         for each in support.manifests(tools):
             if _RELEASE not in each.name and each.kind != "Namespace":
                 place = f"{each.kind}/{each.name}"
-                remedy = "Begin the name with {{ .Release.Name }}"
-                yield support.warning("name-fixed", place, "Its name is the same for every release", remedy)
+                remedy = say("Begin the name with {{{{ .Release.Name }}}}")
+                yield support.warning("name-fixed", place, say("Its name is the same for every release"), remedy)

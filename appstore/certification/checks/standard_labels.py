@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 from engines.planning import mapping
 
 
@@ -15,8 +16,8 @@ class StandardLabels(Check):
     """Workloads have the labels that Kubernetes recommends."""
 
     name = "standard-labels"
-    title = "Workloads carry the usual labels"
-    reason = "Tools find and group by them."
+    title = say("Workloads carry the usual labels")
+    reason = say("Tools find and group by them.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -26,4 +27,9 @@ class StandardLabels(Check):
             missing = [name for name in ("app.kubernetes.io/name", "app.kubernetes.io/instance") if name not in labels]
             if missing:
                 place = f"{owner.kind}/{owner.name}"
-                yield support.info("labels-missing", place, f"It has no {' and no '.join(missing)}", "Add them")
+                yield support.info(
+                    "labels-missing",
+                    place,
+                    say("It has no {missing}", missing=" and no ".join(missing)),
+                    say("Add them"),
+                )

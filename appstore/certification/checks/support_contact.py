@@ -7,14 +7,15 @@ from typing import Any
 
 from appstore.certification.contract import Check, Field, Kind, Progress, Skip, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class SupportContact(Check):
     """Somebody answers when the application troubles a site at night; only a person can find that out."""
 
     name = "support-contact"
-    title = "The provider can be reached and answers"
-    reason = "An operator who runs the application needs somebody to call."
+    title = say("The provider can be reached and answers")
+    reason = say("An operator who runs the application needs somebody to call.")
     group = "operation"
     kind = Kind.MANUAL
     form = (
@@ -27,5 +28,5 @@ class SupportContact(Check):
     )
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
-        raise Skip("A person decides this")
+        raise Skip(say("A person decides this"))
         yield

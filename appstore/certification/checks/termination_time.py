@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Option, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class TerminationTime(Check):
     """The time to finish that the descriptor asks for is neither nothing nor for ever."""
 
     name = "termination-time"
-    title = "The time to finish is reasonable"
-    reason = "An operator who must free a node cannot wait an hour."
+    title = say("The time to finish is reasonable")
+    reason = say("An operator who must free a node cannot wait an hour.")
     group = "lifecycle"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.DESCRIPTOR})
     options = (Option("seconds", 300, "the longest time that is granted"),)
@@ -24,5 +25,5 @@ class TerminationTime(Check):
         asked = int(subject.descriptor.get("gracefulTerminationTimeout") or 0)
         most = int(options["seconds"])
         if asked > most:
-            message = f"It asks for {asked} s to finish; {most} s are granted"
-            yield support.error("termination-long", "gracefulTerminationTimeout", message, "Ask for less")
+            message = say("It asks for {asked} s to finish; {most} s are granted", asked=asked, most=most)
+            yield support.error("termination-long", "gracefulTerminationTimeout", message, say("Ask for less"))

@@ -9,24 +9,25 @@ from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Skip, Subject, Tools
 from appstore.contents.permissions import permissions_of
 from core.findings import Finding
+from core.words import say
 
 
 class TestsHarmless(Check):
     """The tests of a chart (`helm test`) ask for no more than every container may do."""
 
     name = "tests-harmless"
-    title = "Its tests ask for nothing"
-    reason = "No node here runs them, but whoever takes the chart elsewhere may, with rights of their own."
+    title = say("Its tests ask for nothing")
+    reason = say("No node here runs them, but whoever takes the chart elsewhere may, with rights of their own.")
     group = "security"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
     def run(self, subject: Subject, options: Mapping[str, Any], tools: Tools) -> Iterator[Finding | Progress]:
         found = support.tests(tools)
         if not found:
-            raise Skip("The chart has no tests")
+            raise Skip(say("The chart has no tests"))
         for each in permissions_of([hook.manifest for hook in found], "certification"):
-            place, message = f"{each.place} (test)", f"A test {each.words}"
+            place, message = f"{each.place} (test)", say("A test {words}", words=each.words)
             if each.severity == "high":
-                yield support.beyond(tools, "test-asks", place, message, "Let the test do without")
+                yield support.beyond(tools, "test-asks", place, message, say("Let the test do without"))
             elif each.severity == "medium":
-                yield support.warning("test-asks", place, message, "Let the test do without")
+                yield support.warning("test-asks", place, message, say("Let the test do without"))

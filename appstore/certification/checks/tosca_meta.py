@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 _CODES = ("tosca-meta-missing", "tosca-meta-invalid", "listed-member-missing")
 
@@ -16,8 +17,8 @@ class ToscaMeta(Check):
     """TOSCA.meta is there and its Entry-Definitions leads to a file (NFV-SOL 004, 4.1.2)."""
 
     name = "tosca-meta"
-    title = "TOSCA.meta leads to the descriptor"
-    reason = "It is where every reader begins."
+    title = say("TOSCA.meta leads to the descriptor")
+    reason = say("It is where every reader begins.")
     group = "packaging"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.WHOLE})
 

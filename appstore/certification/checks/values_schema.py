@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 from appstore.certification.checks import _support as support
 from appstore.certification.contract import Check, Part, Progress, Subject, Tools
 from core.findings import Finding
+from core.words import say
 
 
 class ValuesSchema(Check):
     """The chart has a schema of its values, which is itself valid, and its own values follow it."""
 
     name = "values-schema"
-    title = "Values have a schema"
-    reason = "The install form is built from it, and wrong values are refused before anything starts."
+    title = say("Values have a schema")
+    reason = say("The install form is built from it, and wrong values are refused before anything starts.")
     group = "quality"
     parts: ClassVar[frozenset[Part]] = frozenset({Part.CHART})
 
@@ -24,23 +25,23 @@ class ValuesSchema(Check):
         archive, root = tools.chart_archive(), support.chart_root(tools)
         member = f"{root}/values.schema.json"
         if member not in archive:
-            remedy = "Add values.schema.json"
+            remedy = say("Add values.schema.json")
             yield support.warning(
-                "schema-missing", "values.schema.json", "The chart has no schema of its values", remedy
+                "schema-missing", "values.schema.json", say("The chart has no schema of its values"), remedy
             )
             return
         try:
             schema = json.loads(archive.read(member, at_most=1 << 20))
         except (ValueError, RecursionError):
-            yield support.error("schema-invalid", "values.schema.json", "It is no JSON", "Correct it")
+            yield support.error("schema-invalid", "values.schema.json", say("It is no JSON"), say("Correct it"))
             return
         for reference in _references(schema):
             if not reference.startswith("#"):
-                message = f"It refers to {reference[:120]!r}, outside of itself"
-                yield support.error("schema-remote", "values.schema.json", message, "Write it out")
+                message = say("It refers to {reference}, outside of itself", reference=repr(reference[:120]))
+                yield support.error("schema-remote", "values.schema.json", message, say("Write it out"))
         if not isinstance(schema, dict) or not schema.get("properties"):
             yield support.warning(
-                "schema-empty", "values.schema.json", "It describes no property", "Describe the values"
+                "schema-empty", "values.schema.json", say("It describes no property"), say("Describe the values")
             )
         tools.objects()  # Helm itself holds the values against the schema
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from appstore.packages.formats.contract import Format, ImageMember, Reading
 from core.archives import Archive, Damaged
 from core.registry import Registry
+from core.words import say
 
 #: Ask for a format by its short name; packages in the database store that name.
 registry: Registry[type[Format]] = Registry(
@@ -25,6 +26,9 @@ def detect(archive: Archive) -> Format:
     if not claims or not claims[0][0]:
         raise Damaged(
             "format-unknown",
-            "The archive is no application package that we know: an EdgeGallery or ETSI CSAR, or a packed Helm chart",
+            say(
+                "The archive is no application package that we know: an EdgeGallery or ETSI CSAR, or "
+                "a packed Helm chart"
+            ),
         )
     return registry.get(claims[0][1])()

@@ -14,6 +14,7 @@ from core.appd import AppDescriptor, Compute, validate
 from core.appd.descriptor import CONTAINER
 from core.archives import Archive
 from core.findings import Level
+from core.words import say
 
 #: What EdgeGallery's own test suite demands. `data` is its spelling; the right one is taken too.
 _MANDATORY = {
@@ -99,6 +100,10 @@ def _described(csar: Csar, template: tosca.Template, name: str) -> dict[str, Any
         csar.note(Level.WARNING, "appd-several", nodes[1].place, "There are several; the first counts", "Keep one")
     called = nodes[0].properties.get("appName")
     if isinstance(called, str) and called and name and called != name:
-        message = f"The descriptor calls the application {called[:80]}, the manifest {name[:80]}; the manifest counts"
+        message = say(
+            "The descriptor calls the application {called}, the manifest {name}; the manifest counts",
+            called=called[:80],
+            name=name[:80],
+        )
         csar.note(Level.INFO, "appd-name-differs", nodes[0].place, message, "Give both one name")
     return tosca.describe(nodes[0].properties, nodes[0].place, csar.findings)

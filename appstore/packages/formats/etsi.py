@@ -17,6 +17,7 @@ from core.appd.descriptor import CONTAINER, VM
 from core.appd.reading import Members
 from core.archives import Archive
 from core.findings import Level
+from core.words import say
 
 #: MEC 037, 6.3: names that the manifest must have. `vnfm_info` has a default.
 _MANDATORY = (
@@ -95,7 +96,9 @@ class EtsiCsar(Format):
                 csar.note(Level.ERROR, "manifest-mandatory", place, f"It has no {key}", f"Add {key} (MEC 037, 6.3)")
         released = manifest.get("vnf_release_date_time")
         if released and not _is_rfc3339(released):
-            message = f"vnf_release_date_time is {released[:60]!r}, which is no time as in RFC 3339"
+            message = say(
+                "vnf_release_date_time is {released}, which is no time as in RFC 3339", released=repr(released[:60])
+            )
             csar.note(Level.WARNING, "manifest-date", place, message, "Write 2026-01-31T12:00:00Z")
 
         def unlisted(name: str) -> Level:
@@ -167,7 +170,12 @@ def _compare(csar: Csar, manifest: Manifest, told: Members) -> None:
     for key, value in pairs.items():
         said = manifest.get(key)
         if said and value and said != value:
-            message = f"{key} is {said[:80]!r} here and {value[:80]!r} in the descriptor"
+            message = say(
+                "{key} is {said} here and {value} in the descriptor",
+                key=key,
+                said=repr(said[:80]),
+                value=repr(value[:80]),
+            )
             csar.note(Level.ERROR, "manifest-differs", manifest.place, message, "Give both the same value")
 
 

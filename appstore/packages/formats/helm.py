@@ -18,6 +18,7 @@ from core.appd import AppDescriptor, Compute, validate
 from core.appd.reading import Members
 from core.archives import Archive, Damaged, finding_of
 from core.findings import Finding, Level
+from core.words import say
 
 PROVIDER, DESCRIPTOR = "breakwater/provider", "breakwater/appd"
 _USUAL = "mec/appd.yaml"
@@ -47,8 +48,8 @@ class HelmChart(Format):
                     Level.ERROR,
                     "appd-mandatory",
                     "chart: Chart.yaml",
-                    "It does not say who provides the application",
-                    f"Add the annotation {PROVIDER} or a maintainer",
+                    say("It does not say who provides the application"),
+                    say("Add the annotation {provider} or a maintainer", provider=PROVIDER),
                 )
             )
             provider = "unknown"
@@ -74,8 +75,14 @@ def _descriptor(archive: Archive, chart: charts.Chart, findings: list[Finding]) 
     path = posixpath.normpath(f"{chart.root}/{named or _USUAL}")
     if path not in archive:
         if named:
-            message = f"The annotation {DESCRIPTOR} names {named[:120]}, which is not in the chart"
-            findings.append(Finding(Level.ERROR, "listed-member-missing", "chart: Chart.yaml", message, "Add the file"))
+            message = say(
+                "The annotation {descriptor} names {named}, which is not in the chart",
+                descriptor=DESCRIPTOR,
+                named=named[:120],
+            )
+            findings.append(
+                Finding(Level.ERROR, "listed-member-missing", "chart: Chart.yaml", message, say("Add the file"))
+            )
         return {}, "chart"
     place = path.removeprefix(f"{chart.root}/")
     try:
@@ -84,7 +91,9 @@ def _descriptor(archive: Archive, chart: charts.Chart, findings: list[Finding]) 
         findings.append(finding_of(problem, place))
         return {}, place
     if not isinstance(document, Mapping):
-        findings.append(Finding(Level.ERROR, "appd-invalid", place, "It is no object", "Write the members of an AppD"))
+        findings.append(
+            Finding(Level.ERROR, "appd-invalid", place, say("It is no object"), say("Write the members of an AppD"))
+        )
         return {}, place
     return document, place
 

@@ -33,7 +33,8 @@
   async function question(form) {
     if (form.dataset.options) return JSON.parse(form.dataset.options);
     const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-    const answer = await fetch(form.dataset.question, { method: "POST", headers: { "X-CSRFToken": token } });
+    const headers = { "X-CSRFToken": token, "Accept-Language": document.documentElement.lang };
+    const answer = await fetch(form.dataset.question, { method: "POST", headers });
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.detail);
     return body;

@@ -14,7 +14,11 @@
   const organisation = form.querySelector("[name=organisation]").value;
   const limit = Number(form.dataset.limit);
   const part = Number(form.dataset.part);
-  const TUS = { "Tus-Resumable": "1.0.0", "X-CSRFToken": form.querySelector("[name=csrfmiddlewaretoken]").value, Accept: "application/json" };
+  const TUS = {
+    "Tus-Resumable": "1.0.0", "X-CSRFToken": form.querySelector("[name=csrfmiddlewaretoken]").value, Accept: "application/json",
+    // Refusals are shown on the page, so they are asked for in its language, and not in that of the browser.
+    "Accept-Language": document.documentElement.lang,
+  };
   const MEMORY = "breakwater.upload:";
   // Milliseconds: the window of the rate; silence after which a line is taken for dead; the same while the file is stored.
   const WINDOW = 5000;
