@@ -238,7 +238,7 @@ class Engine:
 
     def _go_over(self, wanted: dict[str, Lowered]) -> None:
         """Go over from the set in force. What nobody leads to yet is sent on its way while the rest is still thought about."""
-        plans, ahead = self._plans, Batch(self._table)
+        plans, before, ahead = self._plans, self._books.held, Batch(self._table)
         held: dict[str, Held] = {}
         new: set[Thing] = set()
         codes = self._new_codes()
@@ -268,6 +268,7 @@ class Engine:
             turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
             self._commit(line, deltas, self._tidy, turned)
             # Many objects: they go while the kernel works.
+            before.clear()
             plans.clear()
             deltas.clear()
 
