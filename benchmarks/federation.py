@@ -115,7 +115,11 @@ def serve(files: dict[str, bytes], key: Any) -> int:
             body = b"" if known or data is None else data
             path = self.path.removeprefix(PREFIX)
             # As a store does: what is named by its version or digest has no ETag.
-            headers = {} if path.startswith("targets/") or path[4:5].isdigit() or data is None else {"ETag": etag}
+            headers = (
+                {}
+                if path == "feed" or path.startswith("targets/") or path[4:5].isdigit() or data is None
+                else {"ETag": etag}
+            )
             if body:
                 kind = "application/gzip" if self.path.endswith(".gz") else "application/json"
                 headers |= {"Content-Type": kind, "Content-Digest": signing.digest_of(body)}

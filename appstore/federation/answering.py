@@ -17,7 +17,8 @@ from rest_framework.response import Response
 from appstore.federation import signing
 from appstore.keys import services as keys
 from appstore.keys.models import SigningKey
-from core.http import ApiView
+from core.errors import Invalid
+from core.http import ApiView, problem_response
 
 _BODILESS = (204, 304)
 
@@ -41,11 +42,15 @@ def begin_unproven(request: HttpRequest) -> None:
 
 def sign(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Return the answer with its signature, if it may have one. What is streamed is signed as far as it is known."""
+    if isinstance(response, Response):
+        try:
+            response.render()
+        except UnicodeEncodeError:
+            # What a refusal repeats of a message may hold half a character (a lone surrogate), which no UTF-8 has.
+            response = problem_response(Invalid("There is half a character in the message; it cannot be read."))
     key: SigningKey | None = getattr(request, "answered_by", None)
     if key is None or response.status_code == 401:
         return response
-    if isinstance(response, Response):
-        response.render()
     if response.status_code in _BODILESS:
         response.headers.pop("Content-Type", None)
     elif not response.streaming and response.content:  # type: ignore[attr-defined]

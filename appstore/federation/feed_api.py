@@ -63,7 +63,9 @@ class TicketView(PeerView):
         """Return a DSSE envelope, signed by this store: to which audience the asking store belongs, and our root."""
         said = serials.ticket(_partner(self), str(keys.current(keys.STORE).pk))
         envelope = dsse.sign(walk.TICKET, feed.packed_json(said), keys.signer(keys.STORE))
-        return _answer(request, feed.packed_json(envelope), _JSON, fixed=False)
+        # Signed anew each time, so that nobody can have it already: no ETag.
+        headers = {"Cache-Control": "private, no-cache"}
+        return HttpResponse(feed.packed_json(envelope), content_type=_JSON, headers=headers)
 
 
 class MetadataView(PeerView):

@@ -513,8 +513,10 @@ def test_endless_new_roots_are_not_followed(hostile: Hostile, peer: Peer) -> Non
         b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"\0" * 4096,
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000, b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 999 \xff\xfe\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",
     ],
-    ids=["nothing", "ssh", "broken-chunks", "nul", "headers", "negative-length", "status", "two-lengths"],
+    ids=["nothing", "ssh", "broken-chunks", "nul", "headers", "negative-length", "status", "two-lengths",
+         "length-of-5000-digits"],
 )  # fmt: skip
 def test_what_is_no_http_breaks_nothing(hostile: Hostile, peer: Peer, raw: bytes) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:

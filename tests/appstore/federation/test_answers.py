@@ -192,6 +192,13 @@ def test_a_forged_refusal_ends_no_agreement_and_the_message_goes_out_later(
     assert Agreement.objects.get().state == "ended"
 
 
+def test_half_a_character_in_a_message_is_refused(harbour: Store, organisation: Any) -> None:
+    harbour.peer(organisation)
+    answer = harbour.tell("agreement.propose", envelope={"payloadType": "\ud800", "payload": "", "signatures": []})
+    assert answer.status_code == 400
+    assert "Signature" in answer.headers
+
+
 @pytest.mark.parametrize("status", [302, 401, 407])
 def test_also_of_an_older_partner_only_a_plain_no_ends_a_matter(
     harbour: Store, serve: Any, organisation: Any, status: int
