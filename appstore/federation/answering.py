@@ -19,6 +19,7 @@ from appstore.keys import services as keys
 from appstore.keys.models import SigningKey
 from core.errors import Invalid
 from core.http import ApiView, problem_response
+from core.words import say
 
 _BODILESS = (204, 304)
 
@@ -47,7 +48,7 @@ def sign(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
             response.render()
         except UnicodeEncodeError:
             # What a refusal repeats of a message may hold half a character (a lone surrogate), which no UTF-8 has.
-            response = problem_response(Invalid("There is half a character in the message; it cannot be read."))
+            response = problem_response(Invalid(say("There is half a character in the message; it cannot be read.")))
     key: SigningKey | None = getattr(request, "answered_by", None)
     if key is None or response.status_code == 401:
         return response
