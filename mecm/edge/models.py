@@ -66,7 +66,7 @@ class DesiredObjectQuerySet(models.QuerySet["DesiredObject"]):
 
 
 class DesiredObject(models.Model):
-    """One thing that a node should be; the latest wish wins. Deleted ones stay as tombstones until acked."""
+    """One thing that a node should be; the latest wish wins. Deleted ones stay as tombstones (`stream.ack`, `confirm`)."""
 
     node = models.ForeignKey("nodes.Node", on_delete=models.CASCADE, related_name="desired")
     kind = models.CharField(max_length=40)
