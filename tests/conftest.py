@@ -135,6 +135,13 @@ if not EDGE:
         yield
         translation.deactivate()
 
+    @pytest.fixture(autouse=True)
+    def fresh_catalogue() -> None:
+        """Forget the copy of the index of the test before, whose database is gone: to find that out costs a query."""
+        from appstore.catalog import snapshot
+
+        snapshot.forget()
+
     @pytest.fixture
     def organisation(db: None) -> Any:
         """A tenant called `acme`."""
