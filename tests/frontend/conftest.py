@@ -33,6 +33,12 @@ def run_by_acme(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def alarms_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the count in the menu not grow old in the middle of a test, however slow the machine is: that costs a query."""
+    monkeypatch.setattr("frontend.fleet.context.FRESH", 3600)
+
+
+@pytest.fixture(autouse=True)
 def plain_templates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Render as in production: to note each part and a copy of its context takes time, and `noted_templates` asks for it."""
     if "noted_templates" not in request.fixturenames:
