@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import translation
 
 from tests import databases
+from tests.signing_in import sign_in
 
 # One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
@@ -193,7 +194,7 @@ if not EDGE:
 
         def make(user: Any) -> APIClient:
             client = APIClient()
-            client.force_login(user)
+            sign_in(client, user)
             return client
 
         return make

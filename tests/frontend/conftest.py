@@ -24,6 +24,7 @@ from tests.frontend.store_objects import (  # noqa: F401
     trust_objects,
     webhook,
 )
+from tests.signing_in import sign_in
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +65,12 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def browser_of() -> Callable[[Any], Client]:
     """Return a client in which that person is signed in."""
 
-    def sign_in(user: Any) -> Client:
+    def make(user: Any) -> Client:
         client = Client()
-        client.force_login(user)
+        sign_in(client, user)
         return client
 
-    return sign_in
+    return make
 
 
 @pytest.fixture
