@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import translation
 
 from tests import databases
+from tests.signing_in import sign_in
 
 # One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
@@ -135,6 +136,13 @@ if not EDGE:
         yield
         translation.deactivate()
 
+    @pytest.fixture(autouse=True)
+    def fresh_catalogue() -> None:
+        """Forget the copy of the index of the test before, whose database is gone: to find that out costs a query."""
+        from appstore.catalog import snapshot
+
+        snapshot.forget()
+
     @pytest.fixture
     def organisation(db: None) -> Any:
         """A tenant called `acme`."""
@@ -186,7 +194,7 @@ if not EDGE:
 
         def make(user: Any) -> APIClient:
             client = APIClient()
-            client.force_login(user)
+            sign_in(client, user)
             return client
 
         return make

@@ -145,6 +145,14 @@ def current() -> Snapshot:
     return fresh
 
 
+def forget() -> None:
+    """Begin with an empty copy again, as a process does; for those who put another database in the place of this one."""
+    global _latest, _vocabulary, _last_word, _words_token, _words_state
+    with _lock:
+        _latest, _vocabulary, _last_word = Snapshot(), words.Vocabulary(), 0
+        _words_token, _words_state = None, (0, None)
+
+
 def _steps(which: str, serial: int) -> list[tuple[int, Any]]:
     # By hand: every search asks this, and making the statement of a query set takes longer than the database does.
     with connection.cursor() as cursor:

@@ -266,14 +266,12 @@ def test_an_administrator_gets_every_page_whose_rows_cost_no_queries_strict_and_
     actor: Any,
     organisation: Any,
     settings: Any,
-    monkeypatch: Any,
     django_assert_max_num_queries: Any,
 ) -> None:
     from mecm.deployments import services
 
-    # A long walk would meet the one write that says when a session was last seen, and a count of alarms that grew old.
+    # A long walk would meet the one write that says when a session was last seen.
     settings.SESSION_SEEN_EVERY = 3600
-    monkeypatch.setattr("frontend.fleet.context.FRESH", 3600)
     objects.everything()
     for number in range(5):
         extra = make_package("hello", f"1.{number}.9")
