@@ -50,6 +50,13 @@ def joined(separator: str, sentences: Iterable[str]) -> str:
     return Said(separator.join(told.values()), template, told)
 
 
+def as_text(value: Any) -> str:
+    """Return a sentence as nothing but text; the `enc_hook` of encoders that know exact types only (msgspec)."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
+
+
 def filled(template: str, facts: Mapping[str, str]) -> str:
     """Return the template with its facts; `KeyError` when it asks for one that is not there."""
 

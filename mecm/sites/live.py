@@ -27,6 +27,7 @@ from django.utils import timezone
 
 from core.accounts.access import Actor
 from core.accounts.models import Organisation
+from core.words import as_text
 from mecm.deployments.models import TRIAL_NAMESPACE, Deployment
 from mecm.nodes.models import Node, silence_limit
 from mecm.sites.models import Site
@@ -383,7 +384,7 @@ def _without_deployments(row: Row) -> Row:
 
 
 def _encoded(document: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(document)
+    return msgspec.json.encode(document, enc_hook=as_text)
 
 
 #: The one of this process.

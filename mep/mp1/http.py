@@ -12,6 +12,7 @@ from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 
 from core.errors import BreakwaterError, Denied, Invalid, Missing, Stale, TooLarge, Unavailable
+from core.words import as_text
 from mep.mp1 import links, locality, mtls, throttle, tokens
 from mep.mp1.conditions import fresh as fresh
 from mep.mp1.conditions import matches, tag_of
@@ -210,14 +211,7 @@ def empty() -> HttpResponse:
 
 def encode(body: Any) -> bytes:
     """Return the JSON of `body`."""
-    return msgspec.json.encode(body, enc_hook=_plain)
-
-
-def _plain(value: Any) -> str:
-    # What the kernel says is a kind of text, and msgspec knows exact types only.
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
+    return msgspec.json.encode(body, enc_hook=as_text)
 
 
 def refused(error: BreakwaterError) -> HttpResponse:

@@ -49,8 +49,8 @@ def test_programs_get_english_unless_they_ask_for_another_language(api: Any) -> 
         assert str(answer.content.decode()).isascii()
     asked = api.post("/api/v1/nodes", {}, format="json", headers={"Accept-Language": "zh-CN"})
     assert asked.headers["Content-Language"] == "zh-hans"
-    assert asked.json()["errors"][0] == {"field": "name", "detail": "该字段是必填项。"}
-    assert "该字段是必填项。" in asked.json()["detail"]
+    assert asked.json()["errors"][0] == {"field": "name", "detail": "此字段必填。"}
+    assert "此字段必填。" in asked.json()["detail"]
 
 
 def test_what_was_kept_in_english_is_shown_in_the_language_of_the_page(pages: Any, package: Any, speak: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from core.errors import BreakwaterError, Invalid, from_problem
+from core.words import as_text
 from upf_adapter.contract import Refused, TrafficRule
 
 #: Largest message either way; 20,000 rules of ordinary size need about 6 MiB.
@@ -42,7 +43,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 _requests = msgspec.json.Decoder(Request)
 _answers = msgspec.json.Decoder(Answer)
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=as_text)
 
 
 def pack(what: Request | Answer) -> bytes:
