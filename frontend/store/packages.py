@@ -143,6 +143,9 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
     mine = actor.may("packages.read", package.organisation_id)
     deeds = set(states.deeds(package.state))
     work = Operation.objects.about(f"package:{package.pk}").first() if mine else None
+    if work is not None and work.state == Operation.State.SUCCEEDED and package.state == states.DRAFT:
+        # The check ended between the two questions. Nothing is followed live after it, so this must be its outcome.
+        package.refresh_from_db()
     groups = findings.grouped(package)
     return {
         "section": "packages" if mine and not package.released else "catalogue",

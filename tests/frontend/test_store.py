@@ -8,6 +8,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from appstore.packages.models import Package
+from core.accounts.access import SYSTEM
+from core.operations.models import Operation
+from frontend.store.packages import package_facts
 
 NO_SCRIPT = "<script>alert(1)</script>"
 
@@ -212,9 +215,18 @@ def test_a_file_that_cannot_be_taken_is_told_on_the_form(pages: Any, settings: A
     assert not Package.objects.exists()
 
 
-def test_the_check_is_followed_live_until_it_ends(pages: Any, organisation: Any, make_package: Any) -> None:
-    from core.operations.models import Operation
+def test_a_check_that_ends_while_the_page_is_made_is_told_with_its_outcome(
+    organisation: Any, make_package: Any
+) -> None:
+    package = make_package("crane", state="draft")
+    Operation.objects.create(
+        kind="package.check", target=f"package:{package.pk}", organisation_id=organisation.pk, state="succeeded"
+    )
+    Package.objects.filter(pk=package.pk).update(state="rejected")
+    assert package_facts(package, SYSTEM)["package"].state == "rejected"
 
+
+def test_the_check_is_followed_live_until_it_ends(pages: Any, organisation: Any, make_package: Any) -> None:
     package = make_package(state="draft")
     work = Operation.objects.create(
         kind="package.check",
