@@ -46,9 +46,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("breakwater")
 
 
+def _looks_into_tables(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+    return item.get_closest_marker("django_db") is not None or not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that start real servers more time than the others, where they name no time themselves; begin with long ones."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give tests that start real servers more time than the others, where they name no time themselves; begin with long ones.
+
+    With `TEST_ONLY_TABLES` those are left out that no database could change.
+    """
+    if os.environ.get("TEST_ONLY_TABLES"):
+        without = [item for item in items if not _looks_into_tables(item)]
+        items[:] = [item for item in items if _looks_into_tables(item)]
+        config.hook.pytest_deselected(items=without)
     for item in items:
         if item.get_closest_marker("live") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))
