@@ -48,7 +48,9 @@ hypothesis.settings.load_profile("breakwater")
 
 def _looks_into_tables(item: pytest.Item) -> bool:
     fixtures = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
-    return item.get_closest_marker("django_db") is not None or not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or not fixtures.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )
 
 
 @pytest.hookimpl(trylast=True)
