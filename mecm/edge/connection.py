@@ -53,7 +53,7 @@ class Connection:
         self._highest = 0
         self._unacked: list[int] = []
         self._outbox, self.greeted = "", False
-        self._heard = time.monotonic()
+        self._heard = self._spoke = time.monotonic()
 
     async def greet(self) -> None:
         """Take the HELLO, answer WELCOME, and know where the stream goes on."""
@@ -192,11 +192,13 @@ class Connection:
             quiet = time.monotonic() - self._heard
             if quiet > 2 * HEARTBEAT + HEARTBEAT / 3:
                 raise Closed(4408, "two heartbeats were missed")
-            if quiet > HEARTBEAT / 3:
+            # Not everything that a node says has an answer: it must hear of us even while it talks all the time.
+            if time.monotonic() - self._spoke > HEARTBEAT / 3:
                 await self._tell("HB")
 
     async def _tell(self, kind: str, **members: Any) -> None:
         data = frames.encode({"type": kind, **members})
+        self._spoke = time.monotonic()
         async with self._sending:
             key = "text" if isinstance(data, str) else "bytes"
             await self._send({"type": "websocket.send", key: data})

@@ -86,8 +86,8 @@ def new_epoch() -> int:
 
 
 def spoil() -> str:
-    """Make our store differ from the node's without a revision, as a bug or a bad disk would; return the lost key."""
-    lost = DesiredObject.objects.filter(node=node(), deleted=False).earliest("rev")
+    """Make our store differ from the node's without a revision, as a bug or a bad disk would; return the lost app."""
+    lost = DesiredObject.objects.filter(node=node(), kind="app", deleted=False).earliest("rev")
     lost.delete()
     return lost.key
 

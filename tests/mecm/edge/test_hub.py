@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from core import frames
-from mecm.edge import services
+from mecm.edge import connection, services
 from mecm.edge.hub import PATH, Admission, Hub, application, hub
 from mecm.edge.models import NodeSync
 from mecm.nodes.models import Node
@@ -274,6 +274,28 @@ def test_a_frame_of_a_later_protocol_is_passed_over(machine: Machine) -> None:
         talk.say("TELEPATHY", thought=1)
         talk.say("REPORT", seq=1, items=[])
         await talk.until("RACK")
+        await talk.end()
+
+    play(scene)
+
+
+def test_a_node_that_talks_all_the_time_hears_of_the_centre_too(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEARTBEAT", 1.5)
+
+    async def scene() -> None:
+        talk = Talk(machine)
+        await talk.linked()
+
+        async def chatter() -> None:
+            while True:
+                talk.say("LATER")
+                await asyncio.sleep(0.02)
+
+        talking = asyncio.create_task(chatter())
+        assert (await asyncio.wait_for(talk.until("HB"), 5))["type"] == "HB"
+        talking.cancel()
         await talk.end()
 
     play(scene)
