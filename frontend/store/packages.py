@@ -145,7 +145,7 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
     work = Operation.objects.about(f"package:{package.pk}").first() if mine else None
     if work is not None and work.state == Operation.State.SUCCEEDED and package.state == states.DRAFT:
         # The check ended between the two questions. Nothing is followed live after it, so this must be its outcome.
-        package.refresh_from_db()
+        package = PACKAGES.filter(pk=package.pk).first() or package
     groups = findings.grouped(package)
     return {
         "section": "packages" if mine and not package.released else "catalogue",
