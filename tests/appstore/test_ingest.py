@@ -21,6 +21,7 @@ from appstore.packages.ingest import PATH, Ingest
 from appstore.packages.uploads import TICKET
 from tests import databases
 from tests.appstore import making
+from tests.ports import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,9 +138,7 @@ class Server:
             [sys.executable, "-c", PREPARE], cwd=ROOT, env=self.env, check=True, capture_output=True, text=True
         )
         self.token, self.store = made.stdout.split()[-1], folder / "blobs"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.start()
 
     def start(self) -> None:

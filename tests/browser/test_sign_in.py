@@ -16,7 +16,7 @@ import pytest
 from tests import databases
 from tests.browser import identity_provider
 from tests.browser.portal import CHROMIUM, FLAGS, PASSWORD, ROOT, Site, answers
-from tests.flows.edgelab import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 # Two processes start, Chromium twice: on a busy machine that takes its time.

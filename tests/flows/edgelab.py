@@ -24,17 +24,11 @@ import psycopg2
 
 from tests import databases
 from tests.flows.wire import Wire
+from tests.ports import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = str(ROOT / "manage.py")
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def chart(name: str = "probe", replicas: int = 1) -> bytes:

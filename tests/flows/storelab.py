@@ -21,7 +21,8 @@ import httpx
 import psycopg2
 
 from tests import databases
-from tests.flows.edgelab import MANAGE, ROOT, Process, free_port
+from tests.flows.edgelab import MANAGE, ROOT, Process
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 PASSWORD = "a walk along the quay"

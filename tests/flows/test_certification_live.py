@@ -19,7 +19,8 @@ import pytest
 
 from tests.dockerd import docker_socket
 from tests.flows import variants
-from tests.flows.edgelab import ROOT, Lab, free_port
+from tests.flows.edgelab import ROOT, Lab
+from tests.ports import free_port
 from tests.waiting import until
 
 __all__ = ["docker_socket"]

@@ -22,7 +22,8 @@ import pytest
 from tests import databases
 from tests.contracts.image import IMAGE, write_archive
 from tests.dockerd import docker_socket
-from tests.flows.edgelab import Lab, free_port
+from tests.flows.edgelab import Lab
+from tests.ports import free_port
 from tests.waiting import until
 
 __all__ = ["docker_socket"]

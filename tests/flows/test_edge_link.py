@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import databases
-from tests.flows.edgelab import Lab, chart, free_port
+from tests.flows.edgelab import Lab, chart
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.long

@@ -7,7 +7,6 @@ the UE's datagrams are answered by whoever they were steered to.
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from tests.flows import edgelab
 from tests.flows.edgelab import chart
+from tests.ports import free_port
 from tests.upf.lab import Helper, needs_lab
 from tests.upf.lab import Lab as Packets
 from tests.waiting import until
@@ -46,12 +46,6 @@ from mep.mp1.services import secret_purpose, vault
 app = App.objects.get(pk="%s")
 print(json.dumps([app.client_id, vault().open(bytes(app.secret), secret_purpose(app.pk)).decode()]))
 """
-
-
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Steered:
@@ -104,7 +98,7 @@ class Steered:
 @pytest.fixture(scope="module")
 def steered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
     folder = tmp_path_factory.mktemp("rules")
-    dns_port, mp1_port = free_udp_port(), edgelab.free_port()
+    dns_port, mp1_port = free_port(), free_port()
     with Packets((4000,)) as packets:
         helper = Helper(packets, folder)
         options = folder / "upf.json"

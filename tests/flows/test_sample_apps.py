@@ -13,7 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.flows.conftest import ROOT, Mep, Program, free_port
+from tests.flows.conftest import ROOT, Mep, Program
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.long

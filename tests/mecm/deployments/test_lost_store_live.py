@@ -19,7 +19,7 @@ from mecm.steering import services as steering
 from mecm.steering.models import RuleSet
 from tests.mecm.deployments.test_direct import drain
 from tests.mecm.deployments.test_worker_live import TOKEN, kill, start, wait
-from tests.mep.process import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.django_db]
 DNS = {"dnsRuleId": "name", "domainName": "hello.example", "ipAddressType": "IP_V4", "ipAddress": "192.0.2.9"}

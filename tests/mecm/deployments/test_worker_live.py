@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from core.operations.models import Operation
 from mecm.deployments import services
 from mecm.deployments.models import Deployment
 from mecm.nodes import services as nodes
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("threads_db")]
@@ -98,9 +98,7 @@ def worker(tmp_path: Path, settings: Any) -> Iterator[Callable[[], subprocess.Po
 @pytest.fixture
 def mep(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Start a MEP; return its address and its certificate authority."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "DJANGO_SETTINGS_MODULE": "mep.settings",
         "MEP_VAR": str(tmp_path / "mep"),

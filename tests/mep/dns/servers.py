@@ -22,6 +22,7 @@ import pytest
 from mep.dns import backends
 from mep.dns.backends.contract import DnsBackend, RecordSet
 from mep.dns.wire import wire_name
+from tests.ports import free_port
 from tests.waiting import until
 
 SECRET = "bWVwLW1lcC1tZXAtbWVwLW1lcC1tZXAtbWVwLW1lcC0="  # no secret: the key of servers that live for a test
@@ -32,19 +33,6 @@ ns A 127.0.0.1
 own A 192.0.2.1
 alias CNAME own
 """
-
-
-def free_port() -> int:
-    """Return a port that is free for UDP and TCP."""
-    while True:
-        with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            stream.bind(("127.0.0.1", 0))
-            port = int(stream.getsockname()[1])
-            try:
-                datagrams.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Server:
