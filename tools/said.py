@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from core.words import places  # noqa: E402
 
-ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "engines")
+ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "engines", "mep/console")
 #: What speaks to programs or in a terminal, in English: registries, commands, the start of a stack, the jail of checks.
 ENGLISH = ("appstore/oci/", "appstore/certification/running/", "/management/", "/migrations/", "mecm/runtime/")
 #: The words themselves, whose templates are made.
@@ -26,7 +26,7 @@ _POSITIONS = {
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    """Yield the path and the tree of each file of the centre and the engines."""
+    """Yield the path and the tree of each file of the centre, the engines and the console of a node."""
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             place = path.relative_to(ROOT).as_posix()
