@@ -164,7 +164,7 @@ def _filter_in_words(raw: dict[str, object]) -> str:
         if value in (None, "", [], ()):
             continue
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        parts.append(words % {"value": text})
+        parts.append(str(words) % {"value": text})
     return " ".join(parts) or _("everything")
 
 

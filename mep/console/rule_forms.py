@@ -217,14 +217,14 @@ class TrafficForm(RuleForm):
             given = [name for name in ("to", "to_second") if data.get(name, "").strip()]
             if len(given) > most:
                 told = ngettext("%(action)s takes %(most)d target.", "%(action)s takes %(most)d targets.", most)
-                told = told if most else _("%(action)s takes no target.")
+                told = told if most else str(_("%(action)s takes no target."))
                 self.add_error(given[most], told % {"action": data["action"], "most": most})
             elif len(given) < least:
                 self.add_error("to", _("%(action)s needs a target.") % {"action": data["action"]})
             for name in given[:most]:
                 if not is_address(data[name].strip(), data.get("interface", "IP")):
                     mac = data.get("interface") == "MAC"
-                    told = _("%(text)s is no MAC address.") if mac else _("%(text)s is no IP address.")
+                    told = str(_("%(text)s is no MAC address.") if mac else _("%(text)s is no IP address."))
                     self.add_error(name, told % {"text": repr(data[name].strip()[:60])})
         return data
 
