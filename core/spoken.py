@@ -13,6 +13,7 @@ from django.utils.safestring import SafeData
 from django.utils.translation import get_language, get_supported_language_variant, trans_real
 
 from core.languages import SOURCE
+from core.terms import term
 from core.words import LONGEST, Said, Sentences, filled
 
 #: Where one sentence ends and another may begin.
@@ -23,8 +24,9 @@ def in_language(text: Any, language: str | None = None) -> Any:
     """Return what was said in `language` (that of the page, when none is named); what cannot be translated is English.
 
     A `Said` is translated by its template. Other text is recognised by the templates of the catalogue: rows of the
-    database and what nodes tell are text and nothing more. What is no text of ours is returned as it came, and so is
-    markup. The result is text to be escaped like any other.
+    database and what nodes tell are text and nothing more. A fact that is a state or another word of `core.terms` is
+    translated as that word. What is no text of ours is returned as it came, and so is markup. The result is text to be
+    escaped like any other.
     """
     language = language or get_language() or SOURCE
     if not isinstance(text, str) or not text or isinstance(text, SafeData) or _is_source(language):
@@ -69,14 +71,16 @@ def _is_source(language: str) -> bool:
 
 def _again(text: str, catalogue: Any, depth: int) -> str:
     if isinstance(text, Said) and text.template:
-        facts = {name: _fact(fact, catalogue, depth) for name, fact in text.facts.items()}
+        facts = {name: _fact(name, fact, catalogue, depth) for name, fact in text.facts.items()}
         return _filled(_gettext(catalogue, text.template), facts) or _filled(text.template, facts) or str(text)
     return _recognised(str(text), catalogue, depth)
 
 
-def _fact(fact: str, catalogue: Any, depth: int) -> str:
+def _fact(name: str, fact: str, catalogue: Any, depth: int) -> str:
     if isinstance(fact, Said):
         return _again(fact, catalogue, depth + 1)
+    if (word := term(name, fact)) and (known := _gettext(catalogue, word)) != word:
+        return known
     # Names and numbers stay what they are; a sentence may have come as text, from a log or from a node.
     return _recognised(fact, catalogue, depth + 1) if depth < 3 and fact.count(" ") > 1 else fact
 
@@ -94,7 +98,7 @@ def _recognised(text: str, catalogue: Any, depth: int) -> str:
         return " ".join(told)
     if (read := _sentences(catalogue).read(text)) is not None:
         template, found = read
-        facts = {name: _fact(fact, catalogue, depth) for name, fact in found.items()}
+        facts = {name: _fact(name, fact, catalogue, depth) for name, fact in found.items()}
         return _filled(_gettext(catalogue, template), facts) or text
     return " ".join(told) or text
 

@@ -221,6 +221,7 @@ ROOT_URLCONF = "mep.urls"
 ALLOWED_HOSTS = ["*"]  # links are built from known names only, see mep/mp1/links.py
 USE_TZ = True
 TIME_ZONE = "UTC"
+# Mp1 and DNS speak English to programs; the console, a process of its own, speaks to people.
 USE_I18N = False
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

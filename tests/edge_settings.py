@@ -14,6 +14,9 @@ from mep.settings import *  # noqa: E402, F403
 from mep.settings import DATABASES  # noqa: E402
 
 OPERATION_BELL = ""
+# The console, which is tested in this process, speaks languages; Django looks at this once for all.
+USE_I18N = True
+LANGUAGE_CODE = "en"
 OPERATION_LEASE = 3600
 DATABASES["default"].setdefault("TEST", {})["NAME"] = os.path.join(_scratch, "test.sqlite3")  # noqa: PTH118
 # No test pulls the plug of this process; those that kill a real edge start one with its own settings.

@@ -33,7 +33,9 @@ from tools import said  # noqa: E402
 from tools.bare_texts import in_folder  # noqa: E402
 
 LOCALE = ROOT / "locale"
-ROOMS = ("frontend", "core", "appstore", "mecm", "developer")
+ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "mep/console")
+#: Pages, whose every text stands in a tag of translation.
+PAGES = ("frontend/templates/frontend", "mep/console/templates/console")
 KEYWORDS = {
     **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), None),
     **dict.fromkeys(("ngettext", "ngettext_lazy"), (1, 2)),
@@ -162,7 +164,7 @@ def main() -> int:
             path.write_bytes(written(merged(read(path), fresh)))
             path.with_suffix(".mo").write_bytes(compiled(read(path)))
         wrong += problems(language, path, fresh)
-    bare = list(in_folder(ROOT / "frontend/templates/frontend")) if options.check else []
+    bare = [line for pages in PAGES for line in in_folder(ROOT / pages)] if options.check else []
     unsaid = list(said.read()[1]) if options.check else []
     for line in unsaid[:40]:
         print(line, file=sys.stderr)

@@ -11,9 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from core.terms import term  # noqa: E402
 from core.words import places  # noqa: E402
 
-ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "engines")
+ROOMS = ("frontend", "core", "appstore", "mecm", "developer", "engines", "mep/console")
 #: What speaks to programs or in a terminal, in English: registries, commands, the start of a stack, the jail of checks.
 ENGLISH = ("appstore/oci/", "appstore/certification/running/", "/management/", "/migrations/", "mecm/runtime/")
 #: The words themselves, whose templates are made.
@@ -26,7 +27,7 @@ _POSITIONS = {
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    """Yield the path and the tree of each file of the centre and the engines."""
+    """Yield the path and the tree of each file of the centre, the engines and the console of a node."""
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             place = path.relative_to(ROOT).as_posix()
@@ -71,6 +72,10 @@ def misspoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield call.lineno, f"{template.value!r} asks for {sorted(asked)} and is given {sorted(given)}"
         elif "{" in (left := _without_places(template.value)) or "}" in left:
             yield call.lineno, f"{template.value!r} has a brace that is neither a place nor doubled"
+        for keyword in call.keywords:
+            for word in _literals(keyword.value):
+                if not term(str(keyword.arg), word):
+                    yield call.lineno, f"the fact {word!r} is a word; say() it as well, or add it to core/terms.py"
 
 
 def unsaid(tree: ast.Module, errors: frozenset[str]) -> Iterator[tuple[int, str]]:
@@ -87,6 +92,17 @@ def unsaid(tree: ast.Module, errors: frozenset[str]) -> Iterator[tuple[int, str]
                     yield text.lineno, f"{name} speaks a bare f-string; use say()"
                 elif isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value:
                     yield text.lineno, f"{name} speaks a bare text; use say()"
+
+
+def _literals(fact: ast.expr) -> Iterator[str]:
+    """Yield the words that a fact may be, where it is written out; signs and numbers are no words."""
+    if isinstance(fact, ast.BoolOp):
+        for value in fact.values:
+            yield from _literals(value)
+        return
+    for way in _ways(fact):
+        if isinstance(way, ast.Constant) and isinstance(way.value, str) and any(map(str.isalpha, way.value)):
+            yield way.value
 
 
 def _ways(text: ast.expr) -> Iterator[ast.expr]:

@@ -9,9 +9,11 @@ from django.contrib import messages
 from django.db.models import Case, Count, IntegerField, Max, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Missing
+from core.words import say
 from mep.console.frame import live, paged, token, words_of
 from mep.console.models import Acknowledgement
 from mep.mp1 import operator
@@ -58,9 +60,9 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     """POST /alarms/<pk>/acknowledge"""
     alarm = Alarm.objects.filter(pk=pk).first()
     if alarm is None:
-        raise Missing("This alarm is gone")
+        raise Missing(say("This alarm is gone"))
     Acknowledgement.objects.update_or_create(alarm=alarm, defaults={"at": time.time()})
-    messages.success(request, "Acknowledged. It stays in the list until it is cleared.")
+    messages.success(request, _("Acknowledged. It stays in the list until it is cleared."))
     return redirect("alarms")
 
 
@@ -68,5 +70,5 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
 def clear(request: HttpRequest, pk: int) -> HttpResponse:
     """POST /alarms/<pk>/clear"""
     operator.clear_alarm(pk)
-    messages.success(request, "Cleared. It comes back if its cause is still there.")
+    messages.success(request, _("Cleared. It comes back if its cause is still there."))
     return redirect("alarms")

@@ -8,16 +8,19 @@ from django.contrib import messages
 from django.db.models import Count, Max, Min, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Missing
+from core.words import joined, say
 from mep.console.frame import live, paged, token, words_of
 from mep.mp1 import operator
 from mep.mp1.models import Notice, Subscription
 
 KINDS = {
-    Subscription.AVAILABILITY: "changes of services",
-    Subscription.TERMINATION: "its own termination",
+    Subscription.AVAILABILITY: gettext_lazy("changes of services"),
+    Subscription.TERMINATION: gettext_lazy("its own termination"),
 }
 
 
@@ -32,15 +35,24 @@ def delivery(subscription: Any) -> str:
 
 def criteria_in_words(criteria: dict[str, Any]) -> str:
     """Return what a subscription is about; everything when it does not say."""
+    given = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in criteria.items()
+        if value not in (None, [], "")
+    }
     parts = []
-    for name, word in (("serNames", "named"), ("serInstanceIds", "instance"), ("states", "when"), ("isLocal", "local")):
-        value = criteria.get(name)
-        if value not in (None, [], ""):
-            parts.append(f"{word} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if "serNames" in given:
+        parts.append(say("named {names}", names=given["serNames"]))
+    if "serInstanceIds" in given:
+        parts.append(say("instance {instances}", instances=given["serInstanceIds"]))
+    if "states" in given:
+        parts.append(say("when {states}", states=given["states"]))
+    if "isLocal" in given:
+        parts.append(say("local {local}", local=given["isLocal"]))
     categories = [str(each.get("name") or each.get("id")) for each in criteria.get("serCategories") or ()]
     if categories:
-        parts.append(f"of {', '.join(categories)}")
-    return "; ".join(parts) or "every service"
+        parts.append(say("of {categories}", categories=", ".join(categories)))
+    return joined("; ", parts) if parts else say("every service")
 
 
 @require_safe
@@ -78,7 +90,7 @@ def subscription(request: HttpRequest, key: str) -> HttpResponse:
     """GET /subscriptions/<id>"""
     found: Any = Subscription.objects.select_related("app").filter(pk=key).first()
     if found is None:
-        raise Missing("There is no such subscription; its app may have ended it")
+        raise Missing(say("There is no such subscription; its app may have ended it"))
 
     def build() -> dict[str, Any]:
         outbox = found.notices.aggregate(waiting=Count("pk"), oldest=Min("created_at"))
@@ -94,7 +106,7 @@ def subscription(request: HttpRequest, key: str) -> HttpResponse:
 def end(request: HttpRequest, key: str) -> HttpResponse:
     """POST /subscriptions/<id>/end"""
     gone = operator.end_subscription(key)
-    messages.success(request, f"The subscription of {gone.app.name[:80]} is ended.")
+    messages.success(request, _("The subscription of %(name)s is ended.") % {"name": gone.app.name[:80]})
     return redirect("subscriptions")
 
 

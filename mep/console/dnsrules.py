@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.errors import BreakwaterError, Missing
@@ -65,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
         except BreakwaterError as error:
             form.blame(error)
         else:
-            messages.success(request, f"The rule for {rule.domain_name[:80]} is made.")
+            messages.success(request, _("The rule for %(name)s is made.") % {"name": rule.domain_name[:80]})
             return redirect("dns-rule", pk=rule.pk)
     return render(request, "console/dns_new.html", {"form": form}, status=400 if form.is_bound else 200)
 
@@ -88,7 +89,7 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
-                messages.success(request, "The rule is changed.")
+                messages.success(request, _("The rule is changed."))
                 return redirect("dns-rule", pk=pk)
 
     def build() -> dict[str, Any]:

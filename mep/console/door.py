@@ -16,16 +16,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import BreakwaterError, Throttled
+from core.spoken import in_language
+from core.words import say
 from mep.console import keep
 from mep.console.forms import SignInForm
 
 #: Pages for people who are not signed in.
-OPEN = {"sign-in"}
+OPEN = {"sign-in", "language"}
 
 
 class Throttle:
@@ -47,7 +50,8 @@ class Throttle:
                 self._left[key] = (max(0.0, left - 1), now)
                 if left < 1:
                     wait = int((1 - left) * every) + 1
-                    raise Throttled(f"Too many attempts. The next one may come in {wait} seconds.", retry_after=wait)
+                    told = say("Too many attempts. The next one may come in {wait} seconds.", wait=wait)
+                    raise Throttled(told, retry_after=wait)
             while len(self._left) > self._addresses:
                 self._left.popitem(last=False)
 
@@ -106,7 +110,7 @@ def signed_in(request: HttpRequest) -> bool:
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """Show the form; open a session for whoever knows the password."""
-    back = _next(request)
+    back = way_back(request)
     if request.method != "POST":
         if signed_in(request):
             return redirect(back)
@@ -118,13 +122,13 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     try:
         throttle.take(address)
     except Throttled as error:
-        form.add_error(None, error.detail)
+        form.add_error(None, in_language(error.detail))
         answer = _form(request, form, error.status)
         answer.headers["Retry-After"] = str(error.context["retry_after"])
         return answer
     kept = keep.load(settings.VAR)
     if not kept.password or not check_password(form.cleaned_data["password"], kept.password):
-        form.add_error("password", "This is not the password of this node.")
+        form.add_error("password", _("This is not the password of this node."))
         return _form(request, form, 403)
     throttle.forgive(address)
     request.session.flush()
@@ -139,7 +143,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session, wherever a copy of its cookie may lie."""
     keep.sign_out(settings.VAR, str(request.session["id"]), float(request.session["until"]))
     request.session.flush()
-    messages.success(request, "You are signed out.")
+    messages.success(request, _("You are signed out."))
     return redirect("sign-in")
 
 
@@ -150,7 +154,7 @@ def stranger(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _form(request: HttpRequest, form: SignInForm, status: int) -> HttpResponse:
     first = keep.first_password_file(settings.VAR)
-    context = {"form": form, "next": _next(request), "first_password": first if first.exists() else None}
+    context = {"form": form, "next": way_back(request), "first_password": first if first.exists() else None}
     return render(request, "console/sign_in.html", context, status=status)
 
 
@@ -163,7 +167,7 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=204, headers={"HX-Redirect": url}) if live else redirect(url)
 
 
-def _next(request: HttpRequest) -> str:
+def way_back(request: HttpRequest) -> str:
     """Return where to go afterwards: a path of ours, nothing else."""
     wanted = request.POST.get("next") or request.GET.get("next") or "/"
     ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=True)

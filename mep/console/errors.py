@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
 
 def page(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
@@ -17,7 +18,7 @@ def page(request: HttpRequest, status: int, title: str, detail: str) -> HttpResp
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """The request itself is wrong: another host, a broken form. No session is looked at."""
     return HttpResponse(
-        "This request cannot be understood. Come by a name that is in the node's certificate (MEP_SERVER_NAMES).",
+        _("This request cannot be understood. Come by a name that is in the node's certificate (MEP_SERVER_NAMES)."),
         status=400,
         content_type="text/plain; charset=utf-8",
     )
@@ -25,12 +26,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Not allowed."""
-    return page(request, 403, "Not allowed", "The console does not do this.")
+    return page(request, 403, _("Not allowed"), _("The console does not do this."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """No such page."""
-    return page(request, 404, "Not found", "There is no such page. What it was about may be gone.")
+    return page(request, 404, _("Not found"), _("There is no such page. What it was about may be gone."))
 
 
 def failed(request: HttpRequest) -> HttpResponse:

@@ -6,8 +6,10 @@ import ipaddress
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from core.errors import BreakwaterError
+from core.spoken import in_language
 from mep.mp1.states import Action
 from upf_adapter import flows
 
@@ -43,7 +45,7 @@ class ConsoleForm(forms.Form):
             places = [{"field": place, "detail": error.detail}]
         for each in places:
             field = self._field_of(str(each.get("field", "")))
-            self.add_error(field, _sentence(str(each.get("detail", error.detail))))
+            self.add_error(field, _sentence(each.get("detail", error.detail)))
         self._mark()
 
     def _field_of(self, place: str) -> str | None:
@@ -63,7 +65,7 @@ class SignInForm(ConsoleForm):
 
     # The name is for password managers, which want one.
     password = forms.CharField(
-        label="Password of this node",
+        label=_("Password of this node"),
         max_length=400,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
@@ -74,17 +76,17 @@ class TerminationForm(ConsoleForm):
     """How an app is ended."""
 
     action = forms.ChoiceField(
-        label="What for",
+        label=_("What for"),
         choices=[
-            (Action.TERMINATING.value, "It is removed: its tokens become void"),
-            (Action.STOPPING.value, "It is stopped: it may come back"),
+            (Action.TERMINATING.value, _("It is removed: its tokens become void")),
+            (Action.STOPPING.value, _("It is stopped: it may come back")),
         ],
     )
     timeout = forms.IntegerField(
-        label="Seconds it gets to finish",
+        label=_("Seconds it gets to finish"),
         min_value=0,
         max_value=86400,
-        help_text="Only an app that listens for its termination is waited for.",
+        help_text=_("Only an app that listens for its termination is waited for."),
     )
 
 
@@ -93,18 +95,18 @@ class LookupForm(ConsoleForm):
 
     PLACES = {"name": "name", "source": "source"}
     name = forms.CharField(
-        label="Name",
+        label=_("Name"),
         max_length=253,
         widget=forms.TextInput(attrs={"placeholder": "video.example", "spellcheck": "false", "autocapitalize": "none"}),
     )
     kind = forms.ChoiceField(
-        label="Type", choices=[(each, each) for each in ("A", "AAAA", "HTTPS", "CNAME", "TXT")], initial="A"
+        label=_("Type"), choices=[(each, each) for each in ("A", "AAAA", "HTTPS", "CNAME", "TXT")], initial="A"
     )
     source = forms.CharField(
-        label="Asked by",
+        label=_("Asked by"),
         max_length=45,
         initial="127.0.0.1",
-        help_text="The client's address; it decides about scopes.",
+        help_text=_("The client's address; it decides about scopes."),
     )
 
     def clean_source(self) -> str:
@@ -115,19 +117,19 @@ class LookupForm(ConsoleForm):
         """Return the name as rules have it."""
         name = str(self.cleaned_data["name"]).strip().rstrip(".").lower()
         if not name or not name.isascii() or any(not 0 < len(label) < 64 for label in name.split(".")):
-            raise forms.ValidationError("This is no domain name.")
+            raise forms.ValidationError(_("This is no domain name."))
         return name
 
 
 class PacketForm(ConsoleForm):
     """A packet to try."""
 
-    src = forms.CharField(label="From (UE)", max_length=45, initial="10.45.0.7")
-    dst = forms.CharField(label="To", max_length=45, initial="203.0.113.10")
-    protocol = forms.CharField(label="Protocol", max_length=20, initial="UDP", help_text="A name or a number.")
-    src_port = forms.IntegerField(label="Source port", min_value=0, max_value=65535, initial=40000)
-    dst_port = forms.IntegerField(label="Target port", min_value=0, max_value=65535, initial=443)
-    dscp = forms.IntegerField(label="DSCP", min_value=0, max_value=63, initial=0)
+    src = forms.CharField(label=_("From (UE)"), max_length=45, initial="10.45.0.7")
+    dst = forms.CharField(label=_("To"), max_length=45, initial="203.0.113.10")
+    protocol = forms.CharField(label=_("Protocol"), max_length=20, initial="UDP", help_text=_("A name or a number."))
+    src_port = forms.IntegerField(label=_("Source port"), min_value=0, max_value=65535, initial=40000)
+    dst_port = forms.IntegerField(label=_("Target port"), min_value=0, max_value=65535, initial=443)
+    dscp = forms.IntegerField(label=_("DSCP"), min_value=0, max_value=63, initial=0)
 
     def clean_src(self) -> flows.IpAddress:
         """Return the source address."""
@@ -142,14 +144,18 @@ class PacketForm(ConsoleForm):
         try:
             return flows.protocol(str(self.cleaned_data["protocol"]).strip())
         except BreakwaterError as error:
-            raise forms.ValidationError("This is no protocol.") from error
+            raise forms.ValidationError(_("This is no protocol.")) from error
 
     def clean(self) -> dict[str, Any]:
         """Both ends are of one family."""
         found = super().clean() or self.cleaned_data
         src, dst = found.get("src"), found.get("dst")
         if src and dst and src.version != dst.version:
-            self.add_error("dst", f"An IPv{src.version} address cannot talk to an IPv{dst.version} address.")
+            self.add_error(
+                "dst",
+                _("An IPv%(one)s address cannot talk to an IPv%(other)s address.")
+                % {"one": src.version, "other": dst.version},
+            )
         return found
 
     def packet(self) -> flows.Packet:
@@ -166,8 +172,12 @@ class PacketForm(ConsoleForm):
         )
 
 
-def _sentence(detail: str) -> str:
+def _sentence(detail: Any) -> str:
     """Return a detail of a service ("is no port") as it stands beside a field."""
+    told = in_language(detail)
+    if told != detail:
+        return str(told)
+    detail = str(detail)
     return f"This {detail}" if detail.startswith(("is ", "must ")) else f"{detail[:1].upper()}{detail[1:]}"
 
 
@@ -175,7 +185,7 @@ def _address(text: str) -> flows.IpAddress:
     try:
         address = ipaddress.ip_address(str(text).strip())
     except ValueError:
-        raise forms.ValidationError("This is no IP address.") from None
+        raise forms.ValidationError(_("This is no IP address.")) from None
     if getattr(address, "scope_id", None):
-        raise forms.ValidationError("Leave the zone (%…) away.")
+        raise forms.ValidationError(_("Leave the zone (%…) away."))
     return address

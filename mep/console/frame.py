@@ -19,6 +19,7 @@ from core.errors import BreakwaterError
 from mep.agent import store
 from mep.console.centre import link_in_words
 from mep.console.door import signed_in
+from mep.console.language import choices
 from mep.mp1 import services, steering
 from mep.mp1.models import Alarm
 from upf_adapter.contract import UpfAdapter
@@ -30,10 +31,11 @@ _SECTIONS = {"app": "apps", "service": "services", "subscription": "subscription
 def frame(request: HttpRequest) -> dict[str, Any]:
     """Give templates the section, the alarms that nobody has seen yet, and whether the user plane is simulated."""
     if not hasattr(request, "session") or not signed_in(request):
-        return {"inside": False}
+        return {"inside": False, "languages": choices()}
     match = request.resolver_match
     return {
         "inside": True,
+        "languages": choices(),
         "section": _SECTIONS.get(name := (match.url_name or "").partition("-")[0] if match else "", name),
         **({} if request.headers.get("HX-Request") else _around()),
         "user_plane_simulated": simulated(),

@@ -9,11 +9,14 @@ from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Missing
+from core.words import say
 from mep.console.forms import TerminationForm
 from mep.console.frame import live, paged, token, words_of
+from mep.console.templatetags.console import state_word
 from mep.mp1 import operator, subscriptions
 from mep.mp1.models import App
 from mep.mp1.states import Action, AppState
@@ -63,9 +66,17 @@ def end(request: HttpRequest, key: str) -> HttpResponse:
         app.pk, action=Action(form.cleaned_data["action"]), timeout=form.cleaned_data["timeout"]
     )
     if app.state == AppState.TERMINATING:
-        messages.success(request, f"{app.name[:80]} was told; it has {form.cleaned_data['timeout']} seconds.")
+        messages.success(
+            request,
+            _("%(name)s was told; it has %(seconds)s seconds.")
+            % {"name": app.name[:80], "seconds": form.cleaned_data["timeout"]},
+        )
     else:
-        messages.success(request, f"{app.name[:80]} is {app.state.lower()}: there was nobody to wait for.")
+        messages.success(
+            request,
+            _("%(name)s is %(state)s: there was nobody to wait for.")
+            % {"name": app.name[:80], "state": state_word(app.state)},
+        )
     return redirect("app", key=app.pk)
 
 
@@ -95,5 +106,5 @@ def _pairs(registration: Any) -> list[tuple[str, str]]:
 def _app(key: str) -> App:
     app = App.objects.filter(pk=key).first()
     if app is None:
-        raise Missing("There is no such application on this node; it may have been removed")
+        raise Missing(say("There is no such application on this node; it may have been removed"))
     return app

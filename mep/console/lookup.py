@@ -10,6 +10,7 @@ import dns.message
 import dns.rcode
 from django.conf import settings
 
+from core.words import say
 from mep.dns.services import resolve
 from mep.mp1.models import DnsRule
 
@@ -42,8 +43,9 @@ def by_rules(name: str, kind: str, source: str) -> Found:
     told = resolve(name, kind, source)
     rows = list(DnsRule.objects.filter(domain_name=name).select_related("app"))
     used = tuple(row for row in rows if str(row) in told.rules)
-    text = f"{told.text[:1].upper()}{told.text[1:]}."
-    return Found(text, told.addresses, used, tuple(row for row in rows if row not in used))
+    return Found(
+        f"{told.text[:1].upper()}{told.text[1:]}.", told.addresses, used, tuple(row for row in rows if row not in used)
+    )
 
 
 def responder() -> tuple[str, int]:
@@ -66,16 +68,22 @@ def ask(query: bytes, patience: float) -> bytes:
 def by_wire(name: str, kind: str) -> Wire:
     """Ask the responder that runs on this node, from this node's own address."""
     host, port = responder()
-    server = f"{host} port {port}"
+    server = say("{host} port {port}", host=host, port=port)
     try:
         query = dns.message.make_query(name, kind)
         answer = dns.message.from_wire(ask(query.to_wire(), PATIENCE))
         if not query.is_response(answer):
-            return Wire(server, problem=f"The responder at {server} answered another question.")
+            return Wire(server, problem=say("The responder at {server} answered another question.", server=server))
     except (OSError, dns.exception.DNSException) as problem:
-        why = "no answer in time" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
-        return Wire(
-            server, problem=f"The responder at {server} does not answer ({why[:200]}). Does `manage.py dns` run?"
+        late = isinstance(problem, TimeoutError)
+        why = say("no answer in time") if late else (str(problem) or type(problem).__name__)[:200]
+        told = say(
+            "The responder at {server} does not answer ({why}). Does `manage.py dns` run?", server=server, why=why
         )
-    records = tuple(f"{str(item)[:200]} (for {group.ttl} s)" for group in answer.answer for item in group)
+        return Wire(server, problem=told)
+    records = tuple(
+        say("{record} (for {seconds} s)", record=str(item)[:200], seconds=group.ttl)
+        for group in answer.answer
+        for item in group
+    )
     return Wire(server, dns.rcode.to_text(answer.rcode()), records[:50])

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from core.errors import Missing
+from core.words import say
 from mep.console.frame import live, paged, token, words_of
 from mep.mp1 import subscriptions
 from mep.mp1.models import App, Service, Subscription
@@ -22,14 +23,14 @@ MOST_SUBSCRIPTIONS = 2000
 def health(service: Service, now: float) -> tuple[str, str]:
     """Return (look, sentence) about a service's heartbeat."""
     if service.state == ServiceState.INACTIVE:
-        return "quiet", "Its app switched it off."
+        return "quiet", say("Its app switched it off.")
     if service.interval is None:
-        return "quiet", "No heartbeat was agreed, so nobody would notice its end."
+        return "quiet", say("No heartbeat was agreed, so nobody would notice its end.")
     if service.state == ServiceState.SUSPENDED:
-        return "bad", f"A heartbeat was missed; one is due every {service.interval} s."
+        return "bad", say("A heartbeat was missed; one is due every {seconds} s.", seconds=service.interval)
     if service.due_at is not None and now > service.due_at:
-        return "warn", f"The heartbeat is late; one is due every {service.interval} s."
-    return "ok", f"A heartbeat every {service.interval} s is kept."
+        return "warn", say("The heartbeat is late; one is due every {seconds} s.", seconds=service.interval)
+    return "ok", say("A heartbeat every {seconds} s is kept.", seconds=service.interval)
 
 
 @require_safe
@@ -67,7 +68,7 @@ def service(request: HttpRequest, key: str) -> HttpResponse:
     """GET /services/<id>"""
     found = Service.objects.select_related("app").filter(pk=key).first()
     if found is None:
-        raise Missing("There is no such service; its app may have withdrawn it")
+        raise Missing(say("There is no such service; its app may have withdrawn it"))
 
     def build() -> dict[str, Any]:
         look, sentence = health(found, time.time())

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from core.errors import BreakwaterError
+from core.words import say
 from mep.agent import store
 from mep.console import ring
 from mep.console.alarms import worst_first
@@ -87,9 +88,19 @@ def _facts() -> dict[str, Any]:
         "alarms": list(worst_first(Alarm.objects.filter(cleared_at=None))[:5]),
         "trouble": ring.read(settings.VAR / "log", level="WARNING", most=5),
         **_plane(),
-        "dns_at": "{} port {}".format(*responder()),
+        "dns_at": _responder(),
         "upstreams": [f"{host}:{port}" if port != 53 else host for host, port in settings.DNS_UPSTREAMS],
     }
+
+
+def _responder() -> str:
+    host, port = responder()
+    return say("{host} port {port}", host=host, port=port)
+
+
+def _families(versions: list[int]) -> str:
+    one, *more = (f"IPv{version}" for version in versions)
+    return say("{one} and {other}", one=one, other=more[0]) if more else one
 
 
 def _plane() -> dict[str, Any]:
@@ -102,7 +113,7 @@ def _plane() -> dict[str, Any]:
         "actions": sorted(can.actions),
         "filters": sorted(can.filters),
         "interfaces": sorted(can.interfaces),
-        "families": " and ".join(f"IPv{family}" for family in sorted(can.families)),
+        "families": _families(sorted(can.families)),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import prefetch_related_objects
 
 from core.errors import BreakwaterError
+from core.words import say
 from mep.console.rule_forms import address_of
 from mep.mp1.models import TrafficRule
 from mep.mp1.states import Enforcement, RuleState
@@ -86,17 +87,19 @@ def by_database(packet: flows.Packet) -> Verdict:
 def fate(rule: TrafficRule | None) -> str:
     """Return what happens to a packet that this rule decides about."""
     if rule is None:
-        return "No rule is about it: it goes its ordinary way, to the internet."
-    action, where = rule.body.get("action", ""), " and ".join(targets(rule.body))
+        return say("No rule is about it: it goes its ordinary way, to the internet.")
+    action, ends = rule.body.get("action", ""), targets(rule.body)
+    where = say("{one} and {other}", one=ends[0], other=ends[1]) if len(ends) == 2 else ", ".join(ends)
     named = rule.app.name
     if action == "DROP":
-        return "It is dropped."
+        return say("It is dropped.")
     if action == "PASSTHROUGH":
-        return "It goes its ordinary way, to the internet; no later rule may change that."
+        return say("It goes its ordinary way, to the internet; no later rule may change that.")
     if action.startswith("DUPLICATE"):
-        return f"It goes its ordinary way, and a copy goes to {named} at {where}."
-    form = "still in its tunnel" if action == "FORWARD_ENCAPSULATED" else "out of its tunnel"
-    return f"It goes to {named} at {where}, {form}."
+        return say("It goes its ordinary way, and a copy goes to {app} at {where}.", app=named, where=where)
+    if action == "FORWARD_ENCAPSULATED":
+        return say("It goes to {app} at {where}, still in its tunnel.", app=named, where=where)
+    return say("It goes to {app} at {where}, out of its tunnel.", app=named, where=where)
 
 
 def targets(body: Mapping[str, Any]) -> list[str]:

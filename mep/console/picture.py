@@ -8,11 +8,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from unicodedata import east_asian_width
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from mep.console.packet import targets
 from mep.mp1.models import TrafficRule
 from mep.mp1.states import Enforcement, RuleState
 
+#: member of a TrafficFilter -> what it looks for
+_FILTERS = {
+    "protocol": "%(value)s",
+    "srcAddress": gettext_lazy("from %(value)s"),
+    "srcPort": gettext_lazy("source port %(value)s"),
+    "dstAddress": gettext_lazy("to %(value)s"),
+    "dstPort": gettext_lazy("port %(value)s"),
+    "dSCP": "DSCP %(value)s",
+    "tC": gettext_lazy("class %(value)s"),
+    "qCI": "QCI %(value)s",
+    "tag": gettext_lazy("tag %(value)s"),
+    "uri": "URI %(value)s",
+    "packetLabel": gettext_lazy("label %(value)s"),
+    "srcTunnelAddress": gettext_lazy("tunnel from %(value)s"),
+    "tgtTunnelAddress": gettext_lazy("tunnel to %(value)s"),
+    "srcTunnelPort": gettext_lazy("tunnel source port %(value)s"),
+    "dstTunnelPort": gettext_lazy("tunnel port %(value)s"),
+}
 #: More rules than this make no picture; the table has them all.
 MOST = 12
 
@@ -80,9 +103,9 @@ def _wide(rules: Sequence[TrafficRule], hrefs: Sequence[str], upf: str) -> Pictu
     height = top * 2 + row * (len(rules) + 1) - 12
     picture = Picture("wide", 1120, height)
     middle = height // 2
-    ue = Box(8, middle - 28, 108, 56, "UE", "devices", "end")
+    ue = Box(8, middle - 28, 108, 56, "UE", _("devices"), "end")
     plane = Box(186, middle - 34, 150, 68, "UPF", _short(upf, 20), "upf")
-    internet = Box(918, top + row * len(rules), 194, 56, "Internet", "the ordinary way (N6)", "end")
+    internet = Box(918, top + row * len(rules), 194, 56, _("Internet"), _("the ordinary way (N6)"), "end")
     picture.boxes.extend([ue, plane])
     picture.lines.append(Line(_curve(ue.right, plane.left), "on", 3))
     wanted: dict[str, list[int]] = {}
@@ -96,7 +119,7 @@ def _wide(rules: Sequence[TrafficRule], hrefs: Sequence[str], upf: str) -> Pictu
         width = _weight(rule.packets)
         picture.lines.append(Line(_curve(plane.right, box.left), look_of(rule), width))
         picture.lines.extend(Line(_curve(box.right, ends[key].left), look_of(rule), width) for key in _ends(rule))
-    rest = Box(430, top + row * len(rules) + 6, 390, 44, "Everything else", "no rule matches", "rest")
+    rest = Box(430, top + row * len(rules) + 6, 390, 44, _("Everything else"), _("no rule matches"), "rest")
     picture.lines.append(Line(_curve(plane.right, rest.left), "rest", 2))
     picture.lines.append(Line(_curve(rest.right, internet.left), "rest", 2))
     picture.boxes.extend([*boxes, rest, *ends.values()])
@@ -109,7 +132,7 @@ def _narrow(rules: Sequence[TrafficRule], hrefs: Sequence[str], upf: str) -> Pic
     """UE and UPF on top, a trunk down the left side, one stop for each rule with its end written beneath."""
     row, top = 92, 84
     picture = Picture("narrow", 340, top + row * len(rules) + 72)
-    ue = Box(4, 6, 100, 52, "UE", "devices", "end")
+    ue = Box(4, 6, 100, 52, "UE", _("devices"), "end")
     plane = Box(150, 6, 186, 52, "UPF", _short(upf, 22), "upf")
     picture.boxes.extend([ue, plane])
     picture.lines.append(Line(_curve(ue.right, plane.left), "on", 3))
@@ -121,9 +144,9 @@ def _narrow(rules: Sequence[TrafficRule], hrefs: Sequence[str], upf: str) -> Pic
             Box(64, box.y + 50, 272, 24, _short(_end_in_words(rule), 42), look="tail", whole=_end_in_words(rule))
         )
         picture.lines.append(Line(_elbow(foot, box.left), look_of(rule), _weight(rule.packets)))
-    rest = Box(40, top + row * len(rules), 296, 44, "Everything else", "no rule matches", "rest")
+    rest = Box(40, top + row * len(rules), 296, 44, _("Everything else"), _("no rule matches"), "rest")
     picture.boxes.append(rest)
-    picture.boxes.append(Box(64, rest.y + 46, 272, 20, "→ internet, the ordinary way", look="tail"))
+    picture.boxes.append(Box(64, rest.y + 46, 272, 20, _("→ internet, the ordinary way"), look="tail"))
     picture.lines.append(Line(_elbow(foot, rest.left), "rest", 2))
     return picture
 
@@ -131,23 +154,18 @@ def _narrow(rules: Sequence[TrafficRule], hrefs: Sequence[str], upf: str) -> Pic
 def matches_in_words(rule: TrafficRule) -> str:
     """Return what a rule looks for, in one line."""
     filters = rule.body.get("trafficFilter") or []
-    return " or ".join(_filter_in_words(each) for each in filters) or "everything"
+    return _(" or ").join(_filter_in_words(each) for each in filters) or _("everything")
 
 
 def _filter_in_words(raw: dict[str, object]) -> str:
     parts = []
-    for name, word in (
-        ("protocol", ""), ("srcAddress", "from"), ("srcPort", "source port"), ("dstAddress", "to"),
-        ("dstPort", "port"), ("dSCP", "DSCP"), ("tC", "class"), ("qCI", "QCI"), ("tag", "tag"), ("uri", "URI"),
-        ("packetLabel", "label"), ("srcTunnelAddress", "tunnel from"), ("tgtTunnelAddress", "tunnel to"),
-        ("srcTunnelPort", "tunnel source port"), ("dstTunnelPort", "tunnel port"),
-    ):  # fmt: skip
+    for name, words in _FILTERS.items():
         value = raw.get(name)
         if value in (None, "", [], ()):
             continue
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        parts.append(f"{word} {text}".strip())
-    return " ".join(parts) or "everything"
+        parts.append(str(words) % {"value": text})
+    return " ".join(parts) or _("everything")
 
 
 def _rule_box(rule: TrafficRule, href: str, x: int, y: int, width: int, height: int, *, narrow: bool = False) -> Box:
@@ -179,11 +197,11 @@ def _ends(rule: TrafficRule) -> list[str]:
 def _end_in_words(rule: TrafficRule) -> str:
     action, where = str(rule.body.get("action", "")), ", ".join(targets(rule.body))
     if action == "DROP":
-        return "→ dropped"
+        return _("→ dropped")
     if action == "PASSTHROUGH":
-        return "→ internet, the ordinary way"
-    copied = "internet, copied to " if action.startswith("DUPLICATE") else ""
-    return f"→ {copied}{rule.app.name} {where}"
+        return _("→ internet, the ordinary way")
+    told = f"{rule.app.name} {where}"
+    return _("→ internet, copied to %(app)s") % {"app": told} if action.startswith("DUPLICATE") else f"→ {told}"
 
 
 def _spread(wanted: dict[str, list[int]], top: int, row: int, internet: Box) -> dict[str, Box]:
@@ -197,7 +215,7 @@ def _spread(wanted: dict[str, list[int]], top: int, row: int, internet: Box) -> 
         free = place + 1
         y = round(top + row * place) - 6
         if key == "drop":
-            ends[key] = Box(918, y, 194, 56, "Dropped", "goes nowhere", "drop")
+            ends[key] = Box(918, y, 194, 56, _("Dropped"), _("goes nowhere"), "drop")
         else:
             ends[key] = Box(918, y, 194, 56, "", "", "app", key.removeprefix("app:"))
     if "internet" in wanted:
@@ -229,7 +247,10 @@ def packets_in_words(number: int) -> str:
 
 def _short(text: str, most: int) -> str:
     text = "".join(letter if letter.isprintable() else "·" for letter in text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    widths = list(accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in text))
+    if not widths or widths[-1] <= most:
+        return text
+    return f"{text[: sum(width < most for width in widths)]}…"
 
 
 def _weight(packets: int) -> float:

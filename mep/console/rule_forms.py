@@ -8,6 +8,8 @@ import re
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from core.errors import BreakwaterError
 from mep.console.forms import ConsoleForm
@@ -18,20 +20,19 @@ from upf_adapter.contract import ACTIONS
 
 #: What an action does, in words.
 IN_WORDS = {
-    "DROP": "Drop the packets",
-    "FORWARD_DECAPSULATED": "Send them to the app, out of the tunnel",
-    "FORWARD_ENCAPSULATED": "Send them to the app, still in the tunnel",
-    "PASSTHROUGH": "Let them pass as if there were no rule",
-    "DUPLICATE_DECAPSULATED": "Let them pass and copy them, out of the tunnel",
-    "DUPLICATE_ENCAPSULATED": "Let them pass and copy them, still in the tunnel",
+    "DROP": _("Drop the packets"),
+    "FORWARD_DECAPSULATED": _("Send them to the app, out of the tunnel"),
+    "FORWARD_ENCAPSULATED": _("Send them to the app, still in the tunnel"),
+    "PASSTHROUGH": _("Let them pass as if there were no rule"),
+    "DUPLICATE_DECAPSULATED": _("Let them pass and copy them, out of the tunnel"),
+    "DUPLICATE_ENCAPSULATED": _("Let them pass and copy them, still in the tunnel"),
 }
 INTERFACES = {
-    "IP": "IP address",
-    "MAC": "MAC address",
-    "TUNNEL/GTP_U": "GTP-U tunnel to an address",
-    "TUNNEL/GRE": "GRE tunnel to an address",
+    "IP": _("IP address"),
+    "MAC": _("MAC address"),
+    "TUNNEL/GTP_U": _("GTP-U tunnel to an address"),
+    "TUNNEL/GRE": _("GRE tunnel to an address"),
 }
-_NAMED = ("IP address", "MAC address")
 #: Fields of the form -> members of a TrafficFilter.
 _LISTS = {
     "src": "srcAddress",
@@ -53,14 +54,14 @@ def _words(**options: Any) -> forms.CharField:
 class RuleForm(ConsoleForm):
     """What traffic and DNS rules share: the app that it belongs to, its id, whether it is to be active."""
 
-    app = forms.ChoiceField(label="For the application")
+    app = forms.ChoiceField(label=_("For the application"))
     rule_id = forms.CharField(
-        label="Rule id",
+        label=_("Rule id"),
         max_length=255,
-        help_text="Your name for it; the app sees it too.",
+        help_text=_("Your name for it; the app sees it too."),
         widget=forms.TextInput(attrs=_CODE),
     )
-    active = forms.BooleanField(label="Active from the start", required=False)
+    active = forms.BooleanField(label=_("Active from the start"), required=False)
     #: The version that was looked at, so that nobody overwrites what changed meanwhile.
     if_match = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
 
@@ -70,10 +71,10 @@ class RuleForm(ConsoleForm):
             # Whose rule it is and what it is called stay.
             for name in ("app", "rule_id"):
                 del self.fields[name]
-            self.fields["active"].label = "Active"
+            self.fields["active"].label = _("Active")
             return
         living = App.objects.exclude(state=AppState.TERMINATED).order_by("name", "id").values_list("id", "name")
-        self.fields["app"].choices = [("", "Choose one"), *((key, f"{name} ({key})") for key, name in living[:2000])]  # type: ignore[attr-defined]
+        self.fields["app"].choices = [("", _("Choose one")), *((key, f"{name} ({key})") for key, name in living[:2000])]  # type: ignore[attr-defined]
 
     def state(self) -> str:
         """Return the wished state."""
@@ -91,31 +92,34 @@ class DnsForm(RuleForm):
         "scope": "scope",
     }
     name = forms.CharField(
-        label="Domain name",
+        label=_("Domain name"),
         max_length=253,
         widget=forms.TextInput(attrs={"placeholder": "video.example", **_CODE}),
     )
     address = forms.CharField(
-        label="Answer with",
+        label=_("Answer with"),
         max_length=45,
-        help_text="An IPv4 address answers A queries, an IPv6 address AAAA queries.",
-        widget=forms.TextInput(attrs={"placeholder": "10.60.0.10 or fd00::10", **_CODE}),
+        help_text=_("An IPv4 address answers A queries, an IPv6 address AAAA queries."),
+        widget=forms.TextInput(attrs={"placeholder": _("10.60.0.10 or fd00::10"), **_CODE}),
     )
     ttl = forms.IntegerField(
-        label="Time to live (s)",
+        label=_("Time to live (s)"),
         required=False,
         min_value=0,
         max_value=2**31 - 1,
-        help_text="Empty: the node's default, because apps move.",
+        help_text=_("Empty: the node's default, because apps move."),
     )
-    scope = forms.ChoiceField(label="Who gets this answer", required=False)
+    scope = forms.ChoiceField(label=_("Who gets this answer"), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         scopes = DnsScope.objects.values_list("name", "kind")[:2000]
         self.fields["scope"].choices = [  # type: ignore[attr-defined]
-            ("", "Everybody"),
-            *((name, f"Clients in the {kind} scope {name}") for name, kind in scopes),
+            ("", _("Everybody")),
+            *(
+                (name, _("Clients in the %(kind)s scope %(name)s") % {"kind": kind, "name": name})
+                for name, kind in scopes
+            ),
         ]
 
     def raw(self) -> dict[str, Any]:
@@ -159,34 +163,34 @@ class TrafficForm(RuleForm):
         min_value=0,
         max_value=255,
         initial=100,
-        help_text="0 to 255; of the rules that match, the lowest number decides.",
+        help_text=_("0 to 255; of the rules that match, the lowest number decides."),
     )
     filter_type = forms.ChoiceField(
-        label="Looks at",
-        choices=[("FLOW", "whole flows, both directions"), ("PACKET", "single packets")],
+        label=_("Looks at"),
+        choices=[("FLOW", _("whole flows, both directions")), ("PACKET", _("single packets"))],
     )
     src = _words(
-        label="From (UE addresses)", placeholder="10.45.0.0/16", help_text="Addresses, prefixes or first-last."
+        label=_("From (UE addresses)"), placeholder="10.45.0.0/16", help_text=_("Addresses, prefixes or first-last.")
     )
-    dst = _words(label="To (addresses)", placeholder="203.0.113.0/24")
-    src_ports = _words(label="Source ports", placeholder="any", help_text="Like 443, 8000-8100.")
-    dst_ports = _words(label="Target ports", placeholder="80, 443")
-    protocols = _words(label="Protocols", placeholder="any", help_text="Like TCP, UDP.")
-    dscp = forms.IntegerField(label="DSCP", required=False, min_value=0, max_value=63)
+    dst = _words(label=_("To (addresses)"), placeholder="203.0.113.0/24")
+    src_ports = _words(label=_("Source ports"), placeholder=_("any"), help_text=_("Like 443, 8000-8100."))
+    dst_ports = _words(label=_("Target ports"), placeholder="80, 443")
+    protocols = _words(label=_("Protocols"), placeholder=_("any"), help_text=_("Like TCP, UDP."))
+    dscp = forms.IntegerField(label=_("DSCP"), required=False, min_value=0, max_value=63)
     everything = forms.BooleanField(
-        label="Yes, match every packet of every UE", required=False, help_text="Needed when no filter is given."
+        label=_("Yes, match every packet of every UE"), required=False, help_text=_("Needed when no filter is given.")
     )
     more = forms.CharField(
-        label="Further filters (JSON)",
+        label=_("Further filters (JSON)"),
         required=False,
         max_length=20_000,
-        help_text="A list of TrafficFilter objects (MEC 011 7.1.5.3); a packet that fits any filter fits the rule.",
+        help_text=_("A list of TrafficFilter objects (MEC 011 7.1.5.3); a packet that fits any filter fits the rule."),
         widget=forms.Textarea(attrs={"rows": 4, "class": "code", **_CODE}),
     )
-    action = forms.ChoiceField(label="Then", choices=[(each, IN_WORDS[each]) for each in ACTIONS])
-    interface = forms.ChoiceField(label="By", choices=list(INTERFACES.items()))
-    to = _words(label="To the app at", placeholder="10.60.0.10", help_text="None for dropping.")
-    to_second = _words(label="Second target", help_text="Only for copying to two; by the same way.")
+    action = forms.ChoiceField(label=_("What to do"), choices=[(each, IN_WORDS[each]) for each in ACTIONS])
+    interface = forms.ChoiceField(label=_("By way of"), choices=list(INTERFACES.items()))
+    to = _words(label=_("To the app at"), placeholder="10.60.0.10", help_text=_("None for dropping."))
+    to_second = _words(label=_("Second target"), help_text=_("Only for copying to two; by the same way."))
 
     def clean_more(self) -> list[Any]:
         """Return the further filters."""
@@ -196,9 +200,9 @@ class TrafficForm(RuleForm):
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as problem:
-            raise forms.ValidationError(f"This is no JSON: {problem}") from None
+            raise forms.ValidationError(_("This is no JSON: %(problem)s") % {"problem": problem}) from None
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            raise forms.ValidationError("This must be a list of objects: [{…}, …].")
+            raise forms.ValidationError(_("This must be a list of objects: [{…}, …]."))
         return found
 
     def clean(self) -> dict[str, Any]:
@@ -206,18 +210,22 @@ class TrafficForm(RuleForm):
         data = super().clean() or self.cleaned_data
         if not self.errors and not self._filter() and not data["more"] and not data["everything"]:
             self.add_error(
-                "everything", "No filter is given, so every packet would match. Say so, or fill in a filter above."
+                "everything", _("No filter is given, so every packet would match. Say so, or fill in a filter above.")
             )
         if data.get("action") in ACTIONS:
             least, most = ACTIONS[data["action"]]
             given = [name for name in ("to", "to_second") if data.get(name, "").strip()]
             if len(given) > most:
-                self.add_error(given[most], f"{data['action']} takes {most or 'no'} target{'s' if most > 1 else ''}.")
+                told = ngettext("%(action)s takes %(most)d target.", "%(action)s takes %(most)d targets.", most)
+                told = told if most else str(_("%(action)s takes no target."))
+                self.add_error(given[most], told % {"action": data["action"], "most": most})
             elif len(given) < least:
-                self.add_error("to", f"{data['action']} needs a target.")
+                self.add_error("to", _("%(action)s needs a target.") % {"action": data["action"]})
             for name in given[:most]:
                 if not is_address(data[name].strip(), data.get("interface", "IP")):
-                    self.add_error(name, f"{data[name].strip()[:60]!r} is no {_NAMED[data.get('interface') == 'MAC']}.")
+                    mac = data.get("interface") == "MAC"
+                    told = str(_("%(text)s is no MAC address.") if mac else _("%(text)s is no IP address."))
+                    self.add_error(name, told % {"text": repr(data[name].strip()[:60])})
         return data
 
     def raw(self) -> dict[str, Any]:

@@ -8,20 +8,25 @@ from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from core.errors import BreakwaterError, Missing
+from core.spoken import in_language
+from core.words import say
 from mep.console.frame import words_of
 from mep.mp1 import operator
 from mep.mp1.models import DnsRule, TrafficRule
 from mep.mp1.states import Enforcement, RuleOrigin, RuleState
 
 #: value of ?show= -> (words, condition)
-SHOWS: dict[str, tuple[str, Q]] = {
-    "active": ("Active", Q(state=RuleState.ACTIVE)),
-    "inactive": ("Inactive", Q(state=RuleState.INACTIVE)),
-    "refused": ("Refused", Q(state=RuleState.ACTIVE, enforcement=Enforcement.REFUSED)),
-    "operator": ("Made here", Q(origin=RuleOrigin.OPERATOR)),
+SHOWS: dict[str, tuple[Promise, Q]] = {
+    "active": (gettext_lazy("Active"), Q(state=RuleState.ACTIVE)),
+    "inactive": (gettext_lazy("Inactive"), Q(state=RuleState.INACTIVE)),
+    "refused": (gettext_lazy("Refused"), Q(state=RuleState.ACTIVE, enforcement=Enforcement.REFUSED)),
+    "operator": (gettext_lazy("Made here"), Q(origin=RuleOrigin.OPERATOR)),
 }
 
 
@@ -43,16 +48,18 @@ def asked(request: HttpRequest) -> dict[str, Any]:
 def outcome(rule: TrafficRule | DnsRule) -> str:
     """Return what became of a rule, in one sentence."""
     if rule.state != RuleState.ACTIVE:
-        return "Switched off."
+        return say("Switched off.")
     dns = isinstance(rule, DnsRule)
     if rule.enforcement == Enforcement.IN_FORCE:
-        return "The name server has it." if dns else "The user plane has it: packets that match are treated so."
+        if dns:
+            return say("The name server has it.")
+        return say("The user plane has it: packets that match are treated so.")
     if rule.enforcement == Enforcement.REFUSED:
-        return f"Refused: {rule.reason}" if rule.reason else "Refused; no reason was given."
-    who = "the name server" if dns else "the user plane"
+        return say("Refused: {reason}", reason=rule.reason) if rule.reason else say("Refused; no reason was given.")
+    who = say("the name server") if dns else say("the user plane")
     if rule.reason:
-        return f"Waits for {who}: {rule.reason}"
-    return f"Waits until {who} has said that it has it."
+        return say("Waits for {who}: {reason}", who=who, reason=rule.reason)
+    return say("Waits until {who} has said that it has it.", who=who)
 
 
 def switcher(kind: type[Any], back: str) -> Any:
@@ -66,10 +73,11 @@ def switcher(kind: type[Any], back: str) -> Any:
         except Missing:
             raise
         except BreakwaterError as error:
-            messages.error(request, error.detail)
+            messages.error(request, in_language(error.detail))
         else:
-            done = "active" if wanted is RuleState.ACTIVE else "switched off"
-            messages.success(request, f"Rule {rule.rule_id[:80]} is {done}.")
+            on = wanted is RuleState.ACTIVE
+            told = _("Rule %(name)s is active.") if on else _("Rule %(name)s is switched off.")
+            messages.success(request, told % {"name": rule.rule_id[:80]})
         return redirect(back, pk=pk)
 
     return switch
@@ -81,7 +89,7 @@ def remover(kind: type[Any], back: str) -> Any:
     @require_POST
     def remove(request: HttpRequest, pk: int) -> HttpResponse:
         rule = operator.remove(kind, pk)
-        messages.success(request, f"Rule {rule.rule_id[:80]} is removed.")
+        messages.success(request, _("Rule %(name)s is removed.") % {"name": rule.rule_id[:80]})
         return redirect(back)
 
     return remove

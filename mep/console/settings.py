@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core import languages
 from mep.console import keep
 from mep.mp1.links import ALWAYS
 from mep.settings import *  # noqa: F403
@@ -21,6 +22,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -73,7 +75,15 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-LANGUAGE_CODE = "en"
+# The texts are those of the centre's catalogues, read from the folder.
+USE_I18N = True
+LANGUAGE_CODE = languages.SOURCE
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGES = languages.found(LOCALE_PATHS[0])
+LANGUAGE_COOKIE_NAME = "__Host-mep-console-language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SECURE = LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Strict"
 STATIC_URL = "/static/"
 # The look is the centre's: its files are read from the folder, none of its code is imported.
 STATICFILES_DIRS = [BASE_DIR / "frontend" / "static"]

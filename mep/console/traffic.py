@@ -12,6 +12,7 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.errors import BreakwaterError, Missing
@@ -110,7 +111,7 @@ def new(request: HttpRequest) -> HttpResponse:
         except BreakwaterError as error:
             form.blame(error)
         else:
-            messages.success(request, f"Rule {rule.rule_id[:80]} is made.")
+            messages.success(request, _("Rule %(name)s is made.") % {"name": rule.rule_id[:80]})
             return redirect("traffic-rule", pk=rule.pk)
     return render(request, "console/traffic_new.html", {"form": form}, status=400 if form.is_bound else 200)
 
@@ -133,7 +134,7 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
             except BreakwaterError as error:
                 form.blame(error)
             else:
-                messages.success(request, "The rule is changed.")
+                messages.success(request, _("The rule is changed."))
                 return redirect("traffic-rule", pk=pk)
 
     def build() -> dict[str, Any]:

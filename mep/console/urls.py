@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from mep.console import alarms, deliveries, dnsrules, door, instances, logs, offers, overview, traffic
+from mep.console import alarms, deliveries, dnsrules, door, instances, language, logs, offers, overview, traffic
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("sign-in", door.sign_in, name="sign-in"),
     path("sign-out", door.sign_out, name="sign-out"),
+    path("language", language.choose, name="language"),
     path("apps", instances.instances, name="apps"),
     path("apps/<str:key>", instances.instance, name="app"),
     path("apps/<str:key>/end", instances.end, name="app-end"),

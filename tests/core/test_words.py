@@ -16,12 +16,16 @@ from django.test import RequestFactory
 from django.utils import translation
 from yaml import CSafeDumper
 
-from core import yamls  # noqa: F401  (it teaches the writers of YAML what a sentence is)
+from core import (
+    terms,
+    yamls,  # noqa: F401  (it teaches the writers of YAML what a sentence is)
+)
 from core.errors import Conflict, Invalid, from_problem
 from core.http import problem_response
 from core.operations.models import Operation
 from core.spoken import in_language, problem_in
 from core.words import Said, Sentences, joined, say
+from frontend.templatetags import portal
 
 Speak = Callable[[dict[str, str]], None]
 
@@ -102,6 +106,26 @@ def test_a_sentence_in_a_sentence_is_said_again_too(speak: Speak) -> None:
     assert in_language(outer, "zh-hans") == "尝试 5 次后放弃：节点 n 尚未注册"
     assert in_language(str(outer), "zh-hans") == "尝试 5 次后放弃：节点 n 尚未注册"
     assert in_language(joined("; ", [inner, "as it came"]), "zh-hans") == "节点 n 尚未注册; as it came"
+
+
+def test_a_state_in_a_sentence_is_said_again_by_the_name_of_its_fact(speak: Speak) -> None:
+    speak({"{name} is {state}; ask again later": "{name} 的状态为 {state}；请稍后再问", "failed": "失败"})
+    said = say("{name} is {state}; ask again later", name="failed", state=Operation.State.FAILED)
+    assert said == "failed is failed; ask again later"
+    for kept in (said, str(said)):
+        assert in_language(kept, "zh-hans") == "failed 的状态为 失败；请稍后再问"
+    # What no catalogue knows, and what is no state of ours, stays as it was written.
+    for state in ("yanked", "ACTIVE", "{name}", "failed now"):
+        told = say("{name} is {state}; ask again later", name="n", state=state)
+        assert in_language(told, "zh-hans") == f"n 的状态为 {state}；请稍后再问"
+
+
+def test_sentences_and_pages_have_the_same_words() -> None:
+    pages = {**portal.STATES, **{kind: ("", "", words) for kind, words in portal.WORK.items()}}
+    ours = {**terms.STATES, **terms.KINDS}
+    shared = pages.keys() & ours.keys()
+    assert {value: str(pages[value][2]) for value in shared} == {value: ours[value] for value in shared}
+    assert portal.WORK.keys() <= terms.KINDS.keys()
 
 
 def test_a_template_of_facts_alone_recognises_nothing() -> None:

@@ -16,6 +16,7 @@ IMPORT = "from core.words import say\n"
     [
         "say(text)", "say(f'The {x} is')", "say('a ' + b)", "say('The {name} is')", "say('The name', name=1)",
         "say('The {name} is', **facts)", "say('The {name.x} is', name=1)", "say('The {name!r} is', name=1)",
+        "say('The {name} is', name=x or 'nobody')", "say('The {state} is', state='fat')",
     ],
 )  # fmt: skip
 def test_a_sentence_that_cannot_be_translated_is_found(code: str) -> None:
@@ -26,6 +27,11 @@ def test_a_sentence_with_its_facts_is_right_and_taken_into_the_catalogue() -> No
     tree = ast.parse(IMPORT + "say('The {name} is {{x}}' ' here', name=node.name)")
     assert list(misspoken(tree)) == []
     assert list(templates(tree)) == ["The {name} is {{x}} here"]
+
+
+def test_a_fact_that_is_a_word_is_said_or_known() -> None:
+    tree = ast.parse(IMPORT + "say('{late} {who} {n}', late=x or 'silence', who=say('nobody') if x else y, n='-')")
+    assert list(misspoken(tree)) == []
 
 
 def test_another_function_of_that_name_is_left_alone() -> None:

@@ -11,50 +11,59 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from core import spoken
 from mep.console.picture import packets_in_words
 
 register = template.Library()
 
 #: state -> (look, icon, word)
 STATES = {
-    "PROVISIONED": ("quiet", "circle-dashed", "not ready yet"),
-    "READY": ("ok", "circle-check", "ready"),
-    "TERMINATING": ("busy", "loader", "terminating"),
-    "STOPPED": ("quiet", "player-stop", "stopped"),
-    "TERMINATED": ("quiet", "ban", "terminated"),
-    "ACTIVE": ("ok", "circle-check", "active"),
-    "INACTIVE": ("quiet", "circle-dashed", "inactive"),
-    "SUSPENDED": ("warn", "alert-triangle", "suspended"),
+    "PROVISIONED": ("quiet", "circle-dashed", gettext_lazy("not ready yet")),
+    "READY": ("ok", "circle-check", gettext_lazy("ready")),
+    "TERMINATING": ("busy", "loader", gettext_lazy("terminating")),
+    "STOPPED": ("quiet", "player-stop", gettext_lazy("stopped")),
+    "TERMINATED": ("quiet", "ban", gettext_lazy("terminated")),
+    "ACTIVE": ("ok", "circle-check", gettext_lazy("active")),
+    "INACTIVE": ("quiet", "circle-dashed", gettext_lazy("inactive")),
+    "SUSPENDED": ("warn", "alert-triangle", gettext_lazy("suspended")),
     # what became of a rule
-    "pending": ("busy", "loader", "pending"),
-    "in-force": ("ok", "circle-check", "in force"),
-    "withdrawn": ("quiet", "circle-dashed", "not in force"),
-    "refused": ("bad", "circle-x", "refused"),
+    "pending": ("busy", "loader", gettext_lazy("pending")),
+    "in-force": ("ok", "circle-check", gettext_lazy("in force")),
+    "withdrawn": ("quiet", "circle-dashed", gettext_lazy("not in force")),
+    "refused": ("bad", "circle-x", gettext_lazy("refused")),
     # alarms
-    "critical": ("bad", "alert-circle", "critical"),
-    "major": ("bad", "alert-triangle", "major"),
-    "minor": ("warn", "alert-triangle", "minor"),
-    "warning": ("warn", "info-circle", "warning"),
-    "cleared": ("quiet", "circle-check", "cleared"),
+    "critical": ("bad", "alert-circle", gettext_lazy("critical")),
+    "major": ("bad", "alert-triangle", gettext_lazy("major")),
+    "minor": ("warn", "alert-triangle", gettext_lazy("minor")),
+    "warning": ("warn", "info-circle", gettext_lazy("warning")),
+    "cleared": ("quiet", "circle-check", gettext_lazy("cleared")),
     # the link to the centre
-    "connected": ("ok", "circle-check", "connected"),
-    "cut-off": ("bad", "plug", "cut off"),
-    "not-joined": ("quiet", "circle-dashed", "not joined"),
-    "silent": ("warn", "alert-triangle", "unknown"),
+    "connected": ("ok", "circle-check", gettext_lazy("connected")),
+    "cut-off": ("bad", "plug", gettext_lazy("cut off")),
+    "not-joined": ("quiet", "circle-dashed", gettext_lazy("not joined")),
+    "silent": ("warn", "alert-triangle", gettext_lazy("unknown")),
     # deliveries
-    "delivering": ("ok", "circle-check", "delivering"),
-    "idle": ("quiet", "circle-dashed", "nothing to send yet"),
-    "waiting": ("busy", "loader", "on its way"),
-    "failing": ("bad", "circle-x", "failing"),
+    "delivering": ("ok", "circle-check", gettext_lazy("delivering")),
+    "idle": ("quiet", "circle-dashed", gettext_lazy("nothing to send yet")),
+    "waiting": ("busy", "loader", gettext_lazy("on its way")),
+    "failing": ("bad", "circle-x", gettext_lazy("failing")),
     # log lines
-    "DEBUG": ("quiet", "circle-dashed", "debug"),
-    "INFO": ("quiet", "info-circle", "info"),
-    "WARNING": ("warn", "alert-triangle", "warning"),
-    "ERROR": ("bad", "alert-circle", "error"),
-    "CRITICAL": ("bad", "alert-circle", "critical"),
+    "DEBUG": ("quiet", "circle-dashed", gettext_lazy("debug")),
+    "INFO": ("quiet", "info-circle", gettext_lazy("info")),
+    "WARNING": ("warn", "alert-triangle", gettext_lazy("warning")),
+    "ERROR": ("bad", "alert-circle", gettext_lazy("error")),
+    "CRITICAL": ("bad", "alert-circle", gettext_lazy("critical")),
 }
-UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+#: The length of a unit in seconds, and how to say a span of it that is past or to come.
+UNITS = (
+    (86_400, ngettext_lazy("%d day ago", "%d days ago"), ngettext_lazy("in %d day", "in %d days")),
+    (3600, ngettext_lazy("%d hour ago", "%d hours ago"), ngettext_lazy("in %d hour", "in %d hours")),
+    (60, ngettext_lazy("%d minute ago", "%d minutes ago"), ngettext_lazy("in %d minute", "in %d minutes")),
+    (1, ngettext_lazy("%d second ago", "%d seconds ago"), ngettext_lazy("in %d second", "in %d seconds")),
+)
 
 
 @register.simple_tag
@@ -71,15 +80,27 @@ def icon(name: str, extra: str = "") -> SafeString:
 @register.simple_tag
 def state(value: Any, word: str = "") -> SafeString:
     """Write a state as a word with a mark and a colour."""
-    look, mark, usual = STATES.get(str(value), ("quiet", "circle-dashed", str(value or "unknown")))
+    look, mark, usual = STATES.get(str(value), ("quiet", "circle-dashed", str(value or _("unknown"))))
     return format_html('<span class="state state-{}">{}{}</span>', look, icon(mark), word or usual)
 
 
 @register.simple_tag
-def ago(epoch: float | None, never: str = "never") -> SafeString | str:
+def state_word(value: Any) -> str:
+    """Write a state as a word alone, for a list to choose from and for sentences."""
+    return str(STATES.get(str(value), ("", "", value))[2])
+
+
+@register.filter
+def in_language(text: Any) -> Any:
+    """Write what a service said in the language of the page; what is known in English only stays so."""
+    return spoken.in_language(text)
+
+
+@register.simple_tag
+def ago(epoch: float | None, never: str = "") -> SafeString | str:
     """Write epoch seconds as a distance from now; the exact time is in the title. Scripts keep it fresh."""
     if not epoch:
-        return never
+        return never or _("never")
     moment = datetime.fromtimestamp(epoch, UTC)
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>',
@@ -105,13 +126,12 @@ def distance(seconds: float) -> str:
     """Write a span from now for people: -180 is "3 minutes ago", 7200 is "in 2 hours"."""
     span = abs(seconds)
     if span < 5:
-        return "just now"
-    for unit, length in UNITS:
+        return _("just now")
+    for length, past, future in UNITS:
         if span >= length:
             count = round(span / length)
-            text = f"{count} {unit}{'' if count == 1 else 's'}"
-            return f"in {text}" if seconds > 0 else f"{text} ago"
-    return "just now"
+            return str((future if seconds > 0 else past) % count)
+    return _("just now")
 
 
 @register.filter
