@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from appstore.federation import feed, ports, sync, transfer, wire
@@ -131,7 +132,13 @@ def _bring(offer: RemoteRelease, tell: Tell, link: transfer.Link) -> Package:
 
     try:
         transfer.fetch(
-            link, f"blobs/{offer.sha256}", sha256=offer.sha256, size=offer.size, budget=allowance, told=arrived
+            link,
+            f"blobs/{offer.sha256}",
+            sha256=offer.sha256,
+            size=offer.size,
+            budget=allowance,
+            told=arrived,
+            take_present=not _is_somebodys(offer.sha256),
         )
     finally:
         allowance.settle()
@@ -143,6 +150,14 @@ def _bring(offer: RemoteRelease, tell: Tell, link: transfer.Link) -> Package:
     if package.state not in states.FINAL:
         package = _checked(offer, package, lambda percent, note: tell(62 + percent // 3, note))
     return _settle(offer, package, certificates)
+
+
+def _is_somebodys(sha256: str) -> bool:
+    """Whether the file is here for others alone: who names its digest must not get it, or have it shown, by that."""
+    if not Blob.objects.filter(pk=sha256).exists():
+        return False
+    seen = Q(organisation=accounts.operator()) | Q(state__in=states.LISTED, visibility=Package.Visibility.PUBLIC)
+    return not Package.objects.filter(seen, sha256=sha256).exists()
 
 
 def _draft(offer: RemoteRelease) -> Package:

@@ -195,13 +195,14 @@ def fetch(
     budget: Budget,
     told: Told = lambda have: None,
     sleep: Callable[[float], None] = time.sleep,
+    take_present: bool = True,
 ) -> int:
     """Bring a file of known digest and size into the store; return how many bytes came over the line.
 
-    Nothing comes when the store has it. `Refused` for other bytes, more bytes, or a partner that starts over without end;
+    Nothing comes when the store has it; without `take_present` the partner has to show that it has it, too. `Refused` for other bytes, more bytes, or a partner that starts over without end;
     `Unavailable` or `TimedOut` when the line is cut too often: what came is kept for the next attempt.
     """
-    if blobs.path_of(sha256).exists():
+    if take_present and blobs.path_of(sha256).exists():
         blobs.path_of(sha256).touch()
         return 0
     with _partial(sha256, size) as partial:
