@@ -167,6 +167,8 @@ class _Partial:
     path: Path
     digest: Any
     have: int
+    #: Whether it was put together of parts, one of which may have been spoilt on our own disk.
+    pieced: bool = False
 
     def write(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -183,7 +185,7 @@ class _Partial:
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
-        self.digest, self.have = hashlib.sha256(), 0
+        self.digest, self.have, self.pieced = hashlib.sha256(), 0, False
 
 
 def fetch(
@@ -208,10 +210,19 @@ def fetch(
     with _partial(sha256, size) as partial:
         budget.require(size - partial.have)
         received = _receive(link, path, partial, sha256, size, budget, told, sleep)
+        if partial.digest.hexdigest() != sha256 and partial.pieced:
+            # Nobody is accused of what a crash of ours may have done to the first part: once more, and whole.
+            partial.restart()
+            received += _receive(link, path, partial, sha256, size, budget, told, sleep)
         if partial.digest.hexdigest() != sha256:
             partial.path.unlink(missing_ok=True)
             raise Refused(
-                say("The file is not the one that was named: its SHA-256 is another"), reason="changed", sha256=sha256
+                say(
+                    "What arrived is not the file that was named: its SHA-256 is another. "
+                    "The partner sent other bytes, or somebody on the way changed them; nothing was kept"
+                ),
+                reason="changed",
+                sha256=sha256,
             )
         partial.file.flush()
         blobs.adopt(partial.path, sha256)
@@ -267,6 +278,7 @@ def _attempt(link: Link, path: str, partial: _Partial, sha256: str, size: int) -
         _expect(answer, (200, 206), path)
         if answer.status == 206:
             _check_range(answer, partial.have, size)
+            partial.pieced = True
         elif partial.have:
             partial.restart()
         began, came = time.monotonic(), 0
