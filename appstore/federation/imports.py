@@ -25,6 +25,7 @@ from appstore.federation.models_feed import PeerPolicy
 from appstore.packages import blobs, checking, gates, states
 from appstore.packages import services as packages
 from appstore.packages.models import Blob, Package
+from core import dsse
 from core.accounts import services as accounts
 from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
@@ -289,7 +290,7 @@ def _judged(package: Package, note: dict[str, Any], envelope: Any, origin: str) 
     if judge is None:
         return {**note, "problem": "No room of this store judges certificates"}
     try:
-        return {**note, **packages.storable(dict(judge(package, envelope, origin)))}
+        return {**note, **packages.storable(dict(judge(package, dsse.bare(envelope), origin)))}
     except BreakwaterError as problem:
         return {**note, "problem": problem.detail}
 
