@@ -142,7 +142,11 @@ def bare(envelope: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(kind, str) or not isinstance(payload, str) or not isinstance(signatures, list):
         raise Invalid(say("That is no DSSE envelope"))
     kept = [
-        {name: str(each[name]) for name in ("keyid", "sig") if _WRITTEN.fullmatch(str(each.get(name, "?")))}
+        {
+            name: value
+            for name in ("keyid", "sig")
+            if isinstance(value := each.get(name), str) and _WRITTEN.fullmatch(value)
+        }
         for each in signatures[:_MOST_SIGNATURES]
         if isinstance(each, Mapping)
     ]
