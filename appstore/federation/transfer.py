@@ -201,8 +201,9 @@ def fetch(
 ) -> int:
     """Bring a file of known digest and size into the store; return how many bytes came over the line.
 
-    Nothing comes when the store has it; without `take_present` the partner has to show that it has it, too. `Refused` for other bytes, more bytes, or a partner that starts over without end;
-    `Unavailable` or `TimedOut` when the line is cut too often: what came is kept for the next attempt.
+    Nothing comes when the store has it; without `take_present` the partner has to show that it has it, too. `Refused` for
+    other bytes, more bytes, or a partner that starts over without end; `Unavailable` or `TimedOut` when the line is cut too
+    often: what came is kept for the next attempt.
     """
     if take_present and blobs.path_of(sha256).exists():
         blobs.path_of(sha256).touch()
