@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 #: An envelope larger than this is not looked at.
 LONGEST = 4 << 20
 _MOST_SIGNATURES = 16
+#: What a signature or the id of a key is written in.
+_WRITTEN = re.compile(r"[A-Za-z0-9+/=]{1,200}")
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -128,6 +131,26 @@ def payload_of(envelope: Mapping[str, Any]) -> bytes:
     if not isinstance(payload, str) or len(payload) > LONGEST:
         raise Invalid(say("That is no DSSE envelope"))
     return _decoded(payload)
+
+
+def bare(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an envelope as it may be stored: payload and signatures, and nothing that was written beside them.
+
+    Nobody signed the rest, and it may be what no database can hold. `Invalid` for what is no envelope.
+    """
+    kind, payload, signatures = (envelope.get(name) for name in ("payloadType", "payload", "signatures"))
+    if not isinstance(kind, str) or not isinstance(payload, str) or not isinstance(signatures, list):
+        raise Invalid(say("That is no DSSE envelope"))
+    kept = [
+        {
+            name: value
+            for name in ("keyid", "sig")
+            if isinstance(value := each.get(name), str) and _WRITTEN.fullmatch(value)
+        }
+        for each in signatures[:_MOST_SIGNATURES]
+        if isinstance(each, Mapping)
+    ]
+    return {"payloadType": kind, "payload": payload, "signatures": [each for each in kept if "sig" in each]}
 
 
 def statement(

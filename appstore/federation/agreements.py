@@ -155,7 +155,7 @@ def receive_proposal(peer: Peer, message: Mapping[str, Any]) -> None:
         proposed_by_us=False,
         terms=document,
         digest=digest,
-        their_signature=message["envelope"],
+        their_signature=dsse.bare(message["envelope"]),
         expires_at=wanted.expires,
     )
     audit.record(f"store {peer.name}", "agreement.proposed", made, organisation=peer.organisation_id)
@@ -176,7 +176,7 @@ def receive_acceptance(peer: Peer, message: Mapping[str, Any]) -> None:
         raise Invalid(say("The signature is under other terms than the ones that we proposed."))
     if found.read().expired(timezone.now()):
         raise Conflict(say("These terms have expired already."))
-    found.their_signature = message["envelope"]
+    found.their_signature = dsse.bare(message["envelope"])
     _in_force(found)
     audit.record(f"store {peer.name}", "agreement.accepted", found, organisation=peer.organisation_id)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.db import transaction
@@ -98,7 +99,7 @@ def read(document: Any) -> Identity:
         raise Invalid(say("The identity document has no address."))
     able = said.get("capabilities", [])
     signs = isinstance(able, list) and SIGNED_ANSWERS in able[:50]
-    return Identity(dsse.key_id(key), name.strip(), origin(url), pem, signs)
+    return Identity(dsse.key_id(key), name.strip(), origin(url), _written(key), signs)
 
 
 def origin(url: str) -> str:
@@ -193,7 +194,7 @@ def read_rotation(document: Any, old: dsse.PublicKey, *, sender: str = "") -> tu
         raise Invalid(say("The statement speaks of other keys than it holds."))
     if sender != dsse.key_id(key):
         dsse.verify(document, ROTATION, [key])
-    return dsse.key_id(key), pem
+    return dsse.key_id(key), _written(key)
 
 
 def predecessor(document: Any) -> str:
@@ -222,6 +223,12 @@ def _opened_unverified(document: Any, kind: str) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise Invalid(say("That is no signed document of a store."))
     return said
+
+
+def _written(key: ec.EllipticCurvePublicKey) -> str:
+    """Return a key as PEM in our own writing: around it a stranger may have written anything."""
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, kind).decode()
 
 
 def _packed(value: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from appstore.federation import feed, ports, sync, transfer, wire
@@ -24,6 +25,7 @@ from appstore.federation.models_feed import PeerPolicy
 from appstore.packages import blobs, checking, gates, states
 from appstore.packages import services as packages
 from appstore.packages.models import Blob, Package
+from core import dsse
 from core.accounts import services as accounts
 from core.accounts.access import SYSTEM, Actor
 from core.audit import services as audit
@@ -131,7 +133,13 @@ def _bring(offer: RemoteRelease, tell: Tell, link: transfer.Link) -> Package:
 
     try:
         transfer.fetch(
-            link, f"blobs/{offer.sha256}", sha256=offer.sha256, size=offer.size, budget=allowance, told=arrived
+            link,
+            f"blobs/{offer.sha256}",
+            sha256=offer.sha256,
+            size=offer.size,
+            budget=allowance,
+            told=arrived,
+            take_present=not _is_somebodys(offer.sha256),
         )
     finally:
         allowance.settle()
@@ -143,6 +151,14 @@ def _bring(offer: RemoteRelease, tell: Tell, link: transfer.Link) -> Package:
     if package.state not in states.FINAL:
         package = _checked(offer, package, lambda percent, note: tell(62 + percent // 3, note))
     return _settle(offer, package, certificates)
+
+
+def _is_somebodys(sha256: str) -> bool:
+    """Whether the file is here for others alone: who names its digest must not get it, or have it shown, by that."""
+    if not Blob.objects.filter(pk=sha256).exists():
+        return False
+    seen = Q(organisation=accounts.operator()) | Q(state__in=states.LISTED, visibility=Package.Visibility.PUBLIC)
+    return not Package.objects.filter(seen, sha256=sha256).exists()
 
 
 def _draft(offer: RemoteRelease) -> Package:
@@ -274,7 +290,7 @@ def _judged(package: Package, note: dict[str, Any], envelope: Any, origin: str) 
     if judge is None:
         return {**note, "problem": "No room of this store judges certificates"}
     try:
-        return {**note, **packages.storable(dict(judge(package, envelope, origin)))}
+        return {**note, **packages.storable(dict(judge(package, dsse.bare(envelope), origin)))}
     except BreakwaterError as problem:
         return {**note, "problem": problem.detail}
 

@@ -36,6 +36,10 @@ STEPS: Final[Mapping[str, Mapping[str, str]]] = {
     Peer.State.ENDED: {},
 }
 KNOWN: Final = (Peer.State.PENDING, Peer.State.ACTIVE, Peer.State.SUSPENDED)
+#: Those that both sides have confirmed: only they can be set aside and taken up again.
+MET: Final = (Peer.State.ACTIVE, Peer.State.SUSPENDED)
+#: So often a store may change its key before we have confirmed it.
+_KEYS_OF_A_STRANGER: Final = 3
 #: An introduction that nobody answers is forgotten after this time; one that was refused may come again after a day.
 PATIENCE: Final = timedelta(days=7)
 REST: Final = timedelta(days=1)
@@ -209,13 +213,13 @@ def receive_refusal(peer: Peer, message: Mapping[str, Any]) -> None:
     _parted_by_them(peer, "refuse", message)
 
 
-@services.receives("suspend", states=KNOWN)
+@services.receives("suspend", states=MET)
 def receive_suspension(peer: Peer, message: Mapping[str, Any]) -> None:
     """Take note that the partner has set us aside: nothing is in force until it resumes."""
     _parted_by_them(peer, "suspend", message)
 
 
-@services.receives("resume", states=KNOWN)
+@services.receives("resume", states=MET)
 def receive_resumption(peer: Peer, message: Mapping[str, Any]) -> None:
     """Take note that the partner takes us up again. What we suspended ourselves stays so."""
     _parted_by_them(peer, "resume", message)
@@ -247,6 +251,8 @@ def receive_rotation(document: Any, request: HttpRequest | None = None) -> Peer:
     if identity.is_ours(new_id) or Peer.objects.filter(store_id=new_id).exists():
         raise Conflict(say("That key belongs to another store already."))
     known = services.acquaintance(peer)
+    if peer.confirmed_at is None and len(known.former_ids) >= _KEYS_OF_A_STRANGER:
+        raise Denied(say("This store changes its key too often; it may introduce itself anew when it is settled."))
     known.former_ids = [*known.former_ids, old_id][-20:]
     known.strange_key, known.strange_key_at = "", None
     known.save()
@@ -318,8 +324,11 @@ def _make_room(peer: Peer | None) -> None:
     now = timezone.now()
     if peer is not None and peer.state == Peer.State.ENDED:
         told = services.acquaintance(peer)
-        if not told.their_state and told.changed_at > now - REST:
-            raise Denied(say("This store has refused yours; it may introduce itself again after a day."))
+        if told.changed_at > now - REST:
+            if not told.their_state:
+                raise Denied(say("This store has refused yours; it may introduce itself again after a day."))
+            if peer.confirmed_at is None:
+                raise Denied(say("Your store took its introduction back; it may introduce itself again after a day."))
     strangers = Peer.objects.filter(kind="breakwater", confirmed_at=None)
     strangers.filter(state=Peer.State.PENDING, created_at__lt=now - PATIENCE).delete()
     strangers.filter(state=Peer.State.ENDED, created_at__lt=now - PATIENCE).delete()
@@ -370,6 +379,8 @@ def _confirmed_by_us(peer: Peer, actor: Actor) -> Peer:
 
 
 def _confirmed_by_them(peer: Peer) -> None:
+    if peer.they_confirmed_at is not None and peer.confirmed_at is None:
+        return  # said before: a stranger that says it all day long leaves one trace
     peer.they_confirmed_at = peer.they_confirmed_at or timezone.now()
     if peer.confirmed_at is not None:
         peer.state = Peer.State.ACTIVE
@@ -396,8 +407,11 @@ def _part(peer: Peer, event: str, reason: str, actor: Actor) -> Peer:
 
 def _parted_by_them(peer: Peer, event: str, message: Mapping[str, Any]) -> None:
     told = services.acquaintance(peer)
+    before = (told.their_state, told.their_reason)
     told.their_reason = services.reason_of(message.get("reason"))
     told.their_state = {"suspend": "suspended", "resume": ""}.get(event, "ended")
+    if before == (told.their_state, told.their_reason):
+        return  # the same again is no event
     told.save(update_fields=["their_reason", "their_state", "changed_at"])
     if told.their_state == "ended":
         peer.state = after(peer.state, event)

@@ -221,9 +221,6 @@ def may_have(peer: Peer, *, sha256: str = "", ref: str = "") -> Package | None:
     """
     said = FeedOffer.objects.filter(audience__partners__peer=peer, listed=True)
     said = said.filter(sha256=sha256) if sha256 else said.filter(package=ref)
-    return (
-        Package.objects.filter(pk__in=said.values("package"), state__in=feed.OFFERED)
-        .exclude(visibility="organisation")
-        .select_related("organisation")
-        .first()
-    )
+    # What was taken back (a grant, the passing on) counts at once, not when the next feed is made.
+    meant = Q(visibility="public") | Q(visibility="partners", grants__peer=peer)
+    return candidates().filter(meant, pk__in=said.values("package"), state__in=feed.OFFERED).first()

@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from appstore.federation import meeting, services
-from appstore.federation.models import Agreement, Peer, ReleaseGrant
+from appstore.federation import feed, meeting, services
+from appstore.federation.models import Agreement, Peer, ReleaseGrant, RemoteRelease
 from appstore.federation.models_peers import OutMessage, Recommendation
 from appstore.packages import states
 from appstore.packages.models import Package
@@ -85,6 +85,7 @@ def accept(recommendation: Recommendation, *, actor: Actor) -> Operation:
     _in_force(peer)
     with transaction.atomic():
         found = _open(recommendation)
+        _insist_on_what_was_shown(found)
         operation: Operation = fetch(peer, found.ref, actor)
         _answer(found, Recommendation.State.ACCEPTED, "", actor)
     return operation
@@ -183,6 +184,24 @@ def _open(recommendation: Recommendation) -> Recommendation:
     if found is None or found.state != Recommendation.State.OPEN:
         raise Conflict(say("This recommendation has been answered already."))
     return found
+
+
+def _insist_on_what_was_shown(found: Recommendation) -> None:
+    """`Conflict` when the partner's feed says something else by that reference than its notice: a person has read that."""
+    offer = RemoteRelease.objects.filter(peer=found.peer_id, ref=found.ref).first()
+    if offer is None:
+        return  # whoever fetches says that
+    shown = tuple(
+        feed.tidy(text, most) for text, most in ((found.name, 128), (found.provider, 128), (found.version, 64))
+    )
+    if (offer.sha256, offer.name, offer.provider, offer.version) != (found.sha256, *shown):
+        raise Conflict(
+            say(
+                "By this reference {peer} offers {offer}, not the release that it recommends. Decline it.",
+                peer=found.peer,
+                offer=f"{offer.name} {offer.version}",
+            )
+        )
 
 
 def _answer(found: Recommendation, state: str, reason: str, actor: Actor) -> None:

@@ -167,6 +167,8 @@ class _Partial:
     path: Path
     digest: Any
     have: int
+    #: Whether it was put together of parts, one of which may have been spoilt on our own disk.
+    pieced: bool = False
 
     def write(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -183,7 +185,7 @@ class _Partial:
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
-        self.digest, self.have = hashlib.sha256(), 0
+        self.digest, self.have, self.pieced = hashlib.sha256(), 0, False
 
 
 def fetch(
@@ -195,22 +197,33 @@ def fetch(
     budget: Budget,
     told: Told = lambda have: None,
     sleep: Callable[[float], None] = time.sleep,
+    take_present: bool = True,
 ) -> int:
     """Bring a file of known digest and size into the store; return how many bytes came over the line.
 
-    Nothing comes when the store has it. `Refused` for other bytes, more bytes, or a partner that starts over without end;
-    `Unavailable` or `TimedOut` when the line is cut too often: what came is kept for the next attempt.
+    Nothing comes when the store has it; without `take_present` the partner has to show that it has it, too. `Refused` for
+    other bytes, more bytes, or a partner that starts over without end; `Unavailable` or `TimedOut` when the line is cut too
+    often: what came is kept for the next attempt.
     """
-    if blobs.path_of(sha256).exists():
+    if take_present and blobs.path_of(sha256).exists():
         blobs.path_of(sha256).touch()
         return 0
     with _partial(sha256, size) as partial:
         budget.require(size - partial.have)
         received = _receive(link, path, partial, sha256, size, budget, told, sleep)
+        if partial.digest.hexdigest() != sha256 and partial.pieced:
+            # Nobody is accused of what a crash of ours may have done to the first part: once more, and whole.
+            partial.restart()
+            received += _receive(link, path, partial, sha256, size, budget, told, sleep)
         if partial.digest.hexdigest() != sha256:
             partial.path.unlink(missing_ok=True)
             raise Refused(
-                say("The file is not the one that was named: its SHA-256 is another"), reason="changed", sha256=sha256
+                say(
+                    "What arrived is not the file that was named: its SHA-256 is another. "
+                    "The partner sent other bytes, or somebody on the way changed them; nothing was kept"
+                ),
+                reason="changed",
+                sha256=sha256,
             )
         partial.file.flush()
         blobs.adopt(partial.path, sha256)
@@ -266,6 +279,7 @@ def _attempt(link: Link, path: str, partial: _Partial, sha256: str, size: int) -
         _expect(answer, (200, 206), path)
         if answer.status == 206:
             _check_range(answer, partial.have, size)
+            partial.pieced = True
         elif partial.have:
             partial.restart()
         began, came = time.monotonic(), 0

@@ -238,6 +238,9 @@ class SignedClient:
         self, response: httpx.Response, answer: Streamed, most: int, digest: bytes | None = None
     ) -> Iterator[bytes]:
         hashed = hashlib.sha256()
+        if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            # We asked for none. Unpacked, a few hundred bytes may be gigabytes before anybody can count them.
+            raise self._nonsense(say("{name} packed its answer although it was asked not to.", name=self.name))
         with reaching.talking_to(self.name):
             for chunk in response.iter_bytes():
                 answer.received += len(chunk)

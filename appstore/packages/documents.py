@@ -16,6 +16,8 @@ from core.words import say
 
 LONGEST = 2 << 20
 _MOST_NODES = 50_000
+#: Characters of a document whose aliases are written out: one long text that is named often is a bomb, too.
+_MOST_TEXT = 4 * LONGEST
 _DEEPEST = 60
 
 
@@ -126,7 +128,7 @@ def _skim(text: str, place: str) -> None:
 
 def _weigh(root: Any, place: str) -> None:
     """Refuse documents that contain themselves, or whose aliases would grow beyond bounds when written out."""
-    weights: dict[int, int] = {}
+    weights: dict[int, tuple[int, int]] = {}
     open_nodes: set[int] = set()
     stack: list[tuple[Any, bool]] = [(root, False)]
     while stack:
@@ -134,14 +136,24 @@ def _weigh(root: Any, place: str) -> None:
         children = _children(node)
         if done:
             open_nodes.discard(id(node))
-            weight = 1 + sum(weights[id(child)] for child in children)
-            if weight > _MOST_NODES:
+            inside = [weights[id(child)] for child in children]
+            values = 1 + sum(count for count, _ in inside)
+            text = sum(length for _, length in inside)
+            if isinstance(node, yaml.ScalarNode):
+                text = len(node.value)
+            if values > _MOST_NODES:
                 raise Damaged(
                     "yaml-bomb",
                     say("{place} has more than {most_nodes} values", place=place, most_nodes=_MOST_NODES),
                     place,
                 )
-            weights[id(node)] = weight
+            if text > _MOST_TEXT:
+                raise Damaged(
+                    "yaml-bomb",
+                    say("{place} unfolds to more than {most} characters", place=place, most=_MOST_TEXT),
+                    place,
+                )
+            weights[id(node)] = values, text
             continue
         if id(node) in weights:
             continue

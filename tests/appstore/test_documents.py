@@ -28,6 +28,7 @@ def test_scalars_stay_as_they_are_written() -> None:
         ("a: [", "bad-yaml"),
         ("a: &a [*a]", "yaml-bomb"),
         (f"a0: &a0 [x, x, x]\n{LAUGHS}", "yaml-bomb"),
+        (f"a: &a {'x' * 400_000}\nb: [{','.join(['*a'] * 2000)}]", "yaml-bomb"),
         ("[" * 100_000, "yaml-bomb"),
         ("- " * 100_000, "yaml-bomb"),
         ("{a: " * 100_000, "yaml-bomb"),

@@ -34,6 +34,17 @@ def proposal(store: Store, version: int = 1, **changed: Any) -> tuple[dict[str, 
     return document, dsse.sign(terms.PAYLOAD, terms.canonical(document), store.key)
 
 
+def test_nothing_is_stored_of_what_nobody_signed(peer: Peer, harbour: Store) -> None:
+    envelope = proposal(harbour)[1]
+    beside = {
+        **envelope,
+        "note": "\x00",
+        "signatures": [{**envelope["signatures"][0], "cert": "\ud800"}, {"sig": "\x00"}],
+    }
+    assert harbour.tell("agreement.propose", envelope=beside).status_code == 204
+    assert Agreement.objects.get().their_signature == envelope
+
+
 def proposed(peer: Peer, actor: Any, **facts: Any) -> Agreement:
     usual = {"out": Offer(), "incoming": Offer(), "expires": None, "contact": "noc@acme.example"}
     return agreements.propose(peer, actor=actor, **{**usual, **facts})

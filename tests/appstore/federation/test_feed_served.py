@@ -107,11 +107,16 @@ def test_what_is_granted_to_one_partner_is_offered_to_that_one(
     partner: Partner, publish: Any, organisation: Any
 ) -> None:
     other = Partner(organisation, name="Other")
-    ReleaseGrant.objects.create(package=publish("secret", visibility="partners"), peer=partner.peer)
+    secret = publish("secret", visibility="partners")
+    granted = ReleaseGrant.objects.create(package=secret, peer=partner.peer)
     publish("open")
     serials.build()
     assert names(partner.follow()) == {"open", "secret"}
     assert names(other.follow()) == {"open"}
+    assert partner.ask(f"blobs/{secret.sha256}").status_code == 200
+    # Taken back it is handed out no more, although the feed still speaks of it.
+    granted.delete()
+    assert partner.ask(f"blobs/{secret.sha256}").status_code == 404
 
 
 def test_the_agreement_decides_what_is_offered(organisation: Any, publish: Any) -> None:

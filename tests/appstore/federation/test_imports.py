@@ -13,7 +13,7 @@ from appstore.federation.feed import Refused
 from appstore.federation.models import Peer, RemoteRelease
 from appstore.federation.models_feed import TransferDay
 from appstore.packages import blobs, gates
-from appstore.packages.models import Package
+from appstore.packages.models import Blob, Package
 from core import dsse
 from core.accounts.access import SYSTEM
 from core.errors import Conflict, Denied, Invalid, Missing, Throttled, TooLarge
@@ -153,6 +153,20 @@ def test_the_same_application_from_two_origins_is_kept_apart(organisation: Any, 
     imports.bring(offer, link=link)
     assert set(Package.objects.values_list("origin", "state")) == {(forge.id, "published"), (other.id, "published")}
     assert link.asked == []  # the same bytes are one file, and do not come twice
+
+
+def test_the_digest_of_a_draft_of_somebody_here_opens_nothing(
+    peer: Peer, forge: Forge, stranger_organisation: Any
+) -> None:
+    sha256, size = blobs.store([PACKAGE])
+    draft = Package.objects.create(organisation=stranger_organisation, sha256=sha256, size=size)
+    draft.blobs.add(Blob.objects.create(sha256=sha256, size=size))
+    shown = forge.files.pop(f"blobs/{SHA}")
+    with pytest.raises(Missing):
+        bring(peer, forge)
+    assert Package.objects.get() == draft
+    forge.files[f"blobs/{SHA}"] = shown
+    assert bring(peer, forge).organisation == peer.organisation
 
 
 def test_a_name_that_we_have_ourselves_is_told_before_it_is_taken(peer: Peer, forge: Forge, organisation: Any) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
 
 from appstore.federation import identity, meeting, services
@@ -16,6 +17,7 @@ from appstore.federation.models_peers import OutMessage
 from appstore.packages.models import Package
 from core import dsse
 from core.accounts.access import Actor
+from core.audit.models import Entry
 from core.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from tests.appstore.federation.conftest import Store, our_id
 
@@ -166,6 +168,26 @@ def test_strangers_cannot_fill_the_table(organisation: Any, settings: Any) -> No
     from appstore.federation.models_peers import SeenRequest
 
     assert SeenRequest.objects.count() == 3
+
+
+def test_a_stranger_that_never_rests_leaves_a_short_trail(known: Store, organisation: Any) -> None:
+    for _ in range(3):
+        assert known.introduce().status_code == 202
+        assert known.tell("suspend", reason="x").status_code == 403
+        assert known.post(DOOR, confirming(known)).status_code == 204
+    statuses = []
+    for _ in range(5):
+        old, known.key = known.key, ec.generate_private_key(ec.SECP256R1())
+        said = {"from": dsse.key_id(old.public_key()), "to": known.id, "publicKey": known.pem}
+        statement = dsse.sign(identity.ROTATION, json.dumps(said).encode(), old, known.key)
+        statuses.append(known.post("/api/v1/federation/rotations", {"statement": statement}).status_code)
+        if statuses[-1] != 204:
+            known.key = old
+    assert statuses == [204, 204, 204, 403, 403]
+    assert known.tell("end", reason="x").status_code == 204
+    assert known.introduce().status_code == 403
+    deeds = Entry.objects.values_list("action", flat=True)
+    assert sorted(deeds) == ["peer.end", "peer.introduced", *["peer.rekey"] * 3]
 
 
 def test_a_full_table_keeps_nobody_from_being_met_by_us(known: Store, actor: Any, settings: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from appstore.federation import recommendations, services, terms
-from appstore.federation.models import Agreement, Peer, ReleaseGrant
+from appstore.federation.models import Agreement, Peer, ReleaseGrant, RemoteRelease
 from appstore.federation.models_peers import Recommendation
 from appstore.federation.terms import Limits, Offer, Terms
 from appstore.packages.models import Package
@@ -186,3 +186,18 @@ def test_strangers_recommend_and_answer_nothing(
     assert mallory.tell("recommendation.answer", key=str(made.key), state="accepted").status_code == 400
     with pytest.raises(Missing):
         recommendations.recommend(release, peer, note="", actor=Actor(stranger))
+
+
+def test_what_is_fetched_is_what_was_recommended(peer: Peer, harbour: Store, actor: Any) -> None:
+    said = notice(name="hello  world")
+    offer = RemoteRelease.objects.create(
+        peer=peer, ref=said["ref"], name="hello world", provider="Acme", version="1.0", sha256="c" * 64, size=10
+    )
+    harbour.tell("recommendation", **said)
+    found = Recommendation.objects.get()
+    with pytest.raises(Conflict, match="not the release that it recommends"):
+        recommendations.accept(found, actor=actor)
+    RemoteRelease.objects.filter(pk=offer.pk).update(sha256=said["sha256"])
+    assert recommendations.accept(found, actor=actor).kind == "federation.import"
+    found.refresh_from_db()
+    assert found.state == "accepted"

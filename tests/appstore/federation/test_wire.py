@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
+import tracemalloc
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -243,6 +245,22 @@ def test_an_answer_of_more_bytes_than_taken_is_cut_off(db: None, serve: Any, ann
     with sender(serve(flood)) as client, pytest.raises(Rejected, match="more than"):
         client.get("/x", most=100_000)
     assert sum(sent) < 64 << 20
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_packed_answer_is_not_unpacked(db: None, serve: Any, status: int) -> None:
+    bomb = gzip.compress(gzip.compress(bytes(64 << 20)))
+    packed = answer_with(status, bomb, Content_Encoding="gzip, gzip")
+    tracemalloc.start()
+    try:
+        with (
+            wire.plain("Old store", serve(packed)) as client,
+            pytest.raises((Rejected, Unavailable), match=r"asked not to|\(500\)"),
+        ):
+            client.get("/x", most=1000)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_slowloris_peer_is_left_alone_soon(db: None, serve: Any) -> None:
