@@ -2,7 +2,8 @@
 
 A repository is `<organisation>/<name>`, or `<organisation>/<provider>/<name>`, which always works: the short form means
 nothing as soon as two providers of an organisation use one name. What was fetched from another store is
-`<organisation>/from-<first 12 of the store's id>/<provider>/<name>`, so that nobody's name covers an own one.
+`<organisation>/from-<first 12 of the store's id>/<provider>/<name>`, so that nobody's name covers an own one. More of the
+id may be written, and has to be where two stores have the beginning in common.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from appstore.oci.models import Artifact
 from appstore.packages.models import Package
 from core.accounts.access import Actor
 
-_ORIGIN = re.compile(r"from-([0-9a-f]{12})\Z")
+_ORIGIN = re.compile(r"from-([0-9a-f]{12,64})\Z")
+#: What is read of each artifact of a repository: its configuration and most of a package may be megabytes each.
+_READ = (
+    *("kind", "name", "provider", "chart_tag", "release_tag", "digest", "body", "config_digest", "layer_digest"),
+    *("layer_size", "package__origin", "package__published_at"),
+)
 
 
 @dataclass(slots=True)
@@ -71,11 +77,15 @@ def repository(name: str, actor: Actor) -> Repository | None:
     if middle:
         packages = packages.filter(artifacts__provider=middle[0])
     found = Repository(name)
-    rows = Artifact.objects.filter(package__in=packages).select_related("package")
+    rows = Artifact.objects.filter(package__in=packages).select_related("package").only(*_READ)
     for row in sorted(rows, key=lambda row: (row.package.published_at, str(row.package_id))):  # type: ignore[arg-type, return-value]
         (found.charts if row.kind == Artifact.Kind.CHART else found.bills).append(row)
     if not found.charts:
         return None
+    origins = sorted({chart.package.origin for chart in found.charts})
+    if len(origins) > 1:
+        rest = "/".join(steps[2:])
+        return Repository(name, meant=[f"{organisation}/from-{store}/{rest}" for store in origins])
     providers = sorted({chart.provider for chart in found.charts})
     if not middle and len(providers) > 1:
         prefix = "/".join(steps[:-1])

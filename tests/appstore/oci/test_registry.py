@@ -264,6 +264,27 @@ class TestNames:
         fetched = member.get("acme/from-abababababab/acme/hello/tags/list")
         assert json.loads(fetched.content)["tags"] == ["1.2.0", "6.6"]
 
+    def test_two_stores_whose_ids_begin_alike_are_not_taken_for_one(self, release: Any, member: Registry) -> None:
+        stores = ["ab" * 32, "ab" * 6 + "cd" * 26]
+        for version, store in zip(("6.6", "7.7"), stores, strict=True):
+            release(inside.csar(version=version), origin=store)
+        refused = member.get("acme/from-abababababab/acme/hello/tags/list")
+        assert refused.status_code == 404
+        for version, store in zip(("6.6", "7.7"), stores, strict=True):
+            longer = f"acme/from-{store}/acme/hello"
+            assert longer in json.loads(refused.content)["errors"][0]["message"]
+            assert json.loads(member.get(f"{longer}/tags/list").content)["tags"] == ["1.2.0", version]
+
+    def test_tags_are_told_without_reading_what_may_be_megabytes(
+        self, release: Any, anybody: Registry, django_assert_num_queries: Any
+    ) -> None:
+        release(inside.csar())
+        with django_assert_num_queries(1) as told:
+            assert anybody.get("acme/hello/tags/list").status_code == 200
+        assert not [
+            each for each in ('"config"', '"descriptor"', '"findings"') if each in told.captured_queries[0]["sql"]
+        ]
+
 
 @given(st.text(max_size=40))
 def test_names_and_tags_are_what_the_specification_allows(text: str) -> None:
