@@ -86,6 +86,7 @@ def watch(operation: Operation) -> None:
     rows = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
     held = list(rows.order_by("created_at"))
     with direct.applier_for(node) as applier:
+        applier.engine.supervise()
         for number, deployment in enumerate(held):
             operation.progress(10 + min(80, number), deployment.name)
             _watch_one(applier, deployment)
