@@ -211,8 +211,8 @@ def test_policies_of_a_namespace_are_kept_and_make_room_for_those_of_a_chart(
 
     harness.engine.remove("walled", harness.namespace)
     assert policies(harness) == whole
+    wide = WALLED.replace("{podSelector: {matchLabels: {app: web}}}", "{ipBlock: {cidr: 0.0.0.0/0}}")
     with pytest.raises(Invalid) as refused:
-        wide = WALLED.replace("{podSelector: {matchLabels: {app: web}}}", "{ipBlock: {cidr: 0.0.0.0/0}}")
         harness.engine.apply(Release("wide", harness.namespace, chart(wide, "wide")))
     assert [each["code"] for each in refused.value.context["findings"]] == ["policy-widens"]
     # Nothing of the kind is known to enforce them here, and nobody is told that something does.
