@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import engines
 from core.errors import BreakwaterError, Conflict, Invalid
-from core.findings import Finding, Level
+from core.findings import Level
 from core.words import say
 from engines import hosts
 from engines.applier import AppSpec, Blob, MepAccess, values_for
@@ -118,11 +118,10 @@ def dns_names(described: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _unasked(claimed: tuple[HostClaim, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     found = hosts.unasked(claimed, names)
-    return tuple(say("{place}: {message}; {remedy}", **_told(each)) for each in found)
-
-
-def _told(finding: Finding) -> dict[str, str]:
-    return {"place": finding.place, "message": finding.message, "remedy": finding.remedy}
+    return tuple(
+        say("{place}: {message}; {remedy}", place=each.place, message=each.message, remedy=each.remedy)
+        for each in found
+    )
 
 
 _MEP_MEMBERS = ("appServiceRequired", "appServiceOptional", "appServiceProduced", "appTrafficRule", "appDNSRule")

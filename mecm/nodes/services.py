@@ -199,9 +199,9 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 def isolation_of(told: Any) -> dict[str, str]:
     """Return what a node says of the walls between its tenants' networks; whatever is no such word is `unknown`."""
     state, by = (told.get("state"), told.get("by")) if isinstance(told, Mapping) else ("", "")
-    if state not in {"enforced", "not-enforced"}:
+    if state not in ("enforced", "not-enforced"):
         return {"state": "unknown", "by": ""}
-    return {"state": state, "by": by[:60] if isinstance(by, str) else ""}
+    return {"state": str(state), "by": by.replace("\0", "")[:60] if isinstance(by, str) else ""}
 
 
 def _figure(value: Any) -> int:
