@@ -335,11 +335,18 @@ class KubernetesEngine(Engine):
 
     def supervise(self) -> None:
         now = time.monotonic()
-        if now - self._guarded_at >= GUARD_SECONDS:
-            self._guarded_at = now
-            for namespace in sorted({namespace for namespace, _ in self.releases()}):
+        if now - self._guarded_at < GUARD_SECONDS:
+            return
+        self._guarded_at = now
+        trouble: BreakwaterError | None = None
+        for namespace in sorted({namespace for namespace, _ in self.releases()}):
+            try:
                 with self._changing(namespace):
                     self.site.guard.keep(namespace)
+            except BreakwaterError as problem:  # one that is just being removed must not leave the others open
+                trouble = problem
+        if trouble is not None:
+            raise trouble
 
     # Looking
 

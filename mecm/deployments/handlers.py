@@ -86,7 +86,6 @@ def watch(operation: Operation) -> None:
     rows = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
     held = list(rows.order_by("created_at"))
     with direct.applier_for(node) as applier:
-        applier.engine.supervise()
         for number, deployment in enumerate(held):
             operation.progress(10 + min(80, number), deployment.name)
             _watch_one(applier, deployment)
@@ -95,6 +94,8 @@ def watch(operation: Operation) -> None:
             state = applier.mep.state()
             direct.keep(node, "mep", "state", state)
             restoring.tell_again(node, wanted, state)
+        # Last: a cluster that does not let us keep its policies is told of, and everything else was looked at.
+        applier.engine.supervise()
 
 
 @shared_task(name="nodes.watch")

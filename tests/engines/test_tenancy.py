@@ -284,7 +284,7 @@ def claims(**spec: Any) -> tuple[HostClaim, ...]:
 
 def test_an_ingress_claims_only_names_of_the_apps_dns_rules() -> None:
     names = ["Shop.example.", "play.example"]
-    assert list(hosts.unasked(claims(rules=[{"host": "shop.example"}, {"host": "play.example"}]), names)) == []
+    assert list(hosts.unasked(claims(rules=[{"host": "SHOP.example"}, {"host": "play.example"}]), names)) == []
     refused = list(
         hosts.unasked(claims(rules=[{"host": "bank.example"}, {}], tls=[{"hosts": ["*.example"]}]), names)
     )  # fmt: skip
