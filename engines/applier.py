@@ -179,6 +179,7 @@ class Applier:
             generation=generation,
             labels={"app-instance-id": app.app_instance_id},
             images=images,
+            hosts=tuple(str(rule.get("domainName", "")) for rule in app.dns_rules if isinstance(rule, Mapping)),
         )
         return self.engine.apply(release)
 

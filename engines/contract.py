@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from core.errors import Invalid
 from core.findings import Finding
 from core.words import say
+from engines.limits import Isolation, Limits
 
 
 class State(enum.StrEnum):
@@ -67,16 +68,26 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class HostClaim:
+    """A host whose requests an object asks the node's proxy for; an empty host is every host."""
+
+    place: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a chart would become; made without touching anything.
 
-    `findings` holds every reason why this engine could not run it, all at once.
+    `findings` holds every reason why this engine could not run it, all at once. `hosts` are those that its objects
+    claim where something serves them.
     """
 
     manifests: tuple[Manifest, ...]
     findings: tuple[Finding, ...]
     compute: Compute
     images: tuple[str, ...] = ()
+    hosts: tuple[HostClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,7 @@ class Release:
     wish; it is kept with the revision so that applying the same wish twice makes one revision.
     `values` may hold secrets: an engine never logs them. `images` are those that came with the package: what a chart
     may call them, and the IDs that `load_image` gave. A name means the release's own image before any that the node has.
+    `hosts` are the names that the release may claim in an Ingress.
     """
 
     name: str
@@ -96,6 +108,7 @@ class Release:
     generation: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +213,9 @@ class EngineSettings:
     `state_dir` is a folder of the engine's own (release history, files of ConfigMaps).
     `kubeconfig` is the text of a kubeconfig, kept in memory and never logged. `internal_networks` gives
     containers of the docker engine no route out of the node. `restart_backoff` is the pause before the second restart
-    of a container in seconds, doubled each time (where the engine itself restarts).
+    of a container in seconds, doubled each time (where the engine itself restarts). `limits` are for runtimes without
+    limits of their own. `pod_networks` are those of a cluster's pods where its nodes do not tell them, `ue_networks`
+    those of UEs and of N6, from which its pods may be asked whatever else is known.
     """
 
     name: str = "local"
@@ -212,6 +227,9 @@ class EngineSettings:
     progress_deadline: float = 300.0
     internal_networks: bool = True
     restart_backoff: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+    pod_networks: tuple[str, ...] = ()
+    ue_networks: tuple[str, ...] = ()
 
 
 class Engine(ABC):
@@ -283,6 +301,14 @@ class Engine(ABC):
         archive is not what it says, and where images come from a registry only. What no release claims goes again.
         """
         raise Invalid(say("The {name} engine takes images from a registry, not from a package", name=self.name))
+
+    def isolation(self) -> Isolation:
+        """Return whether something keeps the networks of tenants apart here, as far as the runtime tells."""
+        return Isolation()
+
+    def limits(self) -> Limits | None:
+        """Return the limits that containers get here; None where the runtime has limits of its own."""
+        return None
 
     def halt(self) -> None:  # noqa: B027 - many runtimes need nothing here
         """Stop and remove what runs but keep the release history; the next `supervise` brings it back."""

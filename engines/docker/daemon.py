@@ -19,6 +19,8 @@ from core.errors import BreakwaterError, Conflict, Invalid, Missing, Rejected, T
 from core.words import say
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
+#: Storage drivers that bound the layer of a container; overlay2 does on xfs with pquota.
+_SIZING = frozenset(["btrfs", "zfs", "devicemapper"])
 
 
 class ImageMissing(Missing):
@@ -37,6 +39,8 @@ class Daemon:
         self._lock = threading.Lock()
         self.podman = False
         self.architecture = ""
+        #: Whether this daemon bounds the layer that a container writes into; None until somebody asked.
+        self._sizes: bool | None = None
 
     @property
     def api(self) -> docker.APIClient:
@@ -93,6 +97,28 @@ class Daemon:
             return str(made["Id"])
         except Conflict:
             return str(self.inspect(name)["Id"])
+
+    def sizes_disk(self) -> bool:
+        """Return whether the storage driver can bound what a container writes, as far as is known."""
+        if self._sizes is None:
+            told = self.info()
+            about = {str(row[0]): str(row[1]) for row in told.get("DriverStatus") or [] if len(row) > 1}
+            driver = str(told.get("Driver") or "")
+            on_xfs = driver == "overlay2" and about.get("Backing Filesystem") == "xfs"
+            self._sizes = not self.podman and (on_xfs or driver in _SIZING)
+        return self._sizes
+
+    def create_sized(self, disk: int, *, host: Mapping[str, Any], **more: Any) -> str:
+        """Make a container as `create` does, whose layer grows to `disk` bytes at most where the driver can do that."""
+        if disk and self.sizes_disk():
+            try:
+                return self.create(host={**host, "storage_opt": {"size": str(disk)}}, **more)
+            except (Invalid, Rejected) as problem:
+                # overlay2 tells only now whether its xfs was mounted with pquota; zfs takes no size below the image's.
+                if "storage-opt" not in problem.detail and "quota" not in problem.detail:
+                    raise
+                self._sizes = False
+        return self.create(host=host, **more)
 
     def start(self, container: str) -> None:
         with talking():

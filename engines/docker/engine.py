@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,8 +45,10 @@ from engines.docker.seen import Fate
 from engines.helm import Rendered, helm
 from engines.helm.hooks import not_run
 from engines.helm.port import check_names
+from engines.limits import Isolation, Limits
 from engines.planning import compute_of, host_findings, images_of
 from engines.pods.findings import kind_findings
+from engines.pods.limits import limit_findings, memory_of
 from engines.pods.translate import translate
 from engines.releases import check_owners, refuse, roll_back, wish_digest
 from engines.store import Store
@@ -98,16 +101,24 @@ class DockerEngine(Engine):
             storage = shutil.disk_usage(str(info.get("DockerRootDir") or "")).total
         return Capacity(int(info.get("NCPU") or 0) * 1000, int(info.get("MemTotal") or 0), storage)
 
+    def isolation(self) -> Isolation:
+        return Isolation("enforced", "a network for each tenant")
+
+    def limits(self) -> Limits:
+        limits = self.settings.limits
+        return limits if self.daemon.sizes_disk() else replace(limits, disk=0)
+
     # Changing
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
         return self._plan(self.helm.render(chart, values, name=name, namespace=namespace), namespace, {})
 
-    def _plan(self, rendered: Rendered, namespace: str, images: Mapping[str, str]) -> Plan:
+    def _plan(self, rendered: Rendered, namespace: str, images: Mapping[str, str], taken: int = 0) -> Plan:
         manifests = rendered.manifests
         wanted, findings = translate(manifests, namespace, images)
         findings = [*kind_findings(manifests, namespace), *host_findings(manifests), *findings]
         findings += not_run(rendered.hooks, rendered.crds)
+        findings += limit_findings(wanted, self.settings.limits, taken)
         if not netns.possible():
             findings += [
                 Finding(
@@ -141,7 +152,8 @@ class DockerEngine(Engine):
                 self._nudge()
                 return current.revision
             rendered = self.helm.render(release.chart, release.values, name=release.name, namespace=release.namespace)
-            refuse(self._plan(rendered, release.namespace, release.images))
+            taken = self._taken(release)
+            refuse(self._plan(rendered, release.namespace, release.images, taken))
             check_owners(self.store, release, rendered)
             kept = self.store.add(
                 release.namespace,
@@ -159,6 +171,16 @@ class DockerEngine(Engine):
             self.rounds.rewrite_files(kept)
         self._nudge()
         return kept.revision
+
+    def _taken(self, release: Release) -> int:
+        """Return how much memory the tenant's other releases may use, where that is bounded."""
+        if not self.settings.limits.tenant_memory:
+            return 0
+        return sum(
+            memory_of(self.rounds.wanted(kept).workloads, self.settings.limits)
+            for kept in self.store.releases()
+            if kept.namespace == release.namespace and kept.name != release.name
+        )
 
     def rollback(self, name: str, namespace: str, revision: int | None = None, *, generation: int = 0) -> Revision:
         with self._changing:

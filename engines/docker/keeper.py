@@ -22,8 +22,6 @@ from engines.docker.seen import HOLDER, PREFIX, ContainerKey, Exit, Fate, Pod, P
 from engines.pods.wanted import Container, PodTemplate, Volume, Workload
 from engines.store import Store
 
-#: A container may start this many processes: plenty for an app, too few to choke its node.
-MOST_PROCESSES = 4096
 #: A run this long means that the trouble before it is over.
 LONG_RUN = 600.0
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
@@ -204,7 +202,8 @@ class Keeper:
                 )
                 return
         surroundings = self._environment(container, pod, workload.template)
-        made = self.daemon.create(
+        made = self.daemon.create_sized(
+            self.settings.limits.disk_for(container.disk),
             name=self._name(pod.namespace, pod.release, pod.name, container.name),
             image=image,
             called=container.image,
@@ -225,6 +224,8 @@ class Keeper:
     def _host(self, workload: Workload, pod: Pod, container: Container) -> dict[str, Any]:
         assert pod.holder is not None
         security = ["no-new-privileges"] if container.no_new_privileges else []
+        limits = self.settings.limits
+        memory = self._memory_of(container)
         host: dict[str, Any] = {
             "network_mode": f"container:{pod.holder.id}",
             "binds": self._binds(workload, pod, container),
@@ -233,14 +234,16 @@ class Keeper:
             "security_opt": security or None,
             "read_only": container.read_only_root,
             "group_add": list(container.groups) or None,
-            "pids_limit": MOST_PROCESSES,
+            "pids_limit": limits.pids or None,
             "nano_cpus": container.nano_cpus or None,
             # Equal limits: an app may not push its node into swap.
-            "mem_limit": container.memory or None,
-            "memswap_limit": container.memory or None,
+            "mem_limit": memory or None,
+            "memswap_limit": memory or None,
         }
         if not self.daemon.podman:
-            host["log_config"] = {"Type": "json-file", "Config": {"max-size": "5m", "max-file": "2"}}
+            # The oldest half goes when the newest is full.
+            kept = {"max-size": str(max(1, limits.log // 2)), "max-file": "2"} if limits.log else {}
+            host["log_config"] = {"Type": "json-file", "Config": kept}
         return host
 
     def _binds(self, workload: Workload, pod: Pod, container: Container) -> list[str]:
@@ -310,7 +313,7 @@ class Keeper:
         killed = seen.id in self.memory.killed
         # Podman leaves OOMKilled false: there a kill that nobody ordered, under a limit, is taken for it.
         oom = bool(state.get("OOMKilled")) or (
-            self.daemon.podman and code == 137 and not killed and bool(container.memory)
+            self.daemon.podman and code == 137 and not killed and bool(self._memory_of(container))
         )
         ended = Exit(code, oom, _ran(state))
         self.memory.exits[seen.id] = ended
@@ -322,7 +325,7 @@ class Keeper:
             policy = "Never" if policy == "Never" else "OnFailure"
         if not decide.starts_again(policy, ended):
             if code != 0:
-                fate.reason, fate.message = _why(ended, container, killed)
+                fate.reason, fate.message = _why(ended, self._memory_of(container), killed)
                 self._event(
                     pod,
                     "Warning",
@@ -335,10 +338,13 @@ class Keeper:
             return
         wait = decide.pause_before_restart(fate.level, self.settings.restart_backoff)
         fate.due, fate.waiting = time.monotonic() + wait, wait > 0
-        fate.reason, fate.message = _why(ended, container, killed)
+        fate.reason, fate.message = _why(ended, self._memory_of(container), killed)
         self._keep_fate(pod, container.name)
         what = "OOMKilled" if oom else "BackOff" if wait else "Exited"
         self._event(pod, "Warning", what, say("Container {name} {message}", name=container.name, message=fate.message))
+
+    def _memory_of(self, container: Container) -> int:
+        return self.settings.limits.memory_for(container.memory)
 
     def _trouble(self, pod: Pod, container: str, reason: Reason, message: str, event: str) -> None:
         fate = self.memory.fate(pod.key, container)
@@ -407,13 +413,9 @@ def expand(text: str, surroundings: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: "$" if found[0] == "$$" else surroundings.get(found[1], found[0]), text)
 
 
-def _why(ended: Exit, container: Container, killed: bool) -> tuple[Reason, str]:
+def _why(ended: Exit, memory: int, killed: bool) -> tuple[Reason, str]:
     if ended.oom:
-        limit = (
-            say("its limit of {memory} MiB", memory=container.memory >> 20)
-            if container.memory
-            else say("the node's memory")
-        )
+        limit = say("its limit of {memory} MiB", memory=memory >> 20) if memory else say("the node's memory")
         return Reason.OOM_KILLED, f"was killed because it needed more than {limit}"
     if killed:
         return Reason.PROBE_FAILING, "was stopped because its probe failed"

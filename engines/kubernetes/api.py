@@ -40,6 +40,8 @@ _KINDS: dict[str, Any] = {
     "StatefulSet": create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets"),
     "DaemonSet": create_namespaced_resource("apps", "v1", "DaemonSet", "daemonsets"),
     "Job": create_namespaced_resource("batch", "v1", "Job", "jobs"),
+    "Ingress": create_namespaced_resource("networking.k8s.io", "v1", "Ingress", "ingresses"),
+    "NetworkPolicy": create_namespaced_resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     "CronJob": create_namespaced_resource("batch", "v1", "CronJob", "cronjobs"),
 }
 #: Asks for metadata alone (Kubernetes API concepts, "Metadata-only fetches"): a release's Secret may be a megabyte.
@@ -94,6 +96,11 @@ class Api:
         with _translated():
             return list(self._client.list(_KINDS[kind], labels=labels, **_where(namespace)))
 
+    def everywhere(self, kind: str) -> list[Object]:
+        """Return the objects of a kind in all namespaces."""
+        with _translated():
+            return list(self._client.list(_KINDS[kind], namespace="*"))
+
     def secrets_metadata(self, namespace: str, selector: str) -> list[Object]:
         """Return the metadata of Secrets, without what is in them; all namespaces when `namespace` is empty."""
         path = f"/api/v1/namespaces/{namespace}/secrets" if namespace else "/api/v1/secrets"
@@ -125,6 +132,11 @@ class Api:
         """Create an object of the cluster's own; `Conflict` where it is already."""
         with _translated():
             self._client.create(_KINDS[kind](body))
+
+    def replace(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Put an object in the place of the one of its name, whatever that has become."""
+        with _translated():
+            self._client.replace(_KINDS[kind](body))
 
     def patch(self, kind: str, name: str, namespace: str, body: Mapping[str, Any]) -> None:
         """Merge into an object (RFC 7396)."""

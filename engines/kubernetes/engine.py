@@ -9,20 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 from core.errors import BreakwaterError, Invalid, Missing, Rejected, Unavailable
-from core.findings import blocking
+from core.findings import Finding, blocking
 from core.words import say
+from engines import hosts
 from engines.contract import (
     Capacity,
     Engine,
     EngineSettings,
     Event,
+    HostClaim,
     LogLine,
     Manifest,
     Plan,
@@ -33,17 +35,22 @@ from engines.contract import (
 from engines.helm import chartfile
 from engines.helm.port import check_names
 from engines.kubernetes import kept as keeping
+from engines.kubernetes import policies
 from engines.kubernetes.api import Api
 from engines.kubernetes.confined import confined
 from engines.kubernetes.findings import chart_findings
+from engines.kubernetes.guard import Guard
 from engines.kubernetes.kept import PENDING, Kept, Releases
 from engines.kubernetes.kubeconfig import Access
 from engines.kubernetes.look import Look
 from engines.kubernetes.tenancy import Tenancy
+from engines.limits import Isolation
 from engines.planning import compute_of, images_of, items, mapping, quantity
 
 #: How long `remove` waits for pods to end; the cluster ends the rest by itself.
 REMOVE_SECONDS = 40.0
+#: How often `supervise` looks whether the tenants' policies are as they should be, in seconds.
+GUARD_SECONDS = 30.0
 _OWNER = "meta.helm.sh/release-name"
 
 
@@ -54,7 +61,8 @@ class _Site:
         access = Access.read(settings.kubeconfig, settings.context)
         self.api = Api(access)
         self.releases = Releases(self.api)
-        self.tenancy = Tenancy(access, self.api, self.releases)
+        self.guard = Guard(self.api, settings)
+        self.tenancy = Tenancy(access, self.api, self.releases, self.guard)
         self.look = Look(self.api, self.releases, timedelta(seconds=settings.progress_deadline))
 
 
@@ -69,6 +77,7 @@ class KubernetesEngine(Engine):
         self._site: _Site | None = _Site(settings) if settings.kubeconfig else None
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._guard = threading.Lock()
+        self._guarded_at = -GUARD_SECONDS
 
     @property
     def site(self) -> _Site:
@@ -91,13 +100,18 @@ class KubernetesEngine(Engine):
             storage += int(quantity(has.get("ephemeral-storage", 0)))
         return Capacity(cpu, memory, storage)
 
+    def isolation(self) -> Isolation:
+        return self.site.guard.isolation()
+
     # Changing
 
     def plan(self, chart: Path, values: Mapping[str, Any], *, name: str = "plan", namespace: str = "default") -> Plan:
         rendered = self.helm.render(chart, values, name=name, namespace=namespace)
         manifests = rendered.manifests
-        findings = tuple(chart_findings(rendered.everything, namespace))
-        return Plan(manifests, findings, compute_of(manifests), images_of(manifests))
+        findings = [*chart_findings(rendered.everything, namespace)]
+        findings += policies.policy_findings(rendered.everything, namespace, policies.Ground())
+        claimed = hosts.claims(rendered.everything)
+        return Plan(manifests, tuple(findings), compute_of(manifests), images_of(manifests), claimed)
 
     def apply(self, release: Release) -> Revision:
         check_names(release.name, release.namespace)
@@ -115,14 +129,25 @@ class KubernetesEngine(Engine):
             if present and present.status in {"uninstalling", "uninstalled"}:
                 self.remove(release.name, release.namespace)  # whoever began this died
                 revisions, present = [], None
-            self._check(self.plan(release.chart, release.values, name=release.name, namespace=release.namespace))
-            self.site.tenancy.enter(release.namespace)
+            plan = self.plan(release.chart, release.values, name=release.name, namespace=release.namespace)
+            self._check(plan, self._against(plan.manifests, plan.hosts, release))
+            self.site.tenancy.enter(
+                release.namespace, self.site.guard.going(release.name, release.namespace, plan.manifests)
+            )
             interrupted = self._mend(revisions)
             self._install_or_upgrade(release, labels, upgrade=present is not None)
             made = self._newest(release.name, release.namespace)
-            self._check_made(made)
+            self._check_made(made, release)
             self._sweep(interrupted, keep=self.site.releases.content(made).manifests)
+            self.site.guard.keep(release.namespace)
             return self.site.releases.revision(made)
+
+    def _against(
+        self, manifests: Sequence[Manifest], claimed: Sequence[HostClaim], release: Release
+    ) -> Iterator[Finding]:
+        """Tell what speaks against a release beside its chart: hosts that are not its own, policies of this cluster."""
+        yield from hosts.unasked(claimed, release.hosts)
+        yield from self.site.guard.findings(manifests, claimed, release.namespace)
 
     def _install_or_upgrade(self, release: Release, labels: Mapping[str, str], *, upgrade: bool) -> None:
         act = self.helm.upgrade if upgrade else self.helm.install
@@ -154,6 +179,9 @@ class KubernetesEngine(Engine):
                 return self._finish_rollback(present, generation)  # the caller died before the last step
             target = keeping.next_target(revisions, _intent(begun)[1] if begun else revision)
             interrupted = self._mend(revisions)
+            back = self.site.releases.content(target)
+            self._refuse(self.site.guard.findings(back.manifests, hosts.claims(back.manifests), namespace))
+            self.site.guard.keep(namespace, self.site.guard.going(name, namespace, back.manifests))
             wanted = generation or present.generation
             if generation and not begun:
                 self.site.releases.mark(present, rolling_back=f"{generation}-{target.number}")
@@ -162,6 +190,7 @@ class KubernetesEngine(Engine):
             )
             made = self._newest(name, namespace)
             self._sweep(interrupted, keep=self.site.releases.content(made).manifests)
+            self.site.guard.keep(namespace)
             return self._finish_rollback(made, wanted)
 
     def _is_rollback(self, kept: Kept) -> bool:
@@ -178,6 +207,7 @@ class KubernetesEngine(Engine):
             revisions = self.site.releases.revisions(namespace, name)
             if revisions:
                 owned, running = self._all_objects(revisions), self.site.look.running(name, namespace)
+                self.site.guard.keep(namespace, self.site.guard.going(name, namespace, ()))
                 self._let_claims_go(namespace, owned)
                 with suppress(Missing):  # somebody else was faster
                     self.helm.uninstall(self.site.tenancy.cluster(namespace), name=name, namespace=namespace)
@@ -193,8 +223,9 @@ class KubernetesEngine(Engine):
             raise Unavailable(say("The release {name} was removed meanwhile", name=name))
         return revisions[-1]
 
-    def _check(self, plan: Plan) -> None:
-        refused = blocking(plan.findings)
+    def _refuse(self, findings: Iterable[Finding]) -> None:
+        """Raise `Invalid` with everything that forbids running the objects."""
+        refused = list(dict.fromkeys(blocking(findings)))
         if refused:
             places = "; ".join(f"{finding.place}: {finding.message}" for finding in refused[:5])
             raise Invalid(
@@ -205,6 +236,9 @@ class KubernetesEngine(Engine):
                 ),
                 findings=[finding.as_dict() for finding in refused],
             )
+
+    def _check(self, plan: Plan, against: Iterable[Finding]) -> None:
+        self._refuse([*plan.findings, *against])
         for manifest in plan.manifests:
             inside = self.site.api.namespaced(manifest.api_version, manifest.kind)
             if inside is None:
@@ -224,11 +258,12 @@ class KubernetesEngine(Engine):
                     )
                 )
 
-    def _check_made(self, made: Kept) -> None:
+    def _check_made(self, made: Kept, release: Release) -> None:
         """A chart may render otherwise in a cluster than offline, and has hooks: look again at what Helm really made."""
         content = self.site.releases.content(made)
         everything = (*content.manifests, *content.hooks)
-        refused = blocking(chart_findings(everything, made.namespace))
+        against = self._against(everything, hosts.claims(everything), release)
+        refused = blocking([*chart_findings(everything, made.namespace), *against])
         if refused:
             self.remove(made.name, made.namespace)
             raise Invalid(
@@ -297,6 +332,21 @@ class KubernetesEngine(Engine):
             lock = self._locks[namespace]
         with lock:
             yield
+
+    def supervise(self) -> None:
+        now = time.monotonic()
+        if now - self._guarded_at < GUARD_SECONDS:
+            return
+        self._guarded_at = now
+        trouble: BreakwaterError | None = None
+        for namespace in sorted({namespace for namespace, _ in self.releases()}):
+            try:
+                with self._changing(namespace):
+                    self.site.guard.keep(namespace)
+            except BreakwaterError as problem:  # one that is just being removed must not leave the others open
+                trouble = problem
+        if trouble is not None:
+            raise trouble
 
     # Looking
 

@@ -77,7 +77,7 @@ def _rights(manifest: Manifest, place: str) -> Iterator[Finding]:
     for rule in items(manifest.body.get("rules")):
         listed = rule.get("resources")
         resources = {str(each).partition("/")[0] for each in listed} if isinstance(listed, list) else set()
-        wide = sorted(resources & {"*", "namespaces", "roles", "rolebindings"})
+        wide = sorted(resources & {"*", "namespaces", "roles", "rolebindings", "networkpolicies"})
         if wide:
             yield Finding(
                 Level.ERROR,

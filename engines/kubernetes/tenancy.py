@@ -3,24 +3,26 @@
 Helm renders a chart with the rights of the cluster's user: a chart may look up other tenants' Secrets, render
 something else than it did offline, or bring hooks. So Helm acts as a user of its own for each namespace, who may do
 there what Kubernetes' role `admin` may, and nothing anywhere else. The cluster itself enforces that, and by Pod
-Security Admission also what pods may be.
+Security Admission also what pods may be. NetworkPolicies that we keep close the namespace to other tenants' pods.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from core.errors import Conflict, Rejected, Unavailable
 from core.words import say
 from engines.helm import Cluster
-from engines.kubernetes.api import Api
+from engines.kubernetes.api import Api, Object
+from engines.kubernetes.guard import Guard
 from engines.kubernetes.kept import Releases
 from engines.kubernetes.kubeconfig import Access
+from engines.kubernetes.policies import OURS, TENANT
 from engines.planning import mapping
 
-#: Labels of a namespace that we made.
-OURS = {"app.kubernetes.io/managed-by": "breakwater"}
 GUARD = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "latest"}
 #: The RoleBinding by which the tenant's user gets its rights.
 BINDING = "breakwater-tenant"
@@ -33,8 +35,8 @@ _SIGNS_OF_USE = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Se
 class Tenancy:
     """The tenants' namespaces on one cluster."""
 
-    def __init__(self, access: Access, api: Api, releases: Releases) -> None:
-        self._access, self._api, self._releases = access, api, releases
+    def __init__(self, access: Access, api: Api, releases: Releases, guard: Guard) -> None:
+        self._access, self._api, self._releases, self._guard = access, api, releases, guard
         self._confines: bool | None = None
 
     def cluster(self, namespace: str) -> Cluster:
@@ -42,8 +44,8 @@ class Tenancy:
         acting_as = tenant(namespace) if self._can_confine() else ""
         return Cluster(kubeconfig=self._access.kubeconfig(acting_as))
 
-    def enter(self, namespace: str) -> None:
-        """Make the namespace ready for use, made by us when it is not there."""
+    def enter(self, namespace: str, going: Iterable[str] = ()) -> None:
+        """Make the namespace ready for use, made by us when it is not there; `going` as for `Guard.keep`."""
         deadline = time.monotonic() + NAMESPACE_SECONDS
         while (
             mapping(mapping(found := self._api.find("Namespace", namespace)).get("status")).get("phase")
@@ -55,6 +57,10 @@ class Tenancy:
         if found is None:
             with suppress(Conflict):  # made by another process just now
                 self._api.create("Namespace", {"metadata": {"name": namespace, "labels": {**OURS, **GUARD}}})
+        elif any(_labels(found).get(key) != value for key, value in OURS.items()) and TENANT not in _labels(found):
+            # One that others made is no other tenant's, and by its mark the other tenants know that.
+            self._api.patch("Namespace", namespace, "", {"metadata": {"labels": {TENANT: namespace}}})
+        self._guard.keep(namespace, going)
         if self._can_confine():
             self._give_rights(namespace)
 
@@ -63,8 +69,11 @@ class Tenancy:
         found = mapping(self._api.find("Namespace", namespace))
         if not found or self._releases.any_in(namespace):
             return
-        labels = mapping(mapping(found.get("metadata")).get("labels"))
+        labels = _labels(found)
         if any(labels.get(key) != value for key, value in OURS.items()):
+            self._guard.release(namespace)
+            if TENANT in labels:
+                self._api.patch("Namespace", namespace, "", {"metadata": {"labels": {TENANT: None}}})
             self._api.delete_any("rbac.authorization.k8s.io/v1", "RoleBinding", namespace, BINDING)
             return
         for kind in _SIGNS_OF_USE:
@@ -97,6 +106,10 @@ class Tenancy:
         if self._confines is None:
             self._confines = self._api.allowed("", "impersonate", "users")
         return self._confines
+
+
+def _labels(found: Object | None) -> Mapping[str, Any]:
+    return mapping(mapping(mapping(found).get("metadata")).get("labels"))
 
 
 def tenant(namespace: str) -> str:

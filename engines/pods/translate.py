@@ -302,6 +302,7 @@ class _Translation:
             ),
             nano_cpus=int(quantity(limits.get("cpu") or 0) * 10**9),
             memory=int(quantity(limits.get("memory") or 0)),
+            disk=int(quantity(limits.get("ephemeral-storage") or 0)),
             user=("" if user is None else str(user)) + ("" if group is None else f":{group}"),
             groups=tuple(str(each) for each in groups if isinstance(each, int)),
             must_not_be_root=bool(security.get("runAsNonRoot")),

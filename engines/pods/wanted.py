@@ -57,6 +57,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     nano_cpus: int = 0
     memory: int = 0
+    disk: int = 0
     user: str = ""
     groups: tuple[str, ...] = ()
     must_not_be_root: bool = False

@@ -94,6 +94,8 @@ def watch(operation: Operation) -> None:
             state = applier.mep.state()
             direct.keep(node, "mep", "state", state)
             restoring.tell_again(node, wanted, state)
+        # Last: a cluster that does not let us keep its policies is told of, and everything else was looked at.
+        applier.engine.supervise()
 
 
 @shared_task(name="nodes.watch")

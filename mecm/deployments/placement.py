@@ -8,6 +8,7 @@ from typing import Any
 
 from core.words import say
 from engines.contract import Compute
+from engines.hosts import overlap
 
 #: What people call the architectures that packages and runtimes name differently.
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64v8": "arm64", "armv8": "arm64"}
@@ -31,6 +32,8 @@ class Requirement:
     refused: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     uses_mep: bool = False
+    #: Hosts that the chart claims in an Ingress.
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class NodeFacts:
     has_mep: bool = True
     #: Its identity was taken away, so that it cannot connect until it joins again.
     shut_out: bool = False
+    #: Namespace and domain name of each DNS rule of the applications there; read only where a chart claims hosts.
+    names: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +142,25 @@ def place(requirement: Requirement, node: NodeFacts, present: Iterable[Allocatio
             )
         )
     reasons += [Reason("cannot-run", message) for message in requirement.refused]
+    reasons += _claimed(requirement, node)
     reasons += _short(requirement.compute, node.capacity, present)
     return Placement(tuple(reasons), tuple(_remarks(requirement, node)))
+
+
+def _claimed(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
+    """Tell which hosts another tenant's application on the node has; not whose."""
+    others = [name for namespace, name in node.names if namespace != requirement.namespace]
+    for host in sorted(set(requirement.hosts)):
+        if any(overlap(host, each) for each in others):
+            yield Reason(
+                "host-taken",
+                say(
+                    "claims the host {host}, which an application of another tenant on {node} has; take another host, "
+                    "or ask the node's operator",
+                    host=host,
+                    node=node.name,
+                ),
+            )
 
 
 def _name_taken(name: str, node: str, taken: list[Allocation]) -> Reason:

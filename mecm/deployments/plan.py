@@ -13,6 +13,7 @@ from django.db.models import Count, Q
 from engines.contract import Compute
 from mecm.deployments.models import Deployment
 from mecm.deployments.placement import Allocation, NodeFacts, Placement, Requirement, place
+from mecm.deployments.requirements import dns_names
 from mecm.edge.models import NodeCert, ReportedObject
 from mecm.nodes.models import Node
 
@@ -28,16 +29,18 @@ def verdicts(
     ids = [node.pk for node in nodes]
     taken = allocations(ids, besides=besides)
     offered, shut = services(ids), shut_out(ids)
+    needed = [requirement_for(node) for node in nodes]
+    named = names(node.pk for node, each in zip(nodes, needed, strict=True) if each.hosts)
     return [
         (
             node,
             place(
-                requirement_for(node),
-                facts(node, offered.get(node.pk), shut_out=node.pk in shut),
+                each,
+                facts(node, offered.get(node.pk), shut_out=node.pk in shut, names=named.get(node.pk)),
                 taken.get(node.pk, ()),
             ),
         )
-        for node in nodes
+        for node, each in zip(nodes, needed, strict=True)
     ]
 
 
@@ -55,10 +58,11 @@ def judge(cases: Iterable[Case]) -> list[Placement]:
     cases = list(cases)
     ids = list({case.node.pk for case in cases})
     held, offered, shut = _held(ids), services(ids), shut_out(ids)
+    named = names(case.node.pk for case in cases if case.requirement.hosts)
     return [
         place(
             case.requirement,
-            facts(case.node, offered.get(case.node.pk), shut_out=case.node.pk in shut),
+            facts(case.node, offered.get(case.node.pk), shut_out=case.node.pk in shut, names=named.get(case.node.pk)),
             [each for pk, each in held.get(case.node.pk, ()) if pk != case.besides],
         )
         for case in cases
@@ -89,6 +93,21 @@ def services(node_ids: list[UUID]) -> dict[UUID, frozenset[str]]:
     return {node_id: frozenset(_active(listed)) for node_id, listed in rows.values_list("node_id", "status__services")}
 
 
+def names(node_ids: Iterable[UUID]) -> dict[UUID, frozenset[tuple[str, str]]]:
+    """Return namespace and domain name of each DNS rule of the applications on these nodes.
+
+    One query, and none where no node is named: only charts that claim hosts need to know.
+    """
+    wanted = set(node_ids)
+    if not wanted:
+        return {}
+    found: dict[UUID, set[tuple[str, str]]] = defaultdict(set)
+    rows = Deployment.objects.not_removed().filter(node_id__in=wanted)
+    for node_id, namespace, rules in rows.values_list("node_id", "namespace", "package__descriptor__appDNSRule"):
+        found[node_id].update((namespace, name) for name in dns_names({"appDNSRule": rules}) if name)
+    return {node_id: frozenset(listed) for node_id, listed in found.items()}
+
+
 def shut_out(node_ids: list[UUID]) -> frozenset[UUID]:
     """Return the nodes that hold certificates of which every one was revoked, in one query: they must join again."""
     rows = NodeCert.objects.filter(node_id__in=node_ids).values("node_id").order_by()
@@ -96,7 +115,13 @@ def shut_out(node_ids: list[UUID]) -> frozenset[UUID]:
     return frozenset(rows.values_list("node_id", flat=True))
 
 
-def facts(node: Node, offered: frozenset[str] | None, *, shut_out: bool = False) -> NodeFacts:
+def facts(
+    node: Node,
+    offered: frozenset[str] | None,
+    *,
+    shut_out: bool = False,
+    names: frozenset[tuple[str, str]] | None = None,
+) -> NodeFacts:
     """Return what placement needs to know of a node."""
     direct = node.link == Node.Link.DIRECT
     return NodeFacts(
@@ -109,6 +134,7 @@ def facts(node: Node, offered: frozenset[str] | None, *, shut_out: bool = False)
         services=offered,
         has_mep=not direct or bool(node.mep_url),
         shut_out=shut_out and not direct,
+        names=names or frozenset(),
     )
 
 

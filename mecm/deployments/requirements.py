@@ -16,8 +16,9 @@ import engines
 from core.errors import BreakwaterError, Conflict, Invalid
 from core.findings import Level
 from core.words import say
+from engines import hosts
 from engines.applier import AppSpec, Blob, MepAccess, values_for
-from engines.contract import Compute, EngineSettings, Plan
+from engines.contract import Compute, EngineSettings, HostClaim, Plan
 from engines.peek import peek
 from mecm.deployments import secret_values
 from mecm.deployments.placement import Requirement
@@ -43,6 +44,7 @@ class Rendered:
     compute: Compute
     refused: tuple[str, ...]
     remarks: tuple[str, ...]
+    hosts: tuple[HostClaim, ...] = ()
 
 
 class _Recent:
@@ -97,9 +99,28 @@ def of(package: Package, values: Mapping[str, Any], *, engine: str, name: str, n
         architectures=frozenset(architectures - {""}),
         app_class=str(described.get("appClass") or "container"),
         services=frozenset(services - {""}),
-        refused=rendered.refused,
+        refused=rendered.refused + _unasked(rendered.hosts, dns_names(described)),
+        hosts=tuple(each.host for each in rendered.hosts),
         remarks=rendered.remarks,
         uses_mep=any(described.get(member) for member in _MEP_MEMBERS),
+    )
+
+
+def dns_names(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the domain names of an application's DNS rules: the hosts that it may claim."""
+    listed = described.get("appDNSRule")
+    return tuple(
+        str(each.get("domainName", ""))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, Mapping)
+    )
+
+
+def _unasked(claimed: tuple[HostClaim, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    found = hosts.unasked(claimed, names)
+    return tuple(
+        say("{place}: {message}; {remedy}", place=each.place, message=each.message, remedy=each.remedy)
+        for each in found
     )
 
 
@@ -128,7 +149,7 @@ def _quoting_none(package: Package, values: Mapping[str, Any], engine: str) -> R
     refused, remarks = (
         tuple(secret_values.scrubbed(each, secrets) for each in said) for said in (found.refused, found.remarks)
     )
-    return Rendered(found.compute, refused, remarks)
+    return Rendered(found.compute, refused, remarks, found.hosts)
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -173,6 +194,7 @@ def _summary(plan: Plan) -> Rendered:
         ),
         refused=tuple(f"{each.place}: {each.message}" for each in refusals),
         remarks=tuple(f"{each.place}: {each.message}" for each in remarks),
+        hosts=plan.hosts,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from core.operations import services as operations
 from core.operations.models import Operation
 from core.words import say
+from engines.facts import tenancy_of
 from mecm.edge import reports
 from mecm.nodes import reach, services
 from mecm.nodes.models import Node
@@ -33,6 +34,7 @@ def look(node: Node) -> dict[str, Any]:
         "engine_version": engine.ping(),
         "capacity": asdict(engine.capacity()),
         "simulated": node.engine == "memory",
+        **tenancy_of(engine),
     }
 
 

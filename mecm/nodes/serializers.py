@@ -65,6 +65,8 @@ class NodeOut(serializers.ModelSerializer[Node]):
     has_kubeconfig = serializers.SerializerMethodField()
     has_mep = serializers.SerializerMethodField()
     architecture = serializers.SerializerMethodField()
+    isolation = serializers.SerializerMethodField()
+    limits = serializers.SerializerMethodField()
     allocated = serializers.SerializerMethodField()
     deployments = serializers.IntegerField(source="deployed")
 
@@ -88,6 +90,8 @@ class NodeOut(serializers.ModelSerializer[Node]):
             "capacity_fixed",
             "allocated",
             "architecture",
+            "isolation",
+            "limits",
             "deployments",
             "has_kubeconfig",
             "has_mep",
@@ -110,6 +114,16 @@ class NodeOut(serializers.ModelSerializer[Node]):
     def get_architecture(self, node: Node) -> str:
         """What the node said its processor is."""
         return str(node.facts.get("architecture", ""))
+
+    def get_isolation(self, node: Node) -> dict[str, str]:
+        """Whether the networks of tenants are kept apart (enforced, not-enforced, unknown), and by what."""
+        told: dict[str, str] = node.facts.get("isolation") or {"state": "unknown", "by": ""}
+        return told
+
+    def get_limits(self, node: Node) -> dict[str, int]:
+        """What a container gets there that declares no limits, and the most that may be had; 0 is none."""
+        told: dict[str, int] = node.facts.get("limits") or {}
+        return told
 
     def get_allocated(self, node: Node) -> dict[str, int]:
         """What the present deployments ask for in all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from core.errors import Conflict, Invalid
 from core.operations import services as operations
 from core.operations.models import Operation
 from core.words import say
+from engines.limits import Limits
 from mecm.nodes import kubeconfig as kubeconfigs
 from mecm.nodes import sealed
 from mecm.nodes.models import Node
@@ -28,6 +30,7 @@ from mecm.nodes.models import Node
 LOCAL_ENGINES = frozenset({"docker"})
 
 _CAPACITY = ("cpu_millis", "memory_bytes", "storage_bytes")
+_LIMITS = tuple(each.name for each in fields(Limits))
 _LABELS, _LABEL_TEXT = 50, 100
 
 
@@ -186,7 +189,19 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(facts.get(name), str):
             kept[name] = facts[name][:longest]
     kept["simulated"] = facts.get("simulated") is True
+    kept["isolation"] = isolation_of(facts.get("isolation"))
+    limits = facts.get("limits")
+    if isinstance(limits, Mapping) and limits:
+        kept["limits"] = {name: _figure(limits.get(name)) for name in _LIMITS}
     return kept
+
+
+def isolation_of(told: Any) -> dict[str, str]:
+    """Return what a node says of the walls between its tenants' networks; whatever is no such word is `unknown`."""
+    state, by = (told.get("state"), told.get("by")) if isinstance(told, Mapping) else ("", "")
+    if state not in ("enforced", "not-enforced"):
+        return {"state": "unknown", "by": ""}
+    return {"state": str(state), "by": by.replace("\0", "")[:60] if isinstance(by, str) else ""}
 
 
 def _figure(value: Any) -> int:

@@ -18,6 +18,7 @@ from core.errors import BreakwaterError
 from core.frames import named_blobs
 from engines.applier import Applier
 from engines.contract import Engine, EngineSettings
+from engines.limits import Limits
 from mep.agent import identity, recalls, store
 from mep.agent.blobs import Blobs, Fetcher
 from mep.agent.kinds import Apps, LogWatches, RuleWishes, unsupported, unwished
@@ -217,6 +218,16 @@ def make_engine(folder: Path) -> Engine:
             helm=settings.ENGINE_HELM,
             progress_deadline=settings.PROGRESS_DEADLINE,
             internal_networks=settings.INTERNAL_NETWORKS,
+            limits=Limits(
+                memory=settings.CONTAINER_MEMORY,
+                pids=settings.CONTAINER_PIDS,
+                disk=settings.CONTAINER_DISK,
+                log=settings.CONTAINER_LOG,
+                container_memory=settings.CONTAINER_MEMORY_MOST,
+                tenant_memory=settings.TENANT_MEMORY_MOST,
+            ),
+            pod_networks=tuple(settings.POD_NETWORKS),
+            ue_networks=tuple(settings.UE_NETWORKS),
         )
     )
 

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 
-from core.env import Env, boolean
+from core.env import Env, boolean, words
+from core.errors import Invalid
+from engines.limits import Limits
+from engines.planning import quantity
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of networks in CIDR notation."""
+    return tuple(str(ipaddress.ip_network(word)) for word in words(text))
+
+
+def octets(text: str) -> int:
+    """Read a size as Kubernetes writes it: `512Mi`, `10Gi` or a number of bytes."""
+    try:
+        return int(quantity(text))
+    except Invalid as problem:
+        raise ValueError(problem.detail) from None
 
 
 def declare(env: Env) -> dict[str, Any]:
@@ -35,6 +52,38 @@ def declare(env: Env) -> dict[str, Any]:
             cast=boolean,
             help="give containers of the docker engine no route out of the node",
         ),
+        "POD_NETWORKS": env(
+            "POD_NETWORKS",
+            [],
+            cast=networks,
+            help="networks of the cluster's pods, where its nodes do not tell them; comma-separated, as 10.42.0.0/16",
+        ),
+        "UE_NETWORKS": env(
+            "UE_NETWORKS",
+            [],
+            cast=networks,
+            help="networks of UEs and of N6 that reach pods of the kubernetes engine whatever else is closed",
+        ),
+        "CONTAINER_MEMORY": env(
+            "CONTAINER_MEMORY",
+            Limits().memory,
+            cast=octets,
+            help="memory of a container whose chart sets no limit (docker engine), as 512Mi; 0 is all that the node has",
+        ),
+        "CONTAINER_MEMORY_MOST": env(
+            "CONTAINER_MEMORY_MOST", 0, cast=octets, help="most memory that a container may ask for; 0 is any"
+        ),
+        "TENANT_MEMORY_MOST": env(
+            "TENANT_MEMORY_MOST", 0, cast=octets, help="most memory of a tenant's containers together; 0 is any"
+        ),
+        "CONTAINER_PIDS": env("CONTAINER_PIDS", Limits().pids, cast=int, help="processes of one container; 0 is any"),
+        "CONTAINER_DISK": env(
+            "CONTAINER_DISK",
+            Limits().disk,
+            cast=octets,
+            help="what a container may write beside its volumes, where the storage driver can bound that; 0 is any",
+        ),
+        "CONTAINER_LOG": env("CONTAINER_LOG", Limits().log, cast=octets, help="size of a container's kept log"),
         "HALT_ON_EXIT": env(
             "HALT_ON_EXIT", False, cast=boolean, help="stop the apps when the agent is stopped; they come back with it"
         ),

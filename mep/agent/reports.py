@@ -11,6 +11,7 @@ from typing import Any
 from core.errors import BreakwaterError
 from core.frames import spec_digest
 from engines.contract import Engine
+from engines.facts import tenancy_of
 from mep.agent import VERSION, store
 
 logger = logging.getLogger("breakwater.agent")
@@ -53,6 +54,8 @@ def about_node(engine: Engine, engine_name: str, unwished: Callable[[Engine], li
         "agent_version": VERSION,
         "simulated": engine_name == "memory",
         "capacity": {},
+        "isolation": {},
+        "limits": {},
         "problem": None,
         "unwished": [],
     }
@@ -64,6 +67,7 @@ def about_node(engine: Engine, engine_name: str, unwished: Callable[[Engine], li
             "memory_bytes": capacity.memory_bytes,
             "storage_bytes": capacity.storage_bytes,
         }
+        status |= tenancy_of(engine)
     except BreakwaterError as problem:
         status["problem"] = problem.problem()
     with suppress(BreakwaterError):  # whoever may not look into every namespace can tell nothing

@@ -21,6 +21,7 @@ import pytest
 from core.errors import Conflict, Invalid, Missing
 from core.findings import Level
 from engines.contract import Engine, EngineSettings, Reason, Release, ReleaseStatus, State
+from engines.facts import tenancy_of
 from tests.contracts.image import IMAGE
 from tests.waiting import until
 
@@ -341,6 +342,12 @@ class EngineContract:
             harness.engine.apply(Release("one", harness.namespace, hostile, {"image": IMAGE}))
         with pytest.raises(Invalid):
             harness.engine.plan(tmp_path / "not-there.tgz", {})
+
+    def test_what_keeps_tenants_apart_is_told_and_named_or_not_known(self, harness: Harness) -> None:
+        told = tenancy_of(harness.engine)
+        assert told["isolation"]["state"] in {"enforced", "not-enforced", "unknown"}
+        assert bool(told["isolation"]["by"]) == (told["isolation"]["state"] != "unknown")
+        assert not told["limits"] or told["limits"]["memory"] > 0
 
     def test_a_name_that_is_no_name_is_refused(self, harness: Harness) -> None:
         for name in ("Upper", "with space", "../up", "a" * 54, ""):

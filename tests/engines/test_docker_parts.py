@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from core.errors import Conflict, Invalid, Unavailable
 from engines.contract import EngineSettings, Reason, Release, ReleaseStatus, State
 from engines.docker import DockerEngine
+from engines.limits import Limits
 from tests import dockerd
 from tests.contracts.engine import CHARTS
 from tests.contracts.image import IMAGE, write_archive
@@ -137,6 +139,32 @@ def test_a_command_that_is_not_in_the_image_is_a_config_error(harness: DockerHar
 
     until(wrong, 30.0, every=0.1)
     assert harness.about("one")["message"] == "hello"
+
+
+def test_an_app_without_limits_gets_the_nodes_and_is_told_when_they_are_too_little(harness: DockerHarness) -> None:
+    limits = Limits(memory=32 << 20, pids=99, log=2 << 20, tenant_memory=200 << 20)
+    harness.settings = replace(harness.settings, limits=limits)
+    harness.reopen()
+    greedy = {"image": IMAGE, "memory": "", "script": "dd if=/dev/zero of=/dev/null bs=200M count=1"}
+    harness.engine.apply(release(harness, "web", **greedy))
+
+    def killed() -> ReleaseStatus | None:
+        harness.engine.supervise()
+        status = harness.engine.status("one", harness.namespace)
+        return status if status.reason is Reason.OOM_KILLED else None
+
+    assert "its limit of 32 MiB" in until(killed, 30.0, every=0.1).message
+    (web,) = [each for each in harness.containers() if each["Labels"]["io.breakwater.container"] != "POD"]  # type: ignore[index]
+    host = harness.client.inspect_container(web["Id"])["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (32 << 20, 32 << 20, 99)
+    assert host["LogConfig"]["Config"] == {"max-size": str(1 << 20), "max-file": "2"}
+    told = harness.engine.limits()
+    assert (told.memory, bool(told.disk)) == (32 << 20, harness.engine.daemon.sizes_disk())
+
+    with pytest.raises(Invalid) as refused:
+        harness.engine.apply(replace(release(harness, "web", image=IMAGE, memory="180Mi"), name="two"))
+    assert [each["code"] for each in refused.value.context["findings"]] == ["tenant-memory"]
+    assert harness.left("two") == []
 
 
 def test_a_missing_image_is_picked_up_once_it_is_loaded(harness: DockerHarness, tmp_path: Path) -> None:

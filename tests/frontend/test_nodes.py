@@ -207,6 +207,16 @@ def test_use_is_what_deployments_ask_for(pages: Any, deployment: Any, node: Any)
     assert "128 MiB of 8 GiB" in text
 
 
+def test_a_node_says_what_keeps_its_tenants_apart_and_does_not_promise_it(pages: Any, make_node: Any) -> None:
+    node = make_node(
+        "walls", facts={"isolation": {"state": "not-enforced", "by": "Flannel"}, "limits": {"memory": 512}}
+    )
+    page = text_of(pages.get(f"/nodes/{node.pk}"))
+    assert "no: Flannel does not enforce NetworkPolicies" in page
+    assert "Limits of a container" in page
+    assert "nothing here is known to enforce" in text_of(pages.get(f"/nodes/{make_node('silent').pk}"))
+
+
 def test_a_simulated_node_says_so(pages: Any, make_node: Any) -> None:
     node = make_node(simulated=True)
     for address in ("/nodes", f"/nodes/{node.pk}"):

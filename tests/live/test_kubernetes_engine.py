@@ -16,6 +16,7 @@ from engines.kubernetes.kubeconfig import Access
 from tests.contracts.carried import CarriedImages
 from tests.contracts.engine import EngineContract, Harness
 from tests.live.conftest import TestCluster
+from tests.live.kubernetes.files import PODS
 from tests.waiting import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -45,7 +46,12 @@ class KubernetesHarness(Harness):
         self.cluster = cluster
         self.namespace = f"t-{secrets.token_hex(4)}"
         helm = os.environ.get("TEST_HELM", "sdk")  # or the path of a helm binary
-        self.settings = EngineSettings(name=f"test-{secrets.token_hex(3)}", kubeconfig=cluster.kubeconfig, helm=helm)
+        self.settings = EngineSettings(
+            name=f"test-{secrets.token_hex(3)}",
+            kubeconfig=cluster.kubeconfig,
+            helm=helm,
+            pod_networks=(PODS,) if cluster.own else (),  # our own cluster's nodes do not tell it
+        )
         self.engine = KubernetesEngine(self.settings)
         self.api = Api(Access.read(cluster.kubeconfig))
 

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import yaml
 from core.errors import Conflict, Invalid, Rejected, Unavailable
 from engines.contract import EngineSettings, Reason, Release, ReleaseStatus, State
 from engines.kubernetes import KubernetesEngine
-from engines.kubernetes.tenancy import BINDING, GUARD, OURS
+from engines.kubernetes.policies import OURS, TENANT
+from engines.kubernetes.tenancy import BINDING, GUARD
 from tests.contracts.engine import EngineContract
 from tests.contracts.image import IMAGE
 from tests.live.conftest import TestCluster
@@ -166,6 +168,103 @@ def test_a_hook_that_ran_goes_with_its_release(harness: KubernetesHarness, chart
     assert "Job/hooked-hook" in harness.left("hooked")
     harness.engine.remove("hooked", harness.namespace)
     until(lambda: harness.left("hooked") == [], harness.patience, every=0.2)
+
+
+# Walls between tenants
+
+
+WALLED = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: "{{ .Release.Name }}-db"}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
+"""
+
+
+def policies(harness: KubernetesHarness) -> dict[str, Any]:
+    found = harness.api.all("NetworkPolicy", harness.namespace)
+    return {each["metadata"]["name"]: each["spec"]["podSelector"] for each in found}
+
+
+def test_policies_of_a_namespace_are_kept_and_make_room_for_those_of_a_chart(
+    harness: KubernetesHarness, chart: Any
+) -> None:
+    whole = {"breakwater-tenant-ingress": {}, "breakwater-tenant-egress": {}}
+    harness.engine.apply(Release("plain", harness.namespace, chart(CONFIG_MAP)))
+    assert policies(harness) == whole
+    assert not [each for each in harness.left("plain") if "NetworkPolicy" in each]
+
+    harness.api.delete_any("networking.k8s.io/v1", "NetworkPolicy", harness.namespace, "breakwater-tenant-ingress")
+    harness.reopen()
+    harness.engine.supervise()
+    assert policies(harness) == whole
+
+    harness.engine.apply(Release("walled", harness.namespace, chart(WALLED, "walled")))
+    (name,) = set(policies(harness)) - {"breakwater-tenant-egress", "walled-db"}
+    not_db = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]}
+    assert policies(harness)[name] == not_db
+    harness.engine.supervise()
+    assert policies(harness)[name] == not_db
+
+    harness.engine.remove("walled", harness.namespace)
+    assert policies(harness) == whole
+    wide = WALLED.replace("{podSelector: {matchLabels: {app: web}}}", "{ipBlock: {cidr: 0.0.0.0/0}}")
+    with pytest.raises(Invalid) as refused:
+        harness.engine.apply(Release("wide", harness.namespace, chart(wide, "wide")))
+    assert [each["code"] for each in refused.value.context["findings"]] == ["policy-widens"]
+    # Nothing of the kind is known to enforce them here, and nobody is told that something does.
+    assert harness.engine.isolation().state == "unknown"
+
+
+def test_a_namespace_that_others_made_is_walled_off_too(harness: KubernetesHarness, chart: Any) -> None:
+    harness.api.create("Namespace", {"metadata": {"name": harness.namespace}})
+    harness.engine.apply(Release("plain", harness.namespace, chart(CONFIG_MAP)))
+    found = harness.api.find("Namespace", harness.namespace)
+    assert found is not None
+    assert found["metadata"]["labels"][TENANT] == harness.namespace
+    assert len(policies(harness)) == 2
+
+    harness.engine.remove("plain", harness.namespace)
+
+    found = harness.api.find("Namespace", harness.namespace)
+    assert found is not None
+    assert TENANT not in found["metadata"]["labels"]
+    assert policies(harness) == {}
+
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: "{{ .Release.Name }}-door"}
+spec:
+  rules: [{host: "{{ .Values.host }}"}]
+"""
+
+
+def test_a_host_belongs_to_the_app_that_has_the_name_and_to_the_first_tenant_who_claims_it(
+    harness: KubernetesHarness, kubernetes_cluster: TestCluster, chart: Any
+) -> None:
+    host, door = f"{harness.namespace}.example", chart(INGRESS)
+    wish = Release("door", harness.namespace, door, {"host": host}, hosts=(host,))
+    with pytest.raises(Invalid) as refused:
+        harness.engine.apply(replace(wish, hosts=("other.example",)))
+    assert [(each["code"], each["place"]) for each in refused.value.context["findings"]] == [
+        ("host-not-given", "Ingress/door-door spec.rules[0].host")
+    ]
+    harness.engine.apply(wish)
+    harness.engine.apply(replace(wish, generation=2))
+
+    other = KubernetesHarness(kubernetes_cluster)
+    try:
+        with pytest.raises(Invalid) as refused:
+            other.engine.apply(replace(wish, namespace=other.namespace))
+        assert [each["code"] for each in refused.value.context["findings"]] == ["host-taken"]
+        assert other.left("door") == []
+    finally:
+        other.close()
 
 
 # What a dead caller left

@@ -157,7 +157,10 @@ anything = st.recursive(
         {},
         optional={
             "capacity": anything | st.dictionaries(st.sampled_from(["cpu_millis", "memory_bytes"]), anything),
-            **dict.fromkeys(("engine_version", "agent_version", "simulated", "architecture", "extra"), anything),
+            **dict.fromkeys(
+                ("engine_version", "agent_version", "simulated", "architecture", "isolation", "limits", "extra"),
+                anything,
+            ),
         },
     )
 )
@@ -281,3 +284,17 @@ def test_a_node_that_holds_applications_stays(register: Any, actor: Any, organis
     services.remove(node, actor=actor)
     assert not Node.objects.exists()
     assert Entry.objects.filter(action="node.remove", object_id=str(node.pk)).exists()
+
+
+def test_what_a_node_says_of_its_walls_is_kept_in_bounds(register: Any) -> None:
+    node = register()
+    told = {"isolation": {"state": "enforced", "by": "Calico" * 99, "more": 1}, "limits": {"memory": 512, "evil": "x"}}
+    services.learn(node.pk, told)
+    node.refresh_from_db()
+    assert node.facts["isolation"] == {"state": "enforced", "by": ("Calico" * 99)[:60]}
+    assert (node.facts["limits"]["memory"], node.facts["limits"]["disk"]) == (512, 0)
+    assert "evil" not in node.facts["limits"]
+    services.learn(node.pk, {"isolation": {"state": "perfect"}})
+    node.refresh_from_db()
+    assert node.facts["isolation"] == {"state": "unknown", "by": ""}
+    assert "limits" not in node.facts
