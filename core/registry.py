@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module, metadata
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from core.errors import Missing
 from core.words import say
 
 Plugin = TypeVar("Plugin")
+
+
+@cache
+def _entry_points() -> Any:  # of another class from Python 3.12 on, with the same `select`
+    """Return what installed packages name; to look through all of them takes milliseconds, and there are many registries."""
+    return metadata.entry_points()
 
 
 class Registry(Generic[Plugin]):
@@ -79,5 +86,5 @@ class Registry(Generic[Plugin]):
             if self._entry_points_read:
                 return
             self._entry_points_read = True
-            for entry in metadata.entry_points(group=f"breakwater.{self.kind}"):
+            for entry in _entry_points().select(group=f"breakwater.{self.kind}"):
                 self._targets.setdefault(entry.name, entry.value)

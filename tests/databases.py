@@ -67,6 +67,13 @@ def fresh(kind: str, target: Path) -> None:
     shutil.copyfile(template(kind), target)
 
 
+def renew(empty: sqlite3.Connection, target: Path) -> None:
+    """Make the database at `target` what an empty one is, whoever else has it open."""
+    with closing(sqlite3.connect(target)) as database:
+        database.execute("PRAGMA synchronous=OFF")
+        empty.backup(database)
+
+
 def look(path: str | Path, question: str, *facts: Any) -> list[Any]:
     """Return the rows of a database that other processes write, as far as they are committed.
 

@@ -209,7 +209,8 @@ def _list(app_ids: set[int], serial: int) -> None:
 
 def _write_listings(rows: Sequence[Listing]) -> None:
     """Write rows that are new and rows that changed; the new ones learn their ids."""
-    Listing.objects.bulk_create([row for row in rows if row.pk is None])
+    fresh, known = [row for row in rows if row.pk is None], [row for row in rows if row.pk is not None]
+    Listing.objects.bulk_create(fresh)
     # As rows without ids that meet those that are there, since SQLite looks at the conflict of the id first. An update of
     # many rows would be a condition for each row and member, which takes several times longer to write than to run.
     again = [
@@ -217,8 +218,7 @@ def _write_listings(rows: Sequence[Listing]) -> None:
             app_id=row.app_id, own=row.own, release_id=row.release_id, for_public=row.for_public,
             for_members=row.for_members, facets=row.facets, serial=row.serial,
         )
-        for row in rows
-        if row.pk is not None
+        for row in known
     ]  # fmt: skip
     Listing.objects.bulk_create(
         again,
@@ -254,7 +254,9 @@ def _count(app_ids: set[int], releases: dict[int, list[Release]]) -> None:
 
 def _write_text(rows: Sequence[Listing]) -> None:
     full = fulltext.backend()
-    full.drop(row.pk for row in rows if row.release is None)
+    gone = [row.pk for row in rows if row.release is None]
+    if gone:
+        full.drop(gone)
     documents = [
         listing.document(row.pk, row.release.app.name, row.release.app.provider, row.release.data, row.release.text)
         for row in rows

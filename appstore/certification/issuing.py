@@ -164,7 +164,11 @@ def accept(package: Package, envelope: Mapping[str, Any]) -> Certificate:
 
 def levels_of(package_ids: Iterable[Any]) -> dict[Any, str]:
     """Return the highest level that a valid certificate gives each package; those without one are left out. Two queries."""
-    digests = dict(Package.objects.filter(pk__in=list(package_ids)).values_list("pk", "sha256"))
+    return levels_by_digest(dict(Package.objects.filter(pk__in=list(package_ids)).values_list("pk", "sha256")))
+
+
+def levels_by_digest(digests: Mapping[Any, str]) -> dict[Any, str]:
+    """As `levels_of`, for packages of which the digest is known, by id; one query."""
     found: dict[str, str] = {}
     rows = Certificate.objects.valid().filter(sha256__in=set(digests.values())).values_list("sha256", "level")
     for sha256, level in rows:

@@ -24,7 +24,7 @@ def enrich(packages: list[Package]) -> Mapping[Any, Mapping[str, Any]]:
 
     if not packages:
         return {}
-    return {pk: {"signature": str(found.state)} for pk, found in services.standings(packages, operator()).items()}
+    return {pk: {"signature": str(found.state)} for pk, found in services.standings_in_store(packages).items()}
 
 
 def changed(organisation: Organisation, *, again: datetime | None = None) -> None:

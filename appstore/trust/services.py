@@ -46,9 +46,17 @@ def standing(package: Package, organisation: Organisation | UUID) -> Standing:
 
 def standings(packages: Iterable[Package], organisation: Organisation | UUID) -> dict[Any, Standing]:
     """Return the standing of each package by its id; a fixed number of queries, however many packages."""
-    rows = list(packages)
+    return _standings(list(packages), trustlists.policies(_id_of(organisation)))
+
+
+def standings_in_store(packages: Iterable[Package]) -> dict[Any, Standing]:
+    """Return the standing of each package by its id as the store itself has it; three queries."""
+    return _standings(list(packages), trustlists.policies_of_store())
+
+
+def _standings(rows: list[Package], both: trustlists.Policies) -> dict[Any, Standing]:
     names = trusted_publishers(rows)
-    found = judgements(rows, organisation)
+    found = _judgements(rows, both)
     return {
         row.pk: replace(found[row.pk].standing, publisher=names[row.pk]) if row.pk in names else found[row.pk].standing
         for row in rows
@@ -62,8 +70,15 @@ def judgement(package: Package, organisation: Organisation | UUID) -> Judgement:
 
 def judgements(packages: Iterable[Package], organisation: Organisation | UUID) -> dict[Any, Judgement]:
     """Return the judgement of each package by its id; what was judged by the same list before is not judged again."""
-    organisation_id = organisation.pk if isinstance(organisation, Organisation) else organisation
-    trust = trustlists.load(trustlists.policies(organisation_id))
+    return _judgements(packages, trustlists.policies(_id_of(organisation)))
+
+
+def _id_of(organisation: Organisation | UUID) -> UUID:
+    return organisation.pk if isinstance(organisation, Organisation) else organisation
+
+
+def _judgements(packages: Iterable[Package], both: trustlists.Policies) -> dict[Any, Judgement]:
+    trust = trustlists.load(both)
     now = timezone.now()
     found = {}
     for row in packages:

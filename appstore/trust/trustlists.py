@@ -72,6 +72,13 @@ def policies(organisation_id: UUID) -> Policies:
     return Policies(own, store)
 
 
+def policies_of_store() -> Policies:
+    """Return the policy of the store as its own; `Missing` while nobody runs it. Two queries."""
+    store_id = accounts.operator().pk
+    store = TrustPolicy.objects.filter(pk=store_id).first() or TrustPolicy(organisation_id=store_id)
+    return Policies(store, store)
+
+
 def load(both: Policies) -> TrustList:
     """Return the list of the organisation with what it inherits; no query while neither list has changed."""
     version = f"{both.own.pk}:{both.own.version}/{both.store.pk}:{both.store.version}"

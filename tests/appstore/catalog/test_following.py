@@ -69,6 +69,16 @@ def test_topics_beside_add_what_they_know(make_release: Any, found: Any) -> None
         following.enrichers._loaded.pop("test-room")
 
 
+def test_a_new_release_costs_a_bounded_number_of_statements(
+    make_release: Any, django_assert_max_num_queries: Any, organisation: Any, settings: Any
+) -> None:
+    settings.OPERATOR = organisation.slug
+    package = make_release("crane", descriptor={"appServiceRequired": [{"serName": "location"}]})
+    services.drop([following.key_of(package)])
+    with django_assert_max_num_queries(25):
+        following.follow("changed", package)
+
+
 def test_our_copy_of_a_partners_release_belongs_to_the_partners_application(
     put: Any, make_release: Any, organisation: Any
 ) -> None:
