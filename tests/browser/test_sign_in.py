@@ -16,7 +16,7 @@ import pytest
 from tests import databases
 from tests.browser import identity_provider
 from tests.browser.portal import CHROMIUM, FLAGS, PASSWORD, ROOT, Site, answers
-from tests.flows.edgelab import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 # Two processes start, Chromium twice: on a busy machine that takes its time.
@@ -98,7 +98,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")

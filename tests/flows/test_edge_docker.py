@@ -22,11 +22,12 @@ import pytest
 from tests import databases
 from tests.contracts.image import IMAGE, write_archive
 from tests.dockerd import docker_socket
-from tests.flows.edgelab import Lab, free_port
+from tests.flows.edgelab import Lab
+from tests.ports import free_port
 from tests.waiting import until
 
 __all__ = ["docker_socket"]
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 CHART = Path(__file__).parents[1] / "contracts" / "charts" / "web"
 
