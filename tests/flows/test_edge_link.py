@@ -97,8 +97,9 @@ SIP = {"filterType": "FLOW", "priority": 3, "trafficFilter": [{"protocol": ["UDP
 
 
 def steered(lab: Lab) -> dict[str, tuple[int, str, str]]:
-    """Return the rules that the node's MEC platform has: priority, state, origin."""
-    found = on_the_node(lab, "SELECT rule_id, body, state, origin FROM mp1_trafficrule")
+    """Return the rules of one app that the node's MEC platform has: priority, state, origin."""
+    of_app = "app_id IN (SELECT id FROM mp1_app WHERE name = 'steered')"  # others have left theirs, in whatever order
+    found = on_the_node(lab, f"SELECT rule_id, body, state, origin FROM mp1_trafficrule WHERE {of_app}")
     return {name: (json.loads(body)["priority"], state, origin) for name, body, state, origin in found}
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import pytest
 
 from tests.appstore.contents import inside
 from tests.live.kubernetes import binaries
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.live
@@ -85,9 +84,7 @@ class Store:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Start a web process and a worker; leave nothing behind."""
     folder = tmp_path_factory.mktemp("store")
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BREAKWATER_")}
     environment |= {
         "BREAKWATER_VAR": str(folder),
@@ -111,7 +108,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait(20)
+                process.wait(60)
 
 
 @pytest.fixture(scope="module")

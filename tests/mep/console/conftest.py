@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import pytest
 from django.test import Client
 
 from tests.browser.watch import Watch
+from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -121,13 +120,6 @@ class Node:
     def tell(self, code: str) -> str:
         """Run code with the node's models at hand."""
         return self.run("manage.py", "shell", "-v", "0", "-c", code)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses at the moment."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str, authority: Path) -> bool:
