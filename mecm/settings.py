@@ -388,14 +388,14 @@ CELERY_BROKER_URL = env(
     "BROKER_URL", "filesystem://", help="filesystem:// (embedded), redis://host:port/0 or amqp://host", secret=True
 )
 if CELERY_BROKER_URL == "filesystem://":
-    for _folder in ("in", "processed", "control"):
+    for _folder in ("in", "control"):
         (BROKER_DIR / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT = "core.operations.broker:Transport"
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         # One folder for both: what is written by one process is read by the other.
         "data_folder_in": str(BROKER_DIR / "in"),
         "data_folder_out": str(BROKER_DIR / "in"),
         "control_folder": str(BROKER_DIR / "control"),
-        "store_processed": False,
         "polling_interval": 0.05,
     }
 CELERY_TASK_IGNORE_RESULT = True

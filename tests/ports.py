@@ -1,32 +1,60 @@
-"""Ports for servers that a test starts: chosen now, bound later by another process."""
+"""Ports for servers that tests start: below those that the kernel gives out, and given to one test only.
+
+A port that was found by binding to 0 is free again as the probe closes. The kernel may give it to somebody else (another test,
+or the source of a connection) before the server binds it, or while the server is down between a kill and its next start.
+"""
 
 from __future__ import annotations
 
-import secrets
+import errno
+import fcntl
+import os
+import random
 import socket
+import tempfile
+from functools import cache
+from pathlib import Path
 
-#: Below those that the kernel gives away itself (from 32768), which it may give anybody before our server is up, or while
-#: it is started again; and below the node ports of a cluster (from 30000).
-FIRST, LAST = 20_000, 29_999
-# What pytest-randomly seeds would be the same row of numbers in every process of a run.
-_DICE = secrets.SystemRandom()
-_given: set[int] = set()
+#: Under the kernel's range (32768 and up) and under Kubernetes' node ports (30000 and up).
+PORTS = range(20000, 30000)
+#: What a machine without IPv6 says.
+NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+_ours: set[int] = set()
+
+
+@cache
+def _ledger() -> int:
+    """Return the file whose byte n is locked while a process uses port n; the kernel unlocks it when the process ends."""
+    file = Path(tempfile.gettempdir()) / f"breakwater-test-ports-{os.getuid()}"
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def free_port() -> int:
-    """Return a port of loopback that is free now for TCP and UDP, and was not returned before."""
-    while True:
-        port = _DICE.randint(FIRST, LAST)
-        if port not in _given and _free(port):
-            _given.add(port)
+    """Return a port that is free on loopback, TCP and UDP, IPv4 and IPv6. No other test is given it while this process lives."""
+    first = random.randrange(len(PORTS))
+    for port in (*PORTS[first:], *PORTS[:first]):
+        if port not in _ours and _claimed(port) and _free(port):
+            _ours.add(port)
             return port
+    raise AssertionError(f"no port of {PORTS} is free")
+
+
+def _claimed(port: int) -> bool:
+    try:
+        fcntl.lockf(_ledger(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def _free(port: int) -> bool:
-    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-        try:
-            stream.bind(("127.0.0.1", port))
-            datagrams.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            try:
+                with socket.socket(family, kind) as probe:
+                    probe.bind((address, port))
+            except OSError as failure:
+                if failure.errno in NO_IPV6 and family == socket.AF_INET6:
+                    continue
+                return False
     return True

@@ -15,6 +15,7 @@ from django.conf import settings
 from mep.asgi import Mep
 from mep.mp1 import server, tls
 from mep.mp1.fastpath import FastPath
+from tests.ports import free_port
 from tests.waiting import until
 
 
@@ -25,7 +26,7 @@ class Serving:
         self.files = tls.ensure()
         self.mep = Mep(FastPath(settings.DATABASES["default"]["NAME"]))
         self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind(("127.0.0.1", free_port()))
         self.port = self.socket.getsockname()[1]
         self._server = uvicorn.Server(server.config(app or self.mep, tls.context(self.files), **options))
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -17,8 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.mep.conftest import service
-from tests.mep.process import Process, free_port
+from tests.mep.process import Process
 from tests.mep.receiver import Receiver
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.live

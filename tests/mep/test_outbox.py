@@ -28,6 +28,7 @@ from mep.mp1.states import Change
 from mep.mp1.watch import Watch
 from tests.mep.conftest import Mp1, service
 from tests.mep.receiver import Receiver
+from tests.ports import free_port
 from tests.waiting import until
 
 API = "/mec_service_mgmt/v1"
@@ -72,9 +73,7 @@ def test_changes_arrive_in_order(watch: Watch, app: Mp1, neighbour: Mp1) -> None
 def test_a_subscriber_that_was_down_gets_everything_in_order_once_it_is_back(
     watch: Watch, hurry: None, app: Mp1, neighbour: Mp1
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     subscribe(neighbour, f"http://127.0.0.1:{port}/hear")
     for number in range(5):
         app.register(serName=f"s{number}")

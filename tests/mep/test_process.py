@@ -13,8 +13,9 @@ import dns.query
 import pytest
 
 from tests.mep.conftest import DNS_RULE, service
-from tests.mep.process import Process, free_port
+from tests.mep.process import Process
 from tests.mep.receiver import Receiver
+from tests.ports import free_port
 from tests.waiting import until
 
 SERVICES = "/mec_service_mgmt/v1/services"
@@ -67,9 +68,7 @@ def test_a_consumer_finds_what_a_producer_offers_and_hears_when_it_falls_silent(
 
 def test_a_kill_loses_no_notification_and_no_state(launch: Callable[..., Process]) -> None:
     mep = launch().wait()
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = free_port()
     with mep.app("producer") as producer, mep.app("consumer") as consumer:
         subscribe(consumer, "consumer", f"http://127.0.0.1:{port}/hear")
         path = "/mec_service_mgmt/v1/applications/producer/services"

@@ -16,7 +16,8 @@ import dns.query
 import pytest
 
 from tests.mep.conftest import DNS_RULE
-from tests.mep.process import Process, free_port
+from tests.mep.process import Process
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.live

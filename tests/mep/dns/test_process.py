@@ -15,7 +15,8 @@ from core.errors import Invalid, Missing
 from mep.dns.process import make_backend
 from tests.mep.conftest import DNS_RULE
 from tests.mep.dns import servers
-from tests.mep.process import Process, free_port
+from tests.mep.process import Process
+from tests.ports import free_port
 from tests.waiting import until
 
 

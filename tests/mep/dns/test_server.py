@@ -28,7 +28,7 @@ from mep.dns.server import Config, DnsServer
 from mep.mp1 import services
 from tests.mep.conftest import DNS_RULE, Mp1
 from tests.mep.dns.upstream import Upstream
-from tests.mep.process import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
