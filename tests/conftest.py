@@ -22,6 +22,7 @@ from django.utils import translation
 
 from tests import databases
 from tests.signing_in import sign_in
+from tests.waiting import PATIENCE
 
 # One process holds one settings module: the edge's tests run by `DJANGO_SETTINGS_MODULE=tests.edge_settings pytest tests/mep`.
 EDGE = os.environ.get("DJANGO_SETTINGS_MODULE", "") in ("tests.edge_settings", "mep.settings")
@@ -68,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=without)
     for item in items:
         if item.get_closest_marker("live") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(300 * min(PATIENCE, 3)))
     # At the end of a run one process would work on such a test, and the others would wait. All others are in any order.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 

@@ -13,7 +13,7 @@ Seen = TypeVar("Seen")
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 
-def until(look: Callable[[], Seen], timeout: float = 10.0, every: float = 0.02, what: str = "") -> Seen:
+def until(look: Callable[[], Seen], timeout: float = 25.0, every: float = 0.02, what: str = "") -> Seen:
     """Return the first true answer of `look`; AssertionError with the last answer after `timeout` seconds (times `PATIENCE`)."""
     timeout *= PATIENCE
     deadline = time.monotonic() + timeout

@@ -78,7 +78,10 @@ class PrivateDocker:
         if os.geteuid() != 0:
             _run(_as_root(["chown", f"{os.getuid()}:{os.getgid()}", str(self.exec_root)]))
         if not self._before.exists():
-            self._before.write_text(json.dumps(_network_now()))
+            # At one stroke: what is half written could not be restored, and would not be written again.
+            fresh = self._before.with_name(f".{self._before.name}")
+            fresh.write_text(json.dumps(_network_now()))
+            fresh.replace(self._before)
 
     def wait(self, alive: Callable[[], bool], *, within: float = 60.0) -> containers.Engine:
         """Return the engine as soon as it answers; `Unavailable` when the daemon ends before that."""

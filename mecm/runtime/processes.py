@@ -158,7 +158,10 @@ class Supervisor:
 
     def _remember(self, child: Child) -> None:
         if child.pid:
-            self._file(child.name).write_text(json.dumps({"pid": child.pid, "began": began(child.pid)}))
+            # At one stroke: of a file that is half written, a later start would not know whom to end.
+            fresh = self.run_dir / f".{child.name}.pid"
+            fresh.write_text(json.dumps({"pid": child.pid, "began": began(child.pid)}))
+            fresh.replace(self._file(child.name))
 
     def _file(self, name: str) -> Path:
         return self.run_dir / f"{name}.pid"

@@ -149,7 +149,7 @@ class Server:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
     finally:
         made.process.terminate()
-        made.process.wait(20)
+        made.process.wait(60)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def server(lone: Server) -> tuple[int, str, Path]:
 
 def begin(port: int, token: str, kind: str = "application/octet-stream") -> socket.socket:
     """Start a large upload and send the first bytes of it."""
-    wire = socket.create_connection(("127.0.0.1", port), timeout=20)
+    wire = socket.create_connection(("127.0.0.1", port), timeout=60)
     head = f"POST {PATH}?filename=slow.csar HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
     wire.sendall(head.encode() + f"Content-Length: 10000000\r\nContent-Type: {kind}\r\n\r\n".encode())
     wire.sendall(b"x" * 1000)
@@ -177,7 +177,7 @@ def begin(port: int, token: str, kind: str = "application/octet-stream") -> sock
 
 
 def post(port: int, token: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream", **headers}
     connection.request("POST", f"{PATH}?filename=a.csar", body=body, headers=sent)
     answer = connection.getresponse()
@@ -232,7 +232,7 @@ def part(wire: socket.socket, server: Server, url: str, offset: int, told: int, 
 
 
 def ask_tus(server: Server, method: str, url: str, **headers: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     sent = {"Authorization": f"Bearer {server.token}", "Tus-Resumable": "1.0.0", **headers}
     connection.request(method, url, headers=sent)
     answer = connection.getresponse()
@@ -246,19 +246,19 @@ def test_a_broken_line_costs_nothing_and_a_killed_server_one_part(lone: Server) 
     content = os.urandom(3_000_000)
     url = ask_tus(lone, "POST", "/api/v1/uploads", **{"Upload-Length": str(len(content))}).headers["Location"]
     on_disk = lone.store / "partial" / url[-36:]
-    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=60) as wire:
         part(wire, lone, url, 0, len(content), content[:700_001])
         until(on_disk.exists, 20, what="the part to begin")
         assert ask_tus(lone, "PATCH", url, **{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
                        ).status == 423  # fmt: skip
     until(lambda: ask_tus(lone, "HEAD", url).headers["Upload-Offset"] == "700001", 20, what="what came to count")
-    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=60) as wire:
         part(wire, lone, url, 700_001, len(content) - 700_001, content[700_001:2_900_000])
         until(lambda: on_disk.stat().st_size > 1_700_000, 20, what="half a part")
         lone.kill()
     lone.start()
     assert ask_tus(lone, "HEAD", url).headers["Upload-Offset"] == "700001"
-    with socket.create_connection(("127.0.0.1", lone.port), timeout=20) as wire:
+    with socket.create_connection(("127.0.0.1", lone.port), timeout=60) as wire:
         part(wire, lone, url, 700_001, len(content) - 700_001, content[700_001:])
         answer = wire.recv(2000)
     assert b" 204 " in answer.splitlines()[0]

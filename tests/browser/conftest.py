@@ -42,6 +42,7 @@ def session_of(chromium: Any, site: Site) -> Callable[[str], Any]:
     def sign_in(username: str) -> Any:
         if username not in known:
             context = chromium.new_context()
+            context.set_default_timeout(15_000 * PATIENCE)
             page = context.new_page()
             page.goto(f"{site.url}/sign-in")
             page.get_by_label("User name").fill(username)

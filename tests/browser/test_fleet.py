@@ -9,7 +9,7 @@ import pytest
 from tests.browser.test_looks import keep
 from tests.waiting import until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 FILL = """
 from datetime import timedelta

@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.watch import Watch
-from tests.waiting import until
 
 pytestmark = pytest.mark.live
 PATIENT = 30_000
@@ -31,7 +30,8 @@ def test_the_map_is_filtered_shared_by_its_address_and_follows_live(open_page: A
     page.keyboard.press("Enter")
     card = page.get_by_role("region", name="Chosen node")
     expect(card.get_by_role("link", name="Open the node")).to_be_focused()
-    until(lambda: "q=santos" in page.url and "node=" in page.url, timeout=20)
+    # Asked of the page: what `page.url` says changes only while the browser is listened to.
+    page.wait_for_function("location.href.includes('q=santos') && location.href.includes('node=')")
     page.wait_for_selector("[data-base='50m']", timeout=PATIENT)
     again = open_page()
     again.goto(page.url)

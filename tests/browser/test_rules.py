@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.test_looks import keep
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 def test_the_preview_follows_what_is_typed_and_the_rule_is_saved(open_page: Any) -> None:

@@ -98,7 +98,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -143,16 +143,16 @@ def test_braces_that_were_doubled_are_known_again() -> None:
 
 def test_a_hostile_text_takes_no_time_to_read() -> None:
     known = Sentences(["".join(f"telling {{a{number}}} " for number in range(30)) + "ends"])
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert known.read("telling x " * 5000) is None
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_saying_is_cheap() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for number in range(10_000):
         say("The node {name} has {free} of {all} places", name="edge", free=number, all=10)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_problem_is_english_but_for_those_who_ask(speak: Speak) -> None:

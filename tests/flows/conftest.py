@@ -1,4 +1,4 @@
-"""What the stories need: free ports, processes that end with the test, the real MEP as a process."""
+"""What the stories need: processes that end with the test, the real MEP as a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from tests.flows.main_job import Centre, build_samples
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 MM5_TOKEN = "only-for-this-test"
@@ -36,11 +36,11 @@ class Program:
                 command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT
             )
 
-    def stop(self, number: int = signal.SIGTERM, within: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, within: float = 60) -> int:
         """Send a signal and wait for the end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(within)
+        return self.process.wait(within * PATIENCE)
 
     def said(self) -> str:
         """Return everything it has written so far."""
@@ -85,7 +85,7 @@ class Mep:
         """Ask the management API (Mm5)."""
         headers = {"Authorization": f"Bearer {MM5_TOKEN}"}
         # Its certificate is checked by the applications below; here we only steer.
-        with httpx.Client(base_url=self.url, verify=False, headers=headers, trust_env=False, timeout=10) as http:
+        with httpx.Client(base_url=self.url, verify=False, headers=headers, trust_env=False, timeout=60) as http:
             return http.request(method, path, **options)
 
     def state(self) -> dict[str, Any]:
@@ -129,11 +129,13 @@ def shared_mep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mep]:
             MEP_MP1_BIND="127.0.0.1",
             MEP_MM5_TOKEN=MM5_TOKEN,
             MEP_CALLBACK_NETWORKS="loopback",
+            # On a busy machine an application is held up for seconds: that is no silence.
+            MEP_LIVENESS_GRACE="20",
         )
 
     with contextmanager(_starting)(folder) as start:
         found = Mep(port, folder / "mep", launch, launch())
-        until(found.answers, 40, what="the MEP to answer")
+        until(found.answers, 60, what="the MEP to answer")
         yield found
 
 
@@ -142,7 +144,7 @@ def mep(shared_mep: Mep) -> Mep:
     """The MEP, at which no application is known."""
     if shared_mep.program.process.poll() is not None:
         shared_mep.program = shared_mep.launch()
-        until(shared_mep.answers, 40, what="the MEP to answer")
+        until(shared_mep.answers, 60, what="the MEP to answer")
     for known in shared_mep.state()["apps"]:
         shared_mep.manage("DELETE", f"/mm5/v1/app_instances/{known['appInstanceId']}")
     left = shared_mep.state()

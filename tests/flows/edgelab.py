@@ -25,7 +25,7 @@ import psycopg2
 from tests import databases
 from tests.flows.wire import Wire
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = str(ROOT / "manage.py")
@@ -65,12 +65,12 @@ class Process:
         """Return what it has said so far."""
         return self.log.read_text()
 
-    def end(self, how: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+    def end(self, how: int = signal.SIGTERM, timeout: float = 60.0) -> int:
         """End it and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            return self.process.wait(timeout)
+            return self.process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -171,7 +171,7 @@ class Lab:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=False,
         )
 
@@ -221,7 +221,7 @@ class Lab:
         found: dict[str, Any] = self.ask("reported", kind=kind, key=key)
         return found
 
-    def until_reported(self, key: str, state: str, generation: int = 1, timeout: float = 15.0) -> dict[str, Any]:
+    def until_reported(self, key: str, state: str, generation: int = 1, timeout: float = 60.0) -> dict[str, Any]:
         """Wait for a report and return its status."""
 
         def look() -> dict[str, Any] | None:

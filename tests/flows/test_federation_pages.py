@@ -13,7 +13,7 @@ from tests.appstore import making
 from tests.flows.storelab import Store, agree, befriend, offer_fields
 from tests.waiting import until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 _DIGEST = re.compile(r">([0-9a-f]{64})<")
 _RELEASE = """
@@ -86,12 +86,12 @@ def a_counter_proposal_shows_what_differs_and_follows(stores: tuple[Store, Store
     page = f"{theirs}/agreement"
     fields = {**offer_fields("out"), **offer_fields("in", categories="Video, Games")}
     other.pages.send(page, on=f"{page}?edit", **fields, expires="", contact="")
-    until(lambda: "agreement/2" in one.pages.read(f"{ours}/agreement"), 20, what="the counter-proposal")
+    until(lambda: "agreement/2" in one.pages.read(f"{ours}/agreement"), 60, what="the counter-proposal")
     shown = one.pages.read(f"{ours}/agreement/2")
     assert "What differs from version 1" in shown
     assert "Games, Video" in shown
     one.pages.send(f"{ours}/agreement/2/accept", on=f"{ours}/agreement/2")
-    until(lambda: "in force" in other.pages.read(f"{theirs}/agreement/2"), 20, what="the acceptance")
+    until(lambda: "in force" in other.pages.read(f"{theirs}/agreement/2"), 60, what="the acceptance")
     assert "followed" in one.pages.read(f"{ours}/agreement")
 
 
@@ -103,17 +103,17 @@ def a_recommendation_is_declined_with_a_reason_that_travels_back(
     package = re.findall(r'name="package" value="([^"]+)"', one.pages.read(f"{ours}/ours"))[0]
     one.pages.send(f"{ours}/recommend", on=f"{ours}/ours", package=package, note="try it")
     there = f"{theirs}/recommendations"
-    until(lambda: "try it" in other.pages.read(there), 20, what="the notice")
+    until(lambda: "try it" in other.pages.read(there), 60, what="the notice")
     notice = re.findall(r'name="recommendation" value="([^"]+)"', other.pages.read(there))[0]
     other.pages.send(f"{theirs}/answer", on=there, recommendation=notice, answer="decline", reason="no cameras here")
-    until(lambda: "no cameras here" in one.pages.read(f"{ours}/recommendations"), 20, what="the answer")
+    until(lambda: "no cameras here" in one.pages.read(f"{ours}/recommendations"), 60, what="the answer")
 
 
 def a_message_waits_for_a_partner_that_is_away(stores: tuple[Store, Store], friends: tuple[str, str]) -> None:
     (one, other), (ours, theirs) = stores, friends
     other.stop()
     one.pages.send(f"{ours}/suspend", on=ours, reason="a look at the logs")
-    until(lambda: "cannot be reached" in one.pages.read(ours), 30, what="the trouble to be shown")
+    until(lambda: "cannot be reached" in one.pages.read(ours), 60, what="the trouble to be shown")
     other.start()
     one.pages.send(f"{ours}/deliver", on=ours)
     until(lambda: "It has suspended us" in other.pages.read(theirs), 60, what="the suspension to arrive")
@@ -127,14 +127,14 @@ def a_new_key_is_known_by_the_word_of_the_old_one(stores: tuple[Store, Store], f
     one.pages.send("/partners/key", on="/partners")
     after = one.pages.text_of("/partners", "our-fingerprint")
     assert after != before
-    until(lambda: other.pages.text_of(theirs, "their-fingerprint") == after, 20, what="the new key to be known")
+    until(lambda: other.pages.text_of(theirs, "their-fingerprint") == after, 60, what="the new key to be known")
     assert "version 2" in other.pages.read(theirs)
 
 
 def the_end_is_told_with_its_reason(stores: tuple[Store, Store], friends: tuple[str, str]) -> None:
     (one, other), (ours, theirs) = stores, friends
     other.pages.send(f"{theirs}/end", on=theirs, reason="the pilot is over")
-    until(lambda: "the pilot is over" in one.pages.read(ours), 20, what="the end to arrive")
+    until(lambda: "the pilot is over" in one.pages.read(ours), 60, what="the end to arrive")
     assert "none in force" in one.pages.read(ours)
 
 

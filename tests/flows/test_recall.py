@@ -109,7 +109,7 @@ class Fleet(Lab):
             seen: dict[str, Any] = self.ask("look", deployment=deployment)
             return seen if seen["state"] == state and reason in (None, seen["reason"]) else None
 
-        return until(look, 40, what=f"the deployment to be {state} {reason or ''}") or {}
+        return until(look, 60, what=f"the deployment to be {state} {reason or ''}") or {}
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_recall_reaches_two_nodes_and_the_dark_one_when_it_returns(fleet: Flee
 
     west = fleet.nodes["west"]
     west.wire.cut()
-    until(lambda: not fleet.ask("linked", node="west"), 40, what="the centre to notice the cut")
+    until(lambda: not fleet.ask("linked", node="west"), 60, what="the centre to notice the cut")
     recall = fleet.ask("recall", package=leaky, reason="It leaks memory")
     for name in ("east", "north"):
         seen = fleet.until_seen(runs[name], "failed", "recalled")
@@ -143,7 +143,7 @@ def test_a_recall_reaches_two_nodes_and_the_dark_one_when_it_returns(fleet: Flee
     # The dark node loses its power meanwhile. It knows of no recall, so it serves what it was told last.
     west.kill()
     west.start()
-    until(lambda: west.waiting(runs["west"]).get("state") == "ready", 40, what="the dark node to serve its app")
+    until(lambda: west.waiting(runs["west"]).get("state") == "ready", 60, what="the dark node to serve its app")
     assert fleet.ask("look", deployment=runs["west"])["state"] == "ready"
 
     west.wire.mend()
@@ -154,15 +154,15 @@ def test_a_recall_reaches_two_nodes_and_the_dark_one_when_it_returns(fleet: Flee
 
     # A cold start without the centre: the list on the node's disk is in force before anything is started.
     west.wire.cut()
-    until(lambda: not fleet.ask("linked", node="west"), 40, what="the centre to notice the second cut")
+    until(lambda: not fleet.ask("linked", node="west"), 60, what="the centre to notice the second cut")
     west.kill()
     started = west.said("leaky: generation")
     west.start()
-    until(lambda: west.waiting(beside).get("state") == "ready", 40, what="the other app to be up")
+    until(lambda: west.waiting(beside).get("state") == "ready", 60, what="the other app to be up")
     assert west.waiting(runs["west"])["reason"] == "recalled"
     assert west.said("leaky: generation") == started
     west.wire.mend()
-    until(lambda: fleet.ask("linked", node="west"), 40, what="the node to be linked again")
+    until(lambda: fleet.ask("linked", node="west"), 60, what="the node to be linked again")
 
     # The recall is taken back, by a list that says so; everybody starts it again.
     serial = fleet.ask("holds", node="west")["serial"]

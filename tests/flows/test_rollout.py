@@ -86,7 +86,7 @@ def test_a_rollout_stops_holds_survives_its_worker_and_goes_back(harbour: Harbou
     until(lambda: all_run("1.0.0"), WAIT, what="version 1 to be ready everywhere")
 
     # The worker dies in the very middle of the first node of wave 1; the wish is made, but not committed.
-    rollout = harbour.ask("begin", package=v2, waves=["1", "1", "rest"], node_timeout=100)
+    rollout = harbour.ask("begin", package=v2, waves=["1", "1", "rest"], node_timeout=900)
     assert harbour.work(dies_at=1).process.wait(WAIT) == -signal.SIGKILL
     assert harbour.ask("upgrades") == {}
     # The next one does the first node, and dies within the second, of wave 2.

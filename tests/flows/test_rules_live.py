@@ -20,7 +20,7 @@ import pytest
 from tests.flows import edgelab
 from tests.flows.edgelab import chart
 from tests.ports import free_port
-from tests.upf.lab import Helper, needs_lab
+from tests.upf.lab import SILENCE, Helper, needs_lab
 from tests.upf.lab import Lab as Packets
 from tests.waiting import until
 
@@ -63,7 +63,9 @@ class Steered:
         told = self.lab.run_edge("shell", "--no-imports", "-c", CREDENTIALS % instance)
         assert told.returncode == 0, told.stderr
         trust = ssl.create_default_context(cafile=str(self.lab.folder / "edge" / "tls" / "ca.pem"))
-        with httpx.Client(base_url=f"https://localhost:{self._mp1_port}", verify=trust, trust_env=False) as mp1:
+        with httpx.Client(
+            base_url=f"https://localhost:{self._mp1_port}", verify=trust, trust_env=False, timeout=60
+        ) as mp1:
             grant = mp1.post(
                 "/mep/token", data={"grant_type": "client_credentials"}, auth=tuple(json.loads(told.stdout))
             )
@@ -82,16 +84,20 @@ class Steered:
             told = self.lab.reported(self.app, kind="rules")
             return bool(told and (told["observed_generation"], told["status"]["state"]) == (generation, "applied"))
 
-        until(heeded, 30, what=f"the node to heed generation {generation}")
+        until(heeded, 60, what=f"the node to heed generation {generation}")
 
     def until_answers(self, to: str, wanted: list[str]) -> None:
         """Wait until datagrams of the UE are answered by these, for a packet takes its way a moment after the wish."""
-        until(lambda: self.packets.ask(to) == wanted, 20, what=f"{wanted or 'nobody'} to answer at {to}")
+        until(
+            lambda: self.packets.ask(to, wait=2 if wanted else SILENCE) == wanted,
+            60,
+            what=f"{wanted or 'nobody'} to answer at {to}",
+        )
 
     def resolve(self, name: str) -> list[str]:
         """Ask the node's responder for an IPv4 address by UDP."""
         query = dns.message.make_query(name, dns.rdatatype.A)
-        answer = dns.query.udp(query, "127.0.0.1", timeout=3, port=self._dns_port)
+        answer = dns.query.udp(query, "127.0.0.1", timeout=30, port=self._dns_port)
         return [str(record) for each in answer.answer for record in each]
 
 
@@ -127,7 +133,7 @@ def test_packets_go_where_the_operator_says_and_the_old_way_once_the_rule_is_giv
 
     steered.operator("set", "video", rule={**VIDEO, "action": "DROP", "dstInterface": None})
     steered.until_answers(SERVER, [])
-    assert steered.packets.ask(OTHER) == []
+    assert steered.packets.ask(OTHER, wait=SILENCE) == []
 
     steered.operator("set", "video", state="INACTIVE")
     steered.until_answers(SERVER, ["internet"])
@@ -150,12 +156,12 @@ def test_a_rule_that_the_operator_adds_takes_packets_and_leaves_them_when_it_goe
 
 
 def test_the_responder_answers_what_the_operator_says(steered: Steered) -> None:
-    until(lambda: steered.resolve("video.example") == ["10.60.0.2"], 20, what="the package's answer")
+    until(lambda: steered.resolve("video.example") == ["10.60.0.2"], 60, what="the package's answer")
     steered.operator("set", "name", kind="dns", rule={**NAME, "ipAddress": "10.60.0.3"})
-    until(lambda: steered.resolve("video.example") == ["10.60.0.3"], 20, what="the operator's answer")
+    until(lambda: steered.resolve("video.example") == ["10.60.0.3"], 60, what="the operator's answer")
     steered.operator("add", "more", kind="dns", rule={**NAME, "domainName": "more.example"}, state="ACTIVE")
-    until(lambda: steered.resolve("more.example") == ["10.60.0.2"], 20, what="the answer of the rule that was added")
+    until(lambda: steered.resolve("more.example") == ["10.60.0.2"], 60, what="the answer of the rule that was added")
     steered.operator("reset", "name", kind="dns")
-    until(lambda: steered.resolve("video.example") == ["10.60.0.2"], 20, what="the package's answer again")
+    until(lambda: steered.resolve("video.example") == ["10.60.0.2"], 60, what="the package's answer again")
     steered.operator("remove", "more", kind="dns")
-    until(lambda: steered.resolve("more.example") == [], 20, what="nobody to know the name that was taken away")
+    until(lambda: steered.resolve("more.example") == [], 60, what="nobody to know the name that was taken away")

@@ -30,7 +30,7 @@ SITE = {
 }
 App = Callable[..., "Running"]
 #: One client for all that is asked without TLS, again and again: each would read the authorities of the system.
-PLAIN = httpx.Client(verify=False, trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0))
+PLAIN = httpx.Client(verify=False, trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Running:
@@ -90,12 +90,12 @@ def _app(start: Callable[..., Program], app: str, release: str, identity: dict[s
 
 def test_the_consumer_finds_the_producer_and_shows_its_answers(mep: Mep, producer: App, consumer: App) -> None:
     consuming = consumer(mep.identity(str(uuid4()), "vehicle"))
-    until(consuming.ready, 20)
+    until(consuming.ready, 60)
     assert "No service of that name" in consuming.get("/").text
 
     producing = producer(mep.identity(str(uuid4()), "positioning"))
-    until(producing.ready, 20)
-    until(lambda: consuming.state()["counts"]["answers"] >= 3, 20)
+    until(producing.ready, 60)
+    until(lambda: consuming.state()["counts"]["answers"] >= 3, 60)
 
     state = consuming.state()
     assert state["service"]["serName"] == "positioning"
@@ -109,19 +109,19 @@ def test_the_consumer_finds_the_producer_and_shows_its_answers(mep: Mep, produce
 def test_a_newer_release_takes_the_service_over(mep: Mep, producer: App, consumer: App) -> None:
     identity = mep.identity(str(uuid4()), "positioning")
     first = producer(identity)
-    until(first.ready, 20)
+    until(first.ready, 60)
     consuming = consumer(mep.identity(str(uuid4()), "vehicle"))
-    until(lambda: consuming.state()["counts"]["answers"] > 0 if consuming.ready() else False, 20)
+    until(lambda: consuming.state()["counts"]["answers"] > 0 if consuming.ready() else False, 60)
 
     second = producer(identity, "1.1.0")
-    until(second.ready, 20)
+    until(second.ready, 60)
     assert first.program.stop() == 0
 
     def newer() -> bool:
         answers = consuming.state()["answers"]
         return bool(answers and answers[0]["ok"] and answers[0]["version"] == "1.1.0")
 
-    until(newer, 20)
+    until(newer, 60)
     assert "accuracy_m" in consuming.state()["answers"][0]["position"]
     assert len(mep.state()["services"]) == 1
 
@@ -129,12 +129,12 @@ def test_a_newer_release_takes_the_service_over(mep: Mep, producer: App, consume
 def test_the_producer_comes_back_to_a_platform_that_forgot_it(mep: Mep, producer: App) -> None:
     identity = mep.identity(str(uuid4()), "positioning")
     producing = producer(identity)
-    until(producing.ready, 20)
+    until(producing.ready, 60)
     service = mep.state()["services"][0]["serInstanceId"]
 
     forgotten = mep.manage("DELETE", f"/mm5/v1/app_instances/{producing.id}")
     assert forgotten.status_code == 204
-    until(lambda: producing.state()["platform"]["state"] == "joining", 20)
+    until(lambda: producing.state()["platform"]["state"] == "joining", 60)
     # The same instance is made known again with new credentials in real life; here the old ones do not work.
     assert producing.get("/v1/radio-units").status_code == 200
     assert all(known["serInstanceId"] != service for known in mep.state()["services"])
@@ -142,27 +142,27 @@ def test_the_producer_comes_back_to_a_platform_that_forgot_it(mep: Mep, producer
 
 def test_the_producer_outlives_a_restart_of_the_platform(mep: Mep, producer: App) -> None:
     producing = producer(mep.identity(str(uuid4()), "positioning"))
-    until(producing.ready, 20)
+    until(producing.ready, 60)
     mep.program.process.kill()
     mep.program.process.wait()
-    until(lambda: producing.state()["platform"]["state"] == "joining", 20)
+    until(lambda: producing.state()["platform"]["state"] == "joining", 60)
     assert producing.ready(), "it can still answer, so it stays ready"
 
     mep.program = mep.launch()
-    until(mep.answers, 40)
-    until(lambda: producing.state()["platform"]["state"] == "joined", 30)
-    until(lambda: [known["state"] for known in mep.state()["services"]] == ["ACTIVE"], 20)
+    until(mep.answers, 60)
+    until(lambda: producing.state()["platform"]["state"] == "joined", 60)
+    until(lambda: [known["state"] for known in mep.state()["services"]] == ["ACTIVE"], 60)
 
 
 def test_termination_is_confirmed_and_takes_the_service_along(mep: Mep, producer: App) -> None:
     producing = producer(mep.identity(str(uuid4()), "positioning"))
-    until(producing.ready, 20)
+    until(producing.ready, 60)
 
     asked = mep.manage(
         "POST", f"/mm5/v1/app_instances/{producing.id}/terminate", json={"gracefulTerminationTimeout": 60}
     )
     assert asked.status_code == 202
-    until(lambda: mep.manage("GET", f"/mm5/v1/app_instances/{producing.id}").json()["terminationOver"], 20)
+    until(lambda: mep.manage("GET", f"/mm5/v1/app_instances/{producing.id}").json()["terminationOver"], 60)
 
     assert mep.state()["services"] == []
     assert producing.state()["platform"]["state"] == "terminated"
@@ -173,7 +173,7 @@ def test_termination_is_confirmed_and_takes_the_service_along(mep: Mep, producer
 
 def test_nobody_but_the_platform_can_end_an_application(mep: Mep, producer: App) -> None:
     producing = producer(mep.identity(str(uuid4()), "positioning"))
-    until(producing.ready, 20)
+    until(producing.ready, 60)
     for word in ("guess", "", "%00", "ümlaut"):
         path = f"{producing.url}/notifications/{word}/termination"
         answer = PLAIN.post(path, json={"operationAction": "TERMINATING"})
@@ -183,7 +183,7 @@ def test_nobody_but_the_platform_can_end_an_application(mep: Mep, producer: App)
 
 def test_without_a_platform_the_producer_still_answers(producer: App) -> None:
     producing = producer({})
-    until(producing.ready, 20)
+    until(producing.ready, 60)
     exact = {"a": 500.0, "b": 500.0, "c": 590.31, "d": 590.31}
     answer = PLAIN.post(f"{producing.url}/v1/position", json={"distances": exact})
     assert answer.status_code == 200
@@ -194,7 +194,7 @@ def test_without_a_platform_the_producer_still_answers(producer: App) -> None:
 
 def test_a_bad_question_is_the_callers_mistake(producer: App) -> None:
     producing = producer({})
-    until(producing.ready, 20)
+    until(producing.ready, 60)
     for body in (
         b"not json",
         b"[]",
@@ -211,7 +211,7 @@ def test_a_bad_question_is_the_callers_mistake(producer: App) -> None:
 
 def test_an_application_with_half_an_identity_says_what_is_missing(start: Callable[..., Program]) -> None:
     app = _app(start, "consumer", "1.0.0", {"MEP_URL": "https://localhost:1", "MEP_CLIENT_ID": "me"})
-    assert app.program.process.wait(20) != 0
+    assert app.program.process.wait(60) != 0
     assert "MEP_CLIENT_SECRET" in app.program.said()
 
 

@@ -13,7 +13,7 @@ from tests.flows.test_certification_live import TrialLab, lab
 from tests.waiting import until
 
 __all__ = ["docker_socket", "lab"]
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 def test_a_package_is_tried_watched_and_removed_without_a_trace(lab: TrialLab, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait(20)
+                process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mep.mp1.models import TrafficRule as Row
 from mep.mp1.steering import reconcile
 from mep.mp1.watch import Watch
 from tests.mep.conftest import TRAFFIC_RULE, Mp1
-from tests.upf.lab import APP, Helper, Lab, needs_lab
+from tests.upf.lab import APP, SILENCE, Helper, Lab, needs_lab
 from tests.waiting import until
 from upf_adapter.contract import Counters, Outcome, TrafficRule
 from upf_adapter.memory import MemoryUpf
@@ -305,7 +305,7 @@ def test_a_rule_that_an_app_activates_moves_packets(app: Mp1, settings: Any, tmp
             until(lambda: told()[0] == "pending" and "helper" in told()[1])
             helper.start()
             until(lambda: told() == ("in-force", ""))
-            assert lab.ask("203.0.113.5") == []
+            assert lab.ask("203.0.113.5", wait=SILENCE) == []
             assert app.put(PATH, {**rule, "state": "INACTIVE"}).status_code == 200
             until(lambda: told() == ("withdrawn", ""))
             assert lab.ask("203.0.113.5") == ["internet"]

@@ -33,6 +33,9 @@ needs_lab = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"
 )
 
+#: Seconds after which nobody is taken to answer. Who does may take longer on a busy machine.
+SILENCE = 0.25
+
 #: Answers every UDP datagram with its own name, from the address that was asked, and keeps what it saw.
 ECHO = """
 import socket, struct, sys, threading
@@ -151,9 +154,12 @@ class Lab:
         return process
 
     def ask(
-        self, to: str, port: int = 4000, *, source_port: int = 0, tos: int = 0, wait: float = 0.25, most: int = 1
+        self, to: str, port: int = 4000, *, source_port: int = 0, tos: int = 0, wait: float = 20.0, most: int = 1
     ) -> list[str]:
-        """Send a datagram from the UE and return who answered."""
+        """Send a datagram from the UE and return who answered.
+
+        It returns as soon as `most` have: only silence takes the whole `wait`, and whoever expects that says `SILENCE`.
+        """
         import json
 
         if self._asker is None or self._asker.poll() is not None:

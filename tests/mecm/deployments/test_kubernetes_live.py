@@ -22,7 +22,7 @@ from tests.live.conftest import TestCluster
 from tests.mecm.deployments import fake_mep
 from tests.waiting import until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.usefixtures("threads_db")]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900), pytest.mark.usefixtures("threads_db")]
 
 #: The cluster of the live tests.
 kubernetes_cluster = live.kubernetes_cluster

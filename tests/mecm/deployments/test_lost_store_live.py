@@ -51,8 +51,9 @@ class Platform:
         try:
             # Trust on first use is right here only: the process is our own child on loopback.
             told = httpx.get(
-                f"{self.url}/mm5/v1/{path}", headers={"Authorization": f"Bearer {TOKEN}"}, verify=False, trust_env=False
-            )
+                f"{self.url}/mm5/v1/{path}", headers={"Authorization": f"Bearer {TOKEN}"}, verify=False, trust_env=False,
+                timeout=60,
+            )  # fmt: skip
         except httpx.TransportError:
             return {}
         return dict(told.raise_for_status().json())
@@ -76,6 +77,7 @@ class Platform:
             auth=(known["clientId"], known["clientSecret"]),
             verify=False,
             trust_env=False,
+            timeout=60,
         )
         assert told.status_code in (200, 400, 401), told.text
         return told.status_code == 200

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -50,10 +52,10 @@ def start(command: list[str], log: Path, **environment: str) -> subprocess.Popen
         )
 
 
-def wait(look: Callable[[], Any], log: Path, every: float = 0.1) -> Any:
+def wait(look: Callable[[], Any], log: Path) -> Any:
     """Poll until `look` holds; the failure shows how the log ends."""
     try:
-        return until(look, SOON, every=every)
+        return until(look, SOON, every=0.1)
     except AssertionError as failure:
         raise AssertionError(f"{failure}\n{log.read_text()[-4000:]}") from None
 
@@ -64,7 +66,7 @@ def kill(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL)
         os.killpg(process.pid, how)
     except ProcessLookupError:
         return
-    process.wait(15)
+    process.wait(60)
 
 
 @pytest.fixture
@@ -95,9 +97,33 @@ def worker(tmp_path: Path, settings: Any) -> Iterator[Callable[[], subprocess.Po
         kill(process)
 
 
+@dataclass
+class Mep:
+    """A MEP of its own: its address, its certificate authority, its process."""
+
+    url: str
+    ca: str
+    process: subprocess.Popen[bytes]
+
+    def ask(self, path: str) -> httpx.Response:
+        """Ask its management."""
+        # Trust on first use is right here only: the process is our own child on loopback.
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return httpx.get(f"{self.url}/mm5/v1/{path}", headers=headers, verify=False, timeout=SOON)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let it take requests and answer none: whoever does something with it is in the middle of that, for seconds."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+
 @pytest.fixture
-def mep(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Start a MEP; return its address and its certificate authority."""
+def mep(tmp_path: Path) -> Iterator[Mep]:
+    """Start a MEP."""
     port = free_port()
     environment = {
         "DJANGO_SETTINGS_MODULE": "mep.settings",
@@ -109,36 +135,34 @@ def mep(tmp_path: Path) -> Iterator[tuple[str, str]]:
     process = start(
         [sys.executable, "manage.py", "mp1", "--settings", "mep.settings"], tmp_path / "mep.log", **environment
     )
-    url = f"https://127.0.0.1:{port}"
+    made = Mep(f"https://127.0.0.1:{port}", "", process)
 
     def answers() -> str:
         try:
-            # Trust on first use is right here only: the process is our own child on loopback.
-            info = httpx.get(f"{url}/mm5/v1/info", headers={"Authorization": f"Bearer {TOKEN}"}, verify=False)
+            info = made.ask("info")
         except httpx.TransportError:
             return ""
         return str(info.raise_for_status().json()["caCert"])
 
     try:
-        yield url, wait(answers, tmp_path / "mep.log")
+        made.ca = wait(answers, tmp_path / "mep.log")
+        yield made
     finally:
         kill(process, signal.SIGTERM)
 
 
 @pytest.fixture
-def node(make_node: Any, mep: tuple[str, str], actor: Any) -> Any:
+def node(make_node: Any, mep: Mep, actor: Any) -> Any:
     """A direct node with the simulated runtime and the real MEP."""
-    url, ca = mep
-    return nodes.set_mep(make_node("cluster", link="direct"), url=url, token=TOKEN, ca=ca, actor=actor)
+    return nodes.set_mep(make_node("cluster", link="direct"), url=mep.url, token=TOKEN, ca=mep.ca, actor=actor)
 
 
 @pytest.fixture
-def mm5(mep: tuple[str, str]) -> Callable[[], list[str]]:
+def mm5(mep: Mep) -> Callable[[], list[str]]:
     """Ask the MEP which app instances it knows."""
 
     def apps() -> list[str]:
-        answer = httpx.get(f"{mep[0]}/mm5/v1/state", headers={"Authorization": f"Bearer {TOKEN}"}, verify=False)
-        return sorted(app["appInstanceId"] for app in answer.json()["apps"])
+        return sorted(app["appInstanceId"] for app in mep.ask("state").json()["apps"])
 
     return apps
 
@@ -155,7 +179,10 @@ def generations(deployment: Deployment) -> list[int]:
 
     folder = django_settings.VAR_DIR / "direct" / str(deployment.node_id)
     engine = MemoryEngine(EngineSettings(name=str(deployment.node_id), state_dir=folder))
-    return [revision.generation for revision in engine.history(deployment.name, deployment.namespace)]
+    try:
+        return [revision.generation for revision in engine.history(deployment.name, deployment.namespace)]
+    finally:
+        engine.close()
 
 
 def running() -> bool:
@@ -163,23 +190,25 @@ def running() -> bool:
 
 
 def test_a_worker_killed_during_install_and_upgrade_leaves_nothing_doubled(
-    deploy: Any, worker: Any, actor: Any, mm5: Any, tmp_path: Path
+    deploy: Any, worker: Any, actor: Any, mep: Mep, mm5: Any, tmp_path: Path
 ) -> None:
     """Acceptance: kill -9 the worker during an install and during an upgrade; state converges."""
     deployments = [deploy(name=f"hello-{number}") for number in range(3)]
     log = tmp_path / "worker.log"
-    first = worker()
-    wait(running, log, every=0.002)
-    kill(first)
+    with mep.held():
+        first = worker()
+        wait(running, log)
+        kill(first)
     second = worker()
     for deployment in deployments:
         wait(lambda each=deployment: state(each) == "ready", log)
         assert generations(deployment) == [1]
     assert mm5() == sorted(str(deployment.app_instance_id) for deployment in deployments)
-    for deployment in deployments:
-        services.upgrade(deployment, actor=actor, values={"message": "two"})
-    wait(running, log, every=0.002)
-    kill(second)
+    with mep.held():
+        for deployment in deployments:
+            services.upgrade(deployment, actor=actor, values={"message": "two"})
+        wait(running, log)
+        kill(second)
     worker()
     for deployment in deployments:
         wait(lambda each=deployment: state(each) == "ready", log)

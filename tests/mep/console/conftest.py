@@ -20,7 +20,7 @@ from django.test import Client
 
 from tests.browser.watch import Watch
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "a walk along the quay"
@@ -227,7 +227,7 @@ def open_page(chromium: Any, node: Node, session: Any) -> Iterator[Callable[...,
             ignore_https_errors=True,  # the node's own CA; `answers` has verified it
             **options,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(15_000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page)

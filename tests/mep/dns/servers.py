@@ -72,17 +72,17 @@ class Server:
             self.running = subprocess.Popen(
                 [self.path, *self.command()], cwd=self.folder, stdout=log, stderr=log, **nobody
             )
-        until(self.answering, timeout=20, what=f"{self.program} to answer")
+        until(self.answering, timeout=60, what=f"{self.program} to answer")
 
     def answering(self) -> bool:
         assert self.running is not None
         assert self.running.poll() is None, (self.folder / "log").read_text()
         try:
-            return bool(self.answers("own.edge.example", "A", timeout=0.3))
+            return bool(self.answers("own.edge.example", "A", timeout=1))
         except (OSError, dns.exception.Timeout):
             return False
 
-    def answers(self, name: str, kind: str, timeout: float = 5.0) -> set[str]:
+    def answers(self, name: str, kind: str, timeout: float = 30.0) -> set[str]:
         """Return the addresses that a client gets."""
         reply = dns.query.udp(dns.message.make_query(name, kind), "127.0.0.1", port=self.port, timeout=timeout)
         wanted = dns.rdatatype.from_text(kind)
@@ -96,7 +96,7 @@ class Server:
         if self.running is not None:
             self.running.terminate()
             try:
-                self.running.wait(20)
+                self.running.wait(60)
             except subprocess.TimeoutExpired:
                 self.running.kill()
                 self.running.wait()
@@ -244,6 +244,7 @@ class PowerDns(Server):
                 json={"name": "edge.example.", "kind": "Native", "rrsets": rrsets},
                 headers={"X-API-Key": SECRET},
                 trust_env=False,
+                timeout=60,
             )
         except httpx.HTTPError:
             return False
@@ -260,12 +261,12 @@ def served(server: Server, wanted: dict[str, str]) -> int:
     names = list(wanted)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", server.port))
-        client.settimeout(5)
+        client.settimeout(30)
         for at in range(0, len(names), 50):
             asked = dict(enumerate(names[at : at + 50]))
             for number, name in asked.items():
                 client.send(struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + wire_name(name) + b"\0\1\0\1")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 30
             while asked and time.monotonic() < deadline:
                 data = client.recv(4096)
                 name = asked.pop(int.from_bytes(data[:2], "big"), "")

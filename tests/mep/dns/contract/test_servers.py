@@ -117,14 +117,19 @@ def test_ten_thousand_rules_a_change_and_an_outage(lend: Any, kind: Any, transac
     names = {f"n{number}.edge.example": f"10.1.{number // 250}.{number % 250}" for number in range(MANY)}
     worker = Synchroniser(server.make_backend(), Path(settings.DATABASES["default"]["NAME"]), default_ttl=30)
     try:
-        worker.step()
-        assert DnsRule.objects.filter(enforcement="in-force", reason="").count() == MANY
-        until(lambda: server.answers("n9999.edge.example", "A") == {names["n9999.edge.example"]}, timeout=10)
+
+        def all_there() -> bool:
+            worker.step()
+            return DnsRule.objects.filter(enforcement="in-force", reason="").count() == MANY
+
+        # Usually by one step; what a busy server has not answered in time is asked again.
+        until(all_there, timeout=60)
+        until(lambda: server.answers("n9999.edge.example", "A") == {names["n9999.edge.example"]}, timeout=30)
         assert servers.served(server, names) == MANY
 
         put_dns(app, "d7", _rule(7, "10.9.9.9"), None)
         worker.step()
-        until(lambda: server.answers("n7.edge.example", "A") == {"10.9.9.9"}, timeout=5)
+        until(lambda: server.answers("n7.edge.example", "A") == {"10.9.9.9"}, timeout=30)
 
         server.stop()
         put_dns(app, "d8", _rule(8, "10.9.9.8"), None)
@@ -135,7 +140,7 @@ def test_ten_thousand_rules_a_change_and_an_outage(lend: Any, kind: Any, transac
             told.refresh_from_db()
             return bool(told.reason)
 
-        until(away, timeout=15)
+        until(away, timeout=60)
         assert told.enforcement == "pending"
         assert "tried again" in told.reason
         assert DnsRule.objects.filter(enforcement="in-force").count() == 0
@@ -147,9 +152,9 @@ def test_ten_thousand_rules_a_change_and_an_outage(lend: Any, kind: Any, transac
             told.refresh_from_db()
             return told.enforcement == "in-force"
 
-        until(back, timeout=30)
+        until(back, timeout=60)
         assert DnsRule.objects.exclude(enforcement="in-force", reason="").count() == 0
-        until(lambda: server.answers("n8.edge.example", "A") == {"10.9.9.8"}, timeout=5)
+        until(lambda: server.answers("n8.edge.example", "A") == {"10.9.9.8"}, timeout=30)
         names |= {"n7.edge.example": "10.9.9.9", "n8.edge.example": "10.9.9.8"}
         assert servers.served(server, names) == MANY
         assert server.answers("own.edge.example", "A") == {"192.0.2.1"}, "what belongs to others stays"
