@@ -9,6 +9,7 @@ from core.operations import services as operations
 from core.operations.models import Operation
 from core.words import say
 from mecm.edge import reports
+from mecm.nodes import orphans as orphans  # its handlers
 from mecm.nodes import reach, services
 from mecm.nodes.models import Node
 

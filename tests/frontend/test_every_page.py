@@ -77,6 +77,7 @@ ACTIONS = {
     "set-mep",
     "probe-node",
     "remove-node",
+    "remove-orphan",
     "set-sandbox",
     "remove-deployment",
     "abandon-deployment",
