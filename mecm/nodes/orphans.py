@@ -106,9 +106,14 @@ def remove(node: Node, namespace: str, name: str, *, actor: Actor) -> Orphan:
 
 
 def _ask_worker(node: Node, key: str, actor: Actor) -> None:
-    about = {"node": str(node.pk), "release": key}
-    target = f"node:{node.pk}"
-    operations.request("node.remove_orphan", target, organisation=node.organisation_id, actor=actor, **about)
+    operations.request(
+        "node.remove_orphan",
+        f"node:{node.pk}",
+        organisation=node.organisation_id,
+        actor=actor,
+        node=str(node.pk),
+        release=key,
+    )
 
 
 @operations.handles("node.remove_orphan", max_attempts=8)
