@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from core.accounts.access import SYSTEM, Actor
@@ -57,8 +58,12 @@ def of(node: Node) -> list[Orphan]:
 
     One that is removed stays in the list until the node has told what it holds since then.
     """
-    rows = {row.key: row for row in ReportedObject.objects.filter(node=node, kind=KIND)[: 4 * MOST]}
-    told = ReportedObject.objects.filter(node=node, kind="node", key="self").first()
+    self_told = Q(kind="node", key="self")
+    reported = list(
+        ReportedObject.objects.filter(Q(kind=KIND) | self_told, node=node).order_by("-reported_at")[: 4 * MOST]
+    )
+    rows = {row.key: row for row in reported if row.kind == KIND}
+    told = next((row for row in reported if row.kind == "node"), None)
     found = []
     for key in _named(told.status if told else {}):
         namespace, _, name = key.partition("/")

@@ -191,6 +191,8 @@ def address(name: str, objects: Objects) -> str:
         given["kind"] = "traffic"
     if "rule" in pattern.pattern.converters:
         given["rule"] = "tr-1"
+    if name == "remove-orphan":
+        given |= {"namespace": "t-acme", "name": "old"}
     if name == "app-by-name":
         app = objects["catalogue"]
         given |= {"organisation": app.slug, "provider": app.provider, "name": app.name}
