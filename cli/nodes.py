@@ -197,3 +197,13 @@ verb(app, "remove", "DELETE", "/nodes/{node}", "Forget a node; not while deploym
      say="Removed.", confirm="Remove node {node}? Its machine is shut out.")  # fmt: skip
 verb(app, "geo", "GET", "/geo/nodes", "Show the nodes with coordinates as GeoJSON.",
      query=[Given("organisation", "Which of your organisations (slug).")])  # fmt: skip
+
+orphans = typer.Typer(no_args_is_help=True, help="Releases in a node's runtime that nobody wishes for.")
+app.add_typer(orphans, name="orphans")
+verb(orphans, "list", "GET", "/nodes/{node}/orphans", "List the releases that the node runs and nobody wishes for.",
+     kinds=_KINDS, columns=(Column("namespace", "namespace"), Column("name", "name"), Column("removal", "state"),
+                            Column("message", "message")))  # fmt: skip
+verb(orphans, "remove", "DELETE", "/nodes/{node}/orphans/{namespace}/{name}",
+     "Ask the node to end a release that nobody wishes for, with its data.", kinds=_KINDS,
+     say="The node is asked; `nodes orphans list` shows when it is gone.",
+     confirm="Remove {namespace}/{name} from the node? It ends, with the data that the runtime keeps for it.")  # fmt: skip

@@ -7,7 +7,6 @@ names its key, so that a key can be replaced while everybody works, and one that
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from core import privately
 from core.errors import Invalid
 from core.words import say
 
@@ -168,12 +168,8 @@ def load_or_make_key(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         return _checked(path, path.read_bytes())
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    _write(fresh, secrets.token_bytes(KEY_BYTES))
-    # link() refuses an existing name, so the first of two starters wins and both read its key.
-    with suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
+    # The first of two starters wins, and both read its key.
+    privately.put_once(path, secrets.token_bytes(KEY_BYTES))
     return _checked(path, path.read_bytes())
 
 
@@ -181,9 +177,7 @@ def replace_keys(path: Path, joined: bytes) -> None:
     """Put keys in the place of those in a file, at one stroke: whoever reads finds the old ones or the new ones."""
     _checked(path, joined)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    _write(fresh, joined)
-    fresh.replace(path)
+    privately.put(path, joined)
 
 
 def read_keys(text: str) -> bytes:
@@ -192,15 +186,6 @@ def read_keys(text: str) -> bytes:
     if any(len(key) != KEY_BYTES for key in keys):
         raise ValueError(f"a key has {2 * KEY_BYTES} hexadecimal digits")
     return b"".join(keys)
-
-
-def _write(fresh: Path, content: bytes) -> None:
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _checked(path: Path, key: bytes) -> bytes:

@@ -58,6 +58,7 @@ urlpatterns = [
     path("nodes/<uuid:pk>/mep", nodes.set_mep, name="set-mep"),
     path("nodes/<uuid:pk>/probe", nodes.probe_node, name="probe-node"),
     path("nodes/<uuid:pk>/sandbox", nodes.set_sandbox, name="set-sandbox"),
+    path("nodes/<uuid:pk>/orphans/<str:namespace>/<str:name>/remove", nodes.remove_orphan, name="remove-orphan"),
     path("nodes/<uuid:pk>/remove", nodes.remove_node, name="remove-node"),
     path("deployments", deployments.deployments_page, name="deployments"),
     path("deployments/<uuid:pk>", deployments.deployment_page, name="deployment"),

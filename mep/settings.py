@@ -92,6 +92,13 @@ MAX_SUBSCRIPTIONS_PER_APP: int = env(
     "MAX_SUBSCRIPTIONS_PER_APP", 100, cast=int, help="subscriptions that one app instance may hold"
 )
 
+APP_RULES: str = env(
+    "APP_RULES",
+    "strict",
+    cast=one_of("strict", "free"),
+    help="what an app may make of its own traffic and DNS rules: no more than was approved for it, or what it likes",
+)
+
 # --- locality ---
 LOCALITY = env(
     "LOCALITY",

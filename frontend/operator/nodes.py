@@ -20,7 +20,7 @@ from frontend.operator.node_facts import node_facts, to_copy
 from frontend.operator.node_forms import KubeconfigForm, MepForm, NodeForm, PlaceForm, SandboxForm
 from frontend.page import page, paged, told, words_of
 from mecm.edge import services as edge
-from mecm.nodes import services
+from mecm.nodes import orphans, services
 from mecm.nodes.models import Node
 from mecm.trials import services as trials
 from mecm.trials.models import Sandbox
@@ -196,6 +196,17 @@ def set_sandbox(request: HttpRequest, pk: Any) -> HttpResponse:
 
 @require_POST
 @page
+def remove_orphan(request: HttpRequest, pk: Any, namespace: str, name: str) -> HttpResponse:
+    """Ask a node to remove a release that nobody wishes for."""
+    actor = tenancy.actor_of(request)
+    node = access.get(NODES, actor, "nodes.write", pk)
+    with told(request, _("The node is asked to remove %s; it is gone when the node says so.") % f"{namespace}/{name}"):
+        orphans.remove(node, namespace, name, actor=actor)
+    return redirect("frontend:node", node.pk)
+
+
+@require_POST
+@page
 def remove_node(request: HttpRequest, pk: Any) -> HttpResponse:
     """Forget a node that holds nothing."""
     actor = tenancy.actor_of(request)
@@ -213,6 +224,7 @@ def _node(request: HttpRequest, node: Node, *, status: int = 200, **more: Any) -
         "may_write": actor.may("nodes.write", node.organisation_id),
         "kubeconfig_form": KubeconfigForm(),
         "mep_form": MepForm(initial={"url": node.mep_url, "ca": node.mep_ca}),
+        "orphans": orphans.of(node),
         "is_sandbox": Sandbox.objects.filter(node=node).exists(),
         **node_facts(node, actor),
         "to_copy": to_copy(request, node),

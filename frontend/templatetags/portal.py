@@ -65,6 +65,7 @@ STATES = {
     "failed": ("bad", "circle-x", gettext_lazy("failed")),
     "removing": ("busy", "loader", gettext_lazy("being removed")),
     "removed": ("quiet", "trash", gettext_lazy("removed")),
+    "kept": ("ok", "circle-check", gettext_lazy("stays")),
     "abandoned": ("warn", "plug-connected-x", gettext_lazy("given up")),
     "absent": ("quiet", "circle-dashed", gettext_lazy("absent")),
     # rollouts and their nodes

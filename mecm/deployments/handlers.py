@@ -25,6 +25,7 @@ from mecm.deployments import direct, logs, restoring, secret_values, services, s
 from mecm.deployments.mm5 import Mm5
 from mecm.deployments.models import Deployment, DeploymentRevision
 from mecm.edge import reports
+from mecm.nodes import orphans
 from mecm.nodes import services as nodes
 from mecm.nodes.handlers import look
 from mecm.nodes.models import Node
@@ -86,6 +87,7 @@ def watch(operation: Operation) -> None:
     rows = Deployment.objects.not_removed().filter(node=node).select_related("package", "node")
     held = list(rows.order_by("created_at"))
     with direct.applier_for(node) as applier:
+        orphans.keep_unwished(node, applier.engine)
         for number, deployment in enumerate(held):
             operation.progress(10 + min(80, number), deployment.name)
             _watch_one(applier, deployment)

@@ -21,7 +21,7 @@ from core.http import ApiView, organisation_for, paginated
 from core.words import say
 from mecm.edge import services as edge
 from mecm.edge.models import ReportedObject
-from mecm.nodes import geo, services
+from mecm.nodes import geo, orphans, services
 from mecm.nodes.models import Node
 from mecm.nodes.serializers import (
     EnrolmentTokenOut,
@@ -33,6 +33,7 @@ from mecm.nodes.serializers import (
     NodeOut,
     NodePage,
     OperationRef,
+    OrphanOut,
 )
 
 _EMPTY_MEP: dict[str, list[Any]] = {
@@ -176,6 +177,31 @@ class EnrolmentTokensView(ApiView):
         node = access.get(Node.objects.all(), self.actor, self.permission, pk)
         join, expires_at = edge.join_string(node, actor=self.actor)
         return Response({"join": join, "expires_at": expires_at}, status.HTTP_201_CREATED)
+
+
+class OrphansView(ApiView):
+    """Releases in the node's runtime that no wish is about."""
+
+    permission_required = "nodes.read"
+
+    @extend_schema(responses=OrphanOut(many=True))
+    def get(self, request: Request, pk: UUID) -> Response:
+        """Return the orphans as the node last told, and what became of their removal."""
+        node = access.get(Node.objects.all(), self.actor, self.permission, pk)
+        return Response(OrphanOut(orphans.of(node), many=True).data)
+
+
+class OrphanView(ApiView):
+    """One release in the node's runtime that no wish is about."""
+
+    permission_required = "nodes.write"
+
+    @extend_schema(responses={202: OrphanOut})
+    def delete(self, request: Request, pk: UUID, namespace: str, name: str) -> Response:
+        """Ask the node to end and remove the release; `state` is `removed` once the node has said so."""
+        node = access.get(Node.objects.all(), self.actor, self.permission, pk)
+        found = orphans.remove(node, namespace, name, actor=self.actor)
+        return Response(OrphanOut(found).data, status.HTTP_202_ACCEPTED)
 
 
 class GeoNodesView(ApiView):

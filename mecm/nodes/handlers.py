@@ -10,6 +10,7 @@ from core.operations.models import Operation
 from core.words import say
 from engines.facts import tenancy_of
 from mecm.edge import reports
+from mecm.nodes import orphans as orphans  # its handlers
 from mecm.nodes import reach, services
 from mecm.nodes.models import Node
 

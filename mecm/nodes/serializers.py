@@ -149,6 +149,18 @@ class OperationRef(serializers.Serializer[Any]):
     operation = serializers.UUIDField()
 
 
+class OrphanOut(serializers.Serializer[Any]):
+    """A release in a node's runtime that no wish is about."""
+
+    namespace = serializers.CharField()
+    name = serializers.CharField()
+    state = serializers.CharField(
+        help_text="empty: nobody asked for its removal; pending, progressing, kept, failed; removed: the node said so"
+    )
+    message = serializers.CharField()
+    told_at = serializers.DateTimeField(allow_null=True, help_text="when that state was told")
+
+
 class EnrolmentTokenOut(serializers.Serializer[Any]):
     """A join string."""
 

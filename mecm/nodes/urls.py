@@ -11,5 +11,7 @@ urlpatterns = [
     path("nodes/<uuid:pk>/probe", api.ProbeView.as_view(), name="node-probe"),
     path("nodes/<uuid:pk>/mep", api.MepView.as_view(), name="node-mep"),
     path("nodes/<uuid:pk>/enrolment-tokens", api.EnrolmentTokensView.as_view(), name="node-enrolment-tokens"),
+    path("nodes/<uuid:pk>/orphans", api.OrphansView.as_view(), name="node-orphans"),
+    path("nodes/<uuid:pk>/orphans/<str:namespace>/<str:name>", api.OrphanView.as_view(), name="node-orphan"),
     path("geo/nodes", api.GeoNodesView.as_view(), name="geo-nodes"),
 ]

@@ -21,7 +21,7 @@ from engines.contract import Engine, EngineSettings
 from engines.limits import Limits
 from mep.agent import identity, recalls, store
 from mep.agent.blobs import Blobs, Fetcher
-from mep.agent.kinds import Apps, LogWatches, RuleWishes, unsupported, unwished
+from mep.agent.kinds import Apps, LogWatches, Orphans, RuleWishes, unsupported, unwished
 from mep.agent.link import Link
 from mep.agent.port import LocalMep
 from mep.agent.recalls import Recalls
@@ -63,6 +63,7 @@ class Agent:
             recalls.KIND: self.recalls.step,
             RuleWishes.KIND: RuleWishes(self.reporter).step,
             "sandbox": Sandboxes(self.reporter).step,
+            Orphans.KIND: Orphans(engine, self.reporter, self._look_at_node).step,
         }
         # The kind `trial` needs the link, and the link tells the centre which kinds there are.
         self.link = Link(
@@ -75,7 +76,7 @@ class Agent:
         kinds["trial"] = Trials(engine, self.reporter, self.link).step
         self.reconciler = Reconciler(kinds, unsupported(self.reporter))
         self.reporter.poke = self.link.poke
-        self._stopped = threading.Event()
+        self._stopped, self._node_due = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=self._supervise, name="supervise", daemon=True),
             threading.Thread(target=self._look_around, name="look-around", daemon=True),
@@ -134,6 +135,9 @@ class Agent:
         mine = identity.load(self.identity_folder)
         return recalls.mark_of(mine.ca_pem) if mine else ""
 
+    def _look_at_node(self) -> None:
+        self._node_due.set()
+
     def _wake_apps(self) -> None:
         for wish in store.keys():  # noqa: SIM118 - a module's function, no mapping
             if wish[0] == "app":
@@ -179,7 +183,8 @@ class Agent:
         while not self._stopped.is_set():
             now = time.monotonic()
             try:
-                if now >= node_at:
+                if now >= node_at or self._node_due.is_set():
+                    self._node_due.clear()
                     node_at = now + NODE_EVERY
                     told = about_node(self.engine, settings.ENGINE, unwished)
                     if self.reporter.say("node", "self", 0, told) and told["unwished"]:

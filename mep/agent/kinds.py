@@ -13,6 +13,7 @@ from core.errors import BreakwaterError, Invalid, Unavailable
 from core.recalls import Entry
 from engines.applier import RECALLED, Applier, AppSpec, Blob, absent, recalled
 from engines.contract import Engine, Event, Reason, State
+from engines.trials import NAMESPACE
 from mep.agent import store
 from mep.agent.backoff import pause
 from mep.agent.blobs import Blobs, Fetcher
@@ -289,7 +290,12 @@ def unwished(engine: Engine) -> list[str]:
     # The releases first: one that comes meanwhile is then wished for already.
     found = engine.releases()
     known = {release_of(wish.spec) for wish in store.wishes(KIND)}
-    return [f"{namespace}/{name}" for namespace, name in found if (namespace, name) not in known]
+    return [
+        f"{namespace}/{name}"
+        for namespace, name in found
+        # What certification tries here is looked after by the sandbox.
+        if (namespace, name) not in known and not namespace.startswith(NAMESPACE)
+    ]
 
 
 def event_body(event: Event) -> dict[str, Any]:
@@ -377,6 +383,56 @@ class RuleWishes:
             store.note(wish, Applied.State.APPLIED)
         self.reporter.say(self.KIND, key, wish.generation, status)
         return self.EVERY
+
+
+class Orphans:
+    """Steps for the kind `orphan`: a release that the centre does not wish for and an operator wants gone."""
+
+    KIND, EVERY = "orphan", 1.0
+
+    def __init__(self, engine: Engine, reporter: Reporter, gone: Callable[[], None] = lambda: None) -> None:
+        self.engine, self.reporter, self.gone = engine, reporter, gone
+
+    def step(self, key: str) -> float | None:
+        """Remove the release unless somebody wishes for it; tell that it is absent when the runtime shows nothing of it."""
+        wish = store.wish(self.KIND, key)
+        if wish is None:
+            return None
+        if wish.deleted:
+            store.forget(wish)
+            self.reporter.forget(self.KIND, key)
+            return None
+        done = store.outcome(self.KIND, key)
+        if done and (done.generation, done.state) == (wish.generation, Applied.State.APPLIED):
+            return None
+        namespace, name = release_of(wish.spec)
+        if any(release_of(app.spec) == (namespace, name) for app in store.wishes(KIND)):
+            self._end(wish, "kept", "It is wished for again, so it stays")
+            return None
+        try:
+            if (namespace, name) in self.engine.releases():
+                self.engine.remove(name, namespace)
+            if self.engine.status(name, namespace).state is not State.ABSENT:
+                self._say(wish, str(State.PROGRESSING), "it is asked to finish")
+                return self.EVERY
+        except BreakwaterError as problem:
+            if not problem.retryable:
+                self._end(wish, str(State.FAILED), problem.detail)
+                return None
+            done = store.note(wish, Applied.State.RETRYING, error=problem.problem())
+            self._say(wish, str(State.PROGRESSING), f"cannot be removed yet: {problem.detail}")
+            return max(0.5, pause(done.attempts, base=0.5))
+        logger.warning("%s is removed: nobody wished for it, and an operator wanted it gone", key)
+        self._end(wish, "absent", "")
+        return None
+
+    def _end(self, wish: Wish, state: str, message: str) -> None:
+        store.note(wish, Applied.State.APPLIED)
+        self._say(wish, state, message)
+        self.gone()
+
+    def _say(self, wish: Wish, state: str, message: str) -> None:
+        self.reporter.say(self.KIND, wish.key, wish.generation, {"state": state, "reason": "", "message": message})
 
 
 def unsupported(reporter: Reporter) -> Callable[[str, str], float | None]:

@@ -68,7 +68,7 @@ def take(objects: Iterable[Mapping[str, Any]], *, anew: bool = False) -> list[Ke
                     "rev": wanted.rev,
                     "generation": wanted.generation,
                     "deleted": wanted.deleted,
-                    "sealed": vault().seal(canonical(wanted.spec), _purpose(wanted.kind, wanted.key)),
+                    "sealed": vault().seal(canonical(wanted.spec), sealed_for(wanted.kind, wanted.key)),
                     "sha256": wanted.sha256,
                 },
             )
@@ -279,11 +279,12 @@ def _read(raw: Mapping[str, Any]) -> Wish:
 
 
 def _open(row: Desired) -> Wish:
-    spec = json.loads(vault().open(bytes(row.sealed), _purpose(row.kind, row.key)))
+    spec = json.loads(vault().open(bytes(row.sealed), sealed_for(row.kind, row.key)))
     return Wish(row.kind, row.key, row.rev, row.generation, row.deleted, row.sha256, spec)
 
 
-def _purpose(kind: str, key: str) -> str:
+def sealed_for(kind: str, key: str) -> str:
+    """Return the purpose for which the spec of a wish is sealed."""
     return f"desired:{kind}:{key}"
 
 

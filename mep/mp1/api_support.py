@@ -57,7 +57,8 @@ def dns_rule(call: Call, app: str, rule_id: str) -> HttpResponse:
 
 def put_dns_rule(call: Call, app: str, rule_id: str) -> HttpResponse:
     """PUT /applications/{appInstanceId}/dns_rules/{dnsRuleId}"""
-    return _dns(call, rules.put_dns(call.own(app), rule_id, call.json, call.if_match))
+    own, source = call.own(app), call.request.META.get("REMOTE_ADDR", "")
+    return _dns(call, rules.put_dns(own, rule_id, call.json, call.if_match, source=source))
 
 
 def register(call: Call) -> HttpResponse:

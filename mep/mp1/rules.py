@@ -5,14 +5,15 @@ MEC 011 7.2.7 to 7.2.10. Which ones are in force is written down here; `steering
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import transaction
 
 from core.errors import Denied, Invalid, Missing, Stale
 from core.mecrules import traffic_members as traffic_members
-from mep.mp1 import overrides, steering, wire
+from mep.mp1 import approval, overrides, steering, wire
 from mep.mp1.conditions import matches
 from mep.mp1.models import App, Counter, DnsRule, RuleWish, TrafficRule
 from mep.mp1.states import (
@@ -168,23 +169,47 @@ def find(kind: type[AnyRule], app: App, rule_id: str) -> AnyRule:
 
 @transaction.atomic
 def put_traffic(app: App, rule_id: str, raw: Any, if_match: str | None) -> TrafficRule:
-    """Update a traffic rule as its app wishes; `Stale` when it changed meanwhile."""
+    """Update a traffic rule as its app wishes; `Denied` beyond what was approved, `Stale` when it changed meanwhile."""
     wanted = wire.traffic_rule(raw)
     rule = find(TrafficRule, app, rule_id)
-    steering.check(rule, traffic_members(wanted), wanted.state)
-    _not_held(rule, {"body": traffic_members(wanted)}, wanted.state)
-    return _put(app, rule, {"body": traffic_members(wanted)}, wanted.state, if_match)
+    body = traffic_members(wanted)
+    steering.check(rule, body, wanted.state)
+    _not_held(rule, {"body": body}, wanted.state)
+    _approved(
+        app,
+        rule,
+        {"body": body},
+        wanted.state,
+        lambda columns: approval.traffic_excess(columns["body"], body),
+    )
+    return _put(app, rule, {"body": body}, wanted.state, if_match)
 
 
 @transaction.atomic
-def put_dns(app: App, rule_id: str, raw: Any, if_match: str | None) -> DnsRule:
-    """Update a DNS rule; its domain name stays: only names that the management allowed are answered (7.2.9)."""
+def put_dns(app: App, rule_id: str, raw: Any, if_match: str | None, *, source: str = "") -> DnsRule:
+    """Update a DNS rule; its domain name stays: only names that the management allowed are answered (7.2.9).
+
+    `source` is the address that the app speaks from; the name may lead there.
+    """
     wanted = wire.dns_rule(raw)
     rule = find(DnsRule, app, rule_id)
     if wanted.domain_name != rule.domain_name:
         raise Denied(f"The domain name of this rule is {rule.domain_name} and only the management may change it")
-    _not_held(rule, dns_members(wanted), wanted.state)
-    return _put(app, rule, dns_members(wanted), wanted.state, if_match)
+    members = dns_members(wanted)
+    _not_held(rule, members, wanted.state)
+    _approved(
+        app,
+        rule,
+        members,
+        wanted.state,
+        lambda columns: approval.dns_excess(
+            columns,
+            members,
+            own=approval.own_addresses(source, (app.described or {}).get(overrides.TRAFFIC, {})),
+            default_ttl=settings.DNS_TTL,
+        ),
+    )
+    return _put(app, rule, members, wanted.state, if_match)
 
 
 def etag(rule: TrafficRule | DnsRule) -> str:
@@ -263,6 +288,46 @@ def _not_held(rule: TrafficRule | DnsRule, members: Mapping[str, Any], state: Ru
     wished = overrides.state_of(entry)
     if wished is not None and state not in (None, wished):
         raise Denied(f"The operator of this platform keeps rule {rule.rule_id} {wished.lower()}")
+
+
+def _approved(
+    app: App,
+    rule: TrafficRule | DnsRule,
+    members: Mapping[str, Any],
+    state: RuleState | None,
+    excess: Callable[[Mapping[str, Any]], approval.Excess],
+) -> None:
+    """Raise `Denied`, with what is allowed, when the app's wish goes further than what was approved.
+
+    Switching a rule off is no more than that, whatever it holds: one that was widened before may always end.
+    """
+    same = all(getattr(rule, name) == value for name, value in members.items())
+    if settings.APP_RULES == approval.FREE or (same and state is RuleState.INACTIVE):
+        return
+    kind = overrides.TRAFFIC if isinstance(rule, TrafficRule) else overrides.DNS
+    described = app.described or {}
+    if kind not in described:
+        # Provisioned before the descriptor's rules were kept: what is there now is the best that anybody knows of them.
+        app.described = described = {**described, kind: _as_described(type(rule).objects.filter(app=app))}
+        app.save(update_fields=["described"])
+    columns = described[kind].get(rule.rule_id) if rule.origin != RuleOrigin.OPERATOR else None
+    if columns is None or (rule.origin == RuleOrigin.CENTRE and _set_by_centre(rule, kind)):
+        if not same:
+            raise Denied(f"The operator of this platform has set the content of rule {rule.rule_id}")
+        return
+    problems = excess(columns)
+    if problems:
+        told = "; ".join(f"{each['field']} {each['detail']}" for each in problems)
+        whole = type(rule)(app=app, rule_id=rule.rule_id, state=rule.state, **columns)
+        raise Denied(
+            f"An app may narrow rule {rule.rule_id}, not go beyond what was approved for it: {told}",
+            errors=problems,
+            approved=traffic_body(whole) if isinstance(whole, TrafficRule) else dns_body(whole),
+        )
+
+
+def _set_by_centre(rule: TrafficRule | DnsRule, kind: str) -> bool:
+    return overrides.heeded(rule.app_id, kind).get(rule.rule_id, {}).get("rule") is not None
 
 
 def _put(app: App, rule: AnyRule, members: dict[str, Any], state: RuleState | None, if_match: str | None) -> AnyRule:

@@ -7,14 +7,19 @@ from pathlib import Path
 
 from django.conf import settings
 
-from core.vault import Vault, load_or_make_key
+from core.vault import KeyFile, Vault
 
 
 def vault() -> Vault:
-    """Return the vault whose key file is `MEP_VAR/vault.key` (mode 0600, made at first use)."""
-    return _vault(settings.VAR / "vault.key")
+    """Return the vault whose key file is `MEP_VAR/vault.key` (mode 0600, made at first use); a new key reaches it."""
+    return _vault(key_path())
+
+
+def key_path() -> Path:
+    """Return where the node's key file lies."""
+    return Path(settings.VAR) / "vault.key"
 
 
 @lru_cache(maxsize=4)
 def _vault(path: Path) -> Vault:
-    return Vault(load_or_make_key(path))
+    return Vault(KeyFile(path))

@@ -77,6 +77,7 @@ ACTIONS = {
     "set-mep",
     "probe-node",
     "remove-node",
+    "remove-orphan",
     "set-sandbox",
     "remove-deployment",
     "abandon-deployment",
@@ -190,6 +191,8 @@ def address(name: str, objects: Objects) -> str:
         given["kind"] = "traffic"
     if "rule" in pattern.pattern.converters:
         given["rule"] = "tr-1"
+    if name == "remove-orphan":
+        given |= {"namespace": "t-acme", "name": "old"}
     if name == "app-by-name":
         app = objects["catalogue"]
         given |= {"organisation": app.slug, "provider": app.provider, "name": app.name}

@@ -9,7 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from mecm.edge.models import ReportedObject
+from mecm.edge.models import DesiredObject, NodeSync, ReportedObject
 from mecm.nodes.models import Node
 
 KUBECONFIG = """apiVersion: v1
@@ -260,3 +260,19 @@ def test_only_who_may_change_a_node_makes_it_a_sandbox(
     assert viewer_pages.post(f"/nodes/{node.pk}/sandbox", {"on": "on"}).status_code == 403
     assert "Sandbox for certification" not in text_of(viewer_pages.get(f"/nodes/{node.pk}"))
     assert not Sandbox.objects.exists()
+
+
+def test_what_nobody_wishes_for_is_shown_and_removed_after_a_question(pages: Any, organisation: Any) -> None:
+    node = Node.objects.create(organisation=organisation, name="edge-1", engine="memory", link="agent")
+    NodeSync.objects.create(node=node)
+    assert "Nobody wishes" not in text_of(pages.get(f"/nodes/{node.pk}"))
+    ReportedObject.objects.create(node=node, kind="node", key="self", status={"unwished": ["t-acme/old"]})
+    page = text_of(pages.get(f"/nodes/{node.pk}"))
+    assert "its data too" in page, "the question says what follows"
+    (action,) = re.findall(r'action="(/nodes/[^"]+/orphans/[^"]+)"', page)
+    response = pages.post(action)
+    assert response.headers["Location"] == f"/nodes/{node.pk}"
+    assert DesiredObject.objects.get(kind="orphan").key == "t-acme/old"
+    after = text_of(pages.get(f"/nodes/{node.pk}"))
+    assert "it is gone when the node says so" in after
+    assert "/orphans/" not in after, "it is asked once"

@@ -226,7 +226,8 @@ def test_a_traffic_rule_that_makes_no_sense_is_400(app: Mp1, change: dict[str, A
     assert TrafficRule.objects.get().body["priority"] == 5
 
 
-def test_both_spellings_of_destinations_and_tags_are_read_and_one_is_written(app: Mp1) -> None:
+def test_both_spellings_of_destinations_and_tags_are_read_and_one_is_written(app: Mp1, settings: Any) -> None:
+    settings.APP_RULES = "free"
     body = {
         **TRAFFIC_RULE,
         "trafficFilter": {
@@ -269,7 +270,8 @@ def test_a_dns_rule_that_makes_no_sense_is_400(app: Mp1, change: dict[str, Any])
     problem(app.put(f"{OWN}/dns_rules/d1", {**DNS_RULE, "state": "ACTIVE", **change}), 400)
 
 
-def test_an_app_may_move_its_name_but_not_take_another_one(app: Mp1) -> None:
+def test_an_app_may_move_its_name_but_not_take_another_one(app: Mp1, settings: Any) -> None:
+    settings.APP_RULES = "free"
     moved = {**DNS_RULE, "domainName": "Hello.EXAMPLE.", "ipAddress": "10.1.2.4", "ttl": None, "state": "ACTIVE"}
     told = app.put(f"{OWN}/dns_rules/d1", moved).json()
     assert (told["ipAddress"], told["domainName"]) == ("10.1.2.4", "hello.example")

@@ -76,10 +76,10 @@ def test_active_rules_are_put_and_inactive_ones_taken_out(speak: Callable[..., M
     (rule,) = upf.rules().values()
     assert (rule.id, rule.priority, rule.action) == ("app-1/t1", 5, "FORWARD_DECAPSULATED")
     assert told() == ("in-force", "")
-    app.put(PATH, {**TRAFFIC_RULE, "priority": 1, "state": "ACTIVE"})
+    app.put(PATH, {**TRAFFIC_RULE, "priority": 9, "state": "ACTIVE"})
     assert told() == ("pending", "")
     reconcile(upf)
-    assert upf.rules()["app-1/t1"].priority == 1
+    assert upf.rules()["app-1/t1"].priority == 9
     app.put(PATH, {**TRAFFIC_RULE, "state": "INACTIVE"})
     reconcile(upf)
     assert upf.rules() == {}
@@ -174,7 +174,7 @@ def test_what_is_in_force_is_told_so_while_the_user_plane_is_away(app: Mp1, capl
         assert reconcile(upf) is None
     assert told() == ("in-force", "")
     assert caplog.text.count("cannot be brought up to date") == 1, "an outage is told once"
-    app.put(PATH, {**TRAFFIC_RULE, "priority": 1, "state": "ACTIVE"})
+    app.put(PATH, {**TRAFFIC_RULE, "priority": 9, "state": "ACTIVE"})
     reconcile(upf)
     assert told() == ("pending", "the user plane is away")
 
@@ -184,10 +184,10 @@ def test_one_changed_rule_is_put_alone_and_several_as_a_set(speak: Callable[...,
     app = speak(traffic_rules=[{**TRAFFIC_RULE, "trafficRuleId": f"t{n}"} for n in range(5)])
     reconcile(upf)
     assert upf.sets == 1
-    app.put(PATH, {**TRAFFIC_RULE, "priority": 1, "state": "ACTIVE"})
+    app.put(PATH, {**TRAFFIC_RULE, "priority": 9, "state": "ACTIVE"})
     reconcile(upf)
     assert upf.sets == 1
-    assert upf.rules()["app-1/t1"].priority == 1
+    assert upf.rules()["app-1/t1"].priority == 9
     for n in (2, 3):
         app.put(PATH.replace("t1", f"t{n}"), {**TRAFFIC_RULE, "trafficRuleId": f"t{n}", "state": "INACTIVE"})
     reconcile(upf)
@@ -232,7 +232,10 @@ def kernel(settings: Any) -> None:
     settings.UPF = "nftables"
 
 
-def test_an_app_cannot_activate_a_rule_that_the_user_plane_cannot_express(app: Mp1, kernel: None) -> None:
+def test_an_app_cannot_activate_a_rule_that_the_user_plane_cannot_express(
+    app: Mp1, kernel: None, settings: Any
+) -> None:
+    settings.APP_RULES = "free"
     answer = app.put(PATH, {**BEYOND, "state": "ACTIVE"})
     assert answer.status_code == 400
     problem = answer.json()

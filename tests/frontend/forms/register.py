@@ -326,7 +326,8 @@ AT_ONCE = {
 ASK_FIRST = {
     "abandon-deployment", "accept-agreement", "cancel-certification", "change-store-key", "confirm-publisher", "discard",
     "disconnect-provider", "pause-rollout", "remove-application", "remove-deployment", "remove-distrust",
-    "remove-member", "remove-node", "remove-passkey", "remove-site", "remove-webhook", "reset-rule", "resume-rollout",
+    "remove-member", "remove-node", "remove-orphan", "remove-passkey", "remove-site", "remove-webhook", "reset-rule",
+    "resume-rollout",
     "retract-review", "retry-rollout", "revoke-node", "revoke-token", "roll-back-rollout", "start-rollout",
     "withdraw-publisher", "write-review",
 }  # fmt: skip

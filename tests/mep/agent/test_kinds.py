@@ -9,7 +9,7 @@ import pytest
 from core.errors import Invalid, Unavailable
 from engines.contract import LogLine, Reason, State
 from mep.agent import store
-from mep.agent.kinds import LEAVING, MOVING, SETTLED, TROUBLED, LogWatches, RuleWishes, unsupported, unwished
+from mep.agent.kinds import LEAVING, MOVING, SETTLED, TROUBLED, LogWatches, Orphans, RuleWishes, unsupported, unwished
 from mep.agent.models import Applied
 from mep.agent.reports import about_node
 from mep.agent.trials import Sandboxes
@@ -288,6 +288,41 @@ def test_what_runs_and_is_in_nobodys_wish_is_told_and_not_touched(edge: Edge) ->
     status = about_node(edge.engine, "moody", unwished)
     assert (status["unwished"], status["problem"]) == (["t-acme/a"], None)
     assert len(edge.engine.held) == 2
+
+
+def test_an_orphan_goes_when_the_centre_says_so_and_never_what_is_wished_for(edge: Edge) -> None:
+    edge.wish()
+    edge.apps.step("a")
+    edge.wish(key="b")
+    edge.apps.step("b")
+    edge.lose_disk()
+    edge.wish(key="b")
+    told: list[str] = []
+    orphans = Orphans(edge.engine, edge.reporter, lambda: told.append("gone"))
+
+    def wanted(name: str, generation: int = 1) -> tuple[float | None, str]:
+        edge.wish(f"t-acme/{name}", kind="orphan", generation=generation, namespace="t-acme", name=name)
+        again = orphans.step(f"t-acme/{name}")
+        reported = edge.told("orphan", f"t-acme/{name}")
+        assert reported is not None
+        return again, reported["status"]["state"]
+
+    edge.engine.trouble = Unavailable("the runtime is down")
+    again, state = wanted("a")
+    assert (bool(again), state, told) == (True, "progressing", [])
+    edge.engine.trouble = None
+    assert wanted("a") == (None, "absent")
+    assert wanted("b") == (None, "kept")
+    assert (list(edge.engine.held), told) == ([("t-acme", "b")], ["gone", "gone"])
+    # The same name comes back as an app: the wish of before must not end it, whatever wakes it.
+    edge.wish()
+    edge.apps.step("a")
+    assert orphans.step("t-acme/a") is None
+    assert wanted("a", generation=2) == (None, "kept")
+    assert ("t-acme", "a") in edge.engine.held
+    edge.unwish("t-acme/a", kind="orphan")
+    assert orphans.step("t-acme/a") is None
+    assert store.wish("orphan", "t-acme/a") is None
 
 
 def test_an_app_that_is_wished_for_again_while_it_leaves_stays(edge: Edge) -> None:

@@ -114,7 +114,9 @@ APP_SUPPORT = (
     Row("PUT", f"{OURS}/traffic_rules/{{traffic}}", 200, (
         NOT_JSON, UNKNOWN_PARAMETER, bad_body("the priority is out of range", {**TRAFFIC_RULE, "priority": 256}),
         bad_body("a DROP rule has a destination", {**TRAFFIC_RULE, "action": "DROP"}),
-        NOT_MINE, unknown(traffic="none"), CHANGED,
+        NOT_MINE,
+        Way(403, "nobody approved so early a priority", {"body": {**TRAFFIC_RULE, "priority": 1}}),
+        unknown(traffic="none"), CHANGED,
     ), {**TRAFFIC_RULE, "state": "INACTIVE"}),
     Row("GET", f"{OURS}/dns_rules", 200, (UNKNOWN_PARAMETER, NOT_MINE, OWN_OR_FORBIDDEN)),
     Row("GET", f"{OURS}/dns_rules/{{dns}}", 200, (UNKNOWN_PARAMETER, NOT_MINE, unknown(dns="none"))),

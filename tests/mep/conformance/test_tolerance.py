@@ -57,15 +57,17 @@ TWO = [ONE, {"interfaceType": "IP", "dstIpAddress": "10.1.1.2"}]
     ],
 )  # fmt: skip
 def test_destinations_are_read_as_one_object_or_a_list_and_one_is_answered_as_one(
-    world: World, action: str, sent: Any, answered: Any
+    world: World, action: str, sent: Any, answered: Any, settings: Any
 ) -> None:
+    settings.APP_RULES = "free"
     answer = world.app.put(f"{OURS}/traffic_rules/t1", {**TRAFFIC_RULE, "action": action, "dstInterface": sent})
     assert answer.status_code == 200, answer.content
     assert (answer.json().get("dstInterface") or None) == answered
 
 
 @pytest.mark.parametrize("name", ["tag", "token"])
-def test_tag_was_called_token_and_is_answered_as_tag(world: World, name: str) -> None:
+def test_tag_was_called_token_and_is_answered_as_tag(world: World, name: str, settings: Any) -> None:
+    settings.APP_RULES = "free"
     wish = {**TRAFFIC_RULE, "trafficFilter": [{name: ["video"]}]}
     assert world.app.put(f"{OURS}/traffic_rules/t1", wish).json()["trafficFilter"] == [{"tag": ["video"]}]
 
