@@ -44,4 +44,4 @@ ROLES: dict[str, Promise] = {
 
 def told(names: Iterable[str]) -> str:
     """Write permissions or roles as a list of words; one that we have no words for stays as it is."""
-    return ", ".join(str(WORDS.get(name) or ROLES.get(name, name)) for name in names)
+    return ", ".join(str((WORDS if name in WORDS else ROLES).get(name, name)) for name in names)
