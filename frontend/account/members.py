@@ -21,7 +21,7 @@ from core.accounts.models import Membership, Organisation, Role, User
 from core.errors import BreakwaterError, Conflict, Denied, Missing
 from core.sign_in import factors, invitations, policy, providers
 from core.sign_in.models import Identity, Invitation, Passkey, Provider, Session, Totp
-from frontend import tables, tenancy
+from frontend import permissions, tables, tenancy
 from frontend.account.second import admitted
 from frontend.deeds import Question, answered
 from frontend.forms import PortalForm
@@ -43,14 +43,17 @@ class InvitationForm(PortalForm):
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
         help_text=gettext_lazy("Leave it empty to get a link that you hand over yourself."),
     )
-    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=Role.choices, initial=Role.VIEWER)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(permissions.ROLES.items()), initial=Role.VIEWER)
 
 
 class RolesForm(PortalForm):
     """Roles as boxes."""
 
     roles = forms.MultipleChoiceField(
-        label=gettext_lazy("Roles"), required=False, choices=Role.choices, widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("Roles"),
+        required=False,
+        choices=list(permissions.ROLES.items()),
+        widget=forms.CheckboxSelectMultiple,
     )
 
 
@@ -120,7 +123,7 @@ def _members(request: HttpRequest, organisation: Organisation, form: Any, made: 
     roles: dict[Any, list[str]] = {}
     here = Membership.objects.filter(organisation=organisation, user__in=list(rows)).order_by("role")
     for user_id, role in here.values_list("user_id", "role"):
-        roles.setdefault(user_id, []).append(str(Role(role).label))
+        roles.setdefault(user_id, []).append(role)
     ids = [row.pk for row in rows]
     secured = set(Totp.objects.filter(user__in=ids).values_list("user_id", flat=True)) | set(
         Passkey.objects.filter(user__in=ids).values_list("user_id", flat=True)

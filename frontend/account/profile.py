@@ -15,10 +15,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from core.accounts import services as accounts
-from core.accounts.access import ALL_PERMISSIONS
 from core.accounts.models import ApiToken, Organisation
 from core.errors import BreakwaterError, Missing
-from frontend import tenancy
+from frontend import permissions, tenancy
 from frontend.forms import PortalForm
 from frontend.page import page, told
 
@@ -47,7 +46,7 @@ class TokenForm(PortalForm):
     scopes = forms.MultipleChoiceField(
         label=gettext_lazy("May"),
         required=False,
-        choices=[(name, name) for name in sorted(ALL_PERMISSIONS)],
+        choices=list(permissions.WORDS.items()),
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("None chosen: all that you may do yourself."),
     )

@@ -31,6 +31,11 @@ LABELS = {
 }
 
 
+def told_of(events: list[str]) -> str:
+    """Write the kinds of events for people; one that we have no words for stays as it is."""
+    return "; ".join(str(LABELS.get(name, name)) for name in events)
+
+
 class WebhookForm(PortalForm):
     """An address and what is sent to it."""
 
@@ -80,6 +85,8 @@ def webhooks_page(request: HttpRequest) -> HttpResponse:
                 form, status = WebhookForm(), 200
     rows = Webhook.objects.filter(organisation=organisation)
     found = paged(request, rows, 100, table=tables.WEBHOOKS)
+    for row in found:
+        row.told_of = told_of(row.events)  # type: ignore[attr-defined]
     context = {"section": "webhooks", "form": form, "rows": found, "secret": secret, "labels": LABELS}
     return render(request, "frontend/catalog/webhooks.html", context, status=status)
 
@@ -101,12 +108,10 @@ def webhook_page(request: HttpRequest, pk: Any) -> HttpResponse:
             else:
                 messages.success(request, _("The webhook is changed."))
                 return redirect("frontend:webhook", pk)
-    context = {
-        "section": "webhooks",
-        "webhook": webhook,
-        "form": form,
-        "rows": paged(request, webhook.deliveries.all(), 20, table=tables.DELIVERIES),
-    }
+    rows = paged(request, webhook.deliveries.all(), 20, table=tables.DELIVERIES)
+    for row in rows:
+        row.told_of = told_of([row.event])  # type: ignore[attr-defined]
+    context = {"section": "webhooks", "webhook": webhook, "form": form, "rows": rows}
     return render(request, "frontend/catalog/webhook.html", context, status=status)
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from appstore.certification.models import LEVELS, Suite
 from appstore.certification.sandboxes import SandboxNode
+from core.spoken import in_language
 from frontend.forms import PortalForm
 
 GATES = [("error", gettext_lazy("errors")), ("warning", gettext_lazy("warnings and errors"))]
@@ -39,7 +40,7 @@ class StartForm(PortalForm):
 def _suite(suite: Suite) -> str:
     count = len(suite.checks)
     checks = ngettext("%(count)d check", "%(count)d checks", count) % {"count": count}
-    return f"{suite.name} {suite.version}: {suite.title} ({checks})"
+    return f"{suite.name} {suite.version}: {in_language(suite.title)} ({checks})"
 
 
 def _engine(node: SandboxNode) -> str:
@@ -144,7 +145,7 @@ class SuiteForm(PortalForm):
     def __init__(self, *args: Any, checks: Mapping[str, Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen: Any = self.fields["checks"]
-        chosen.choices = [(name, f"{check['title']} ({name})") for name, check in checks.items()]
+        chosen.choices = [(name, f"{in_language(check['title'])} ({name})") for name, check in checks.items()]
 
 
 class LabForm(PortalForm):

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -34,16 +35,16 @@ REVOKE = gettext_lazy(
 #: More findings of one check than this help nobody on a page; all are in the JUnit file.
 _FINDINGS = 25
 #: The words of the filter, and the outcomes that each shows.
-FILTERS: dict[str, tuple[str, frozenset[str]]] = {
-    "": ("everything", frozenset()),
+FILTERS: dict[str, tuple[Promise, frozenset[str]]] = {
+    "": (gettext_lazy("everything"), frozenset()),
     "attention": (
-        "what needs attention",
+        gettext_lazy("what needs attention"),
         frozenset({*map(str, Outcome)} - {Outcome.PASSED, Outcome.SKIPPED, Outcome.STOPPED}),
     ),
-    "failed": ("failed or broken", frozenset({"failed", "crashed", "timed-out", "out-of-memory"})),
-    "warned": ("with warnings", frozenset({"warned"})),
-    "passed": ("passed", frozenset({"passed"})),
-    "skipped": ("does not apply", frozenset({"skipped"})),
+    "failed": (gettext_lazy("failed or broken"), frozenset({"failed", "crashed", "timed-out", "out-of-memory"})),
+    "warned": (gettext_lazy("with warnings"), frozenset({"warned"})),
+    "passed": (gettext_lazy("passed"), frozenset({"passed"})),
+    "skipped": (gettext_lazy("does not apply"), frozenset({"skipped"})),
 }
 
 

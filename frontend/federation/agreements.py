@@ -19,6 +19,7 @@ from core.errors import BreakwaterError, Missing
 from core.words import say
 from frontend import tables, tenancy
 from frontend.deeds import Question, ReasonForm, answered
+from frontend.federation import words
 from frontend.federation.forms import OfferForm, TermForm
 from frontend.federation.partners import frame, partner_of
 from frontend.page import page, paged, told
@@ -90,9 +91,9 @@ def version_page(request: HttpRequest, pk: Any, version: int) -> HttpResponse:
         "agreement",
         agreement=found,
         terms=wanted,
-        lines=terms.difference(None, wanted),
+        groups=words.grouped(terms.difference(None, wanted)),
         before=before,
-        changes=terms.difference(earlier, wanted) if earlier else [],
+        changes=words.changed(terms.difference(earlier, wanted)) if earlier else [],
         to_answer=found.state == "proposed" and not found.proposed_by_us and peer.state == "active",
         ours_open=found.state == "proposed" and found.proposed_by_us,
         expired=wanted.expired(timezone.now()),

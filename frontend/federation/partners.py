@@ -28,11 +28,11 @@ from frontend.page import page, paged, told, words_of
 
 PEERS: QuerySet[Peer] = Peer.objects.select_related("acquaintance", "sync", "organisation")
 TABS = (
-    ("overview", "partner", "Overview"),
-    ("agreement", "partner-agreement", "Agreement"),
-    ("offers", "partner-offers", "Offers"),
-    ("ours", "partner-ours", "Our releases"),
-    ("recommendations", "partner-recommendations", "Recommendations"),
+    ("overview", "partner", gettext_lazy("Overview")),
+    ("agreement", "partner-agreement", gettext_lazy("Agreement")),
+    ("offers", "partner-offers", gettext_lazy("Offers")),
+    ("ours", "partner-ours", gettext_lazy("Our releases")),
+    ("recommendations", "partner-recommendations", gettext_lazy("Recommendations")),
 )
 
 

@@ -13,6 +13,7 @@ from appstore.releases.models import ReleasePolicy
 from core.recalls import ACTIONS, SEVERITIES
 from frontend.deeds import WordForm
 from frontend.forms import PortalForm, RowField
+from frontend.releases import visibility
 
 RECALL = _(
     "Every tenant and partner who runs it is told, and with “stop” their nodes end it as soon as they hear of it; nodes that "
@@ -74,7 +75,9 @@ class RecallForm(DeedForm):
 class VisibilityForm(WordForm):
     """Who sees a release."""
 
-    visibility = forms.ChoiceField(label=_("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect)
+    visibility = forms.ChoiceField(
+        label=_("Who sees it"), choices=list(visibility.NAMES.items()), widget=forms.RadioSelect
+    )
     field_order = ("visibility", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +89,7 @@ class PublishForm(PortalForm):
     """Who sees a package that becomes a release; the usual ones where nothing is said."""
 
     visibility = forms.ChoiceField(
-        label=_("Who sees it"), choices=Package.Visibility.choices, widget=forms.RadioSelect, required=False
+        label=_("Who sees it"), choices=list(visibility.NAMES.items()), widget=forms.RadioSelect, required=False
     )
 
 

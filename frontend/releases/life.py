@@ -24,8 +24,9 @@ from core.recalls import ACTIONS, SEVERITIES
 from frontend import tenancy
 from frontend.deeds import Question, answered
 from frontend.page import View, page, paged
+from frontend.releases import visibility as visibility_of
 from frontend.releases.forms import RECALL, DeedForm, NotesForm, RecallForm, VisibilityForm, successors_of
-from frontend.store.packages import PACKAGES, SEEN_BY, visible
+from frontend.store.packages import PACKAGES, visible
 
 MOST = 50
 EVENTS = 20
@@ -163,7 +164,7 @@ def life_facts(request: HttpRequest, package: Package, actor: Actor) -> dict[str
         "may_do": may,
         "events": [_told(event, package, may, first=number == 0) for number, event in enumerate(events)],
         "rows": events,
-        "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
+        "visibilities": visibility_of.choices(),
         "open_until": until,
         "may_annotate": publisher and package.state != states.IN_REVIEW and (until is None or timezone.now() < until),
         "recalls": list(services.of_package(package)) if member else [],

@@ -46,7 +46,7 @@ INTERFACES = {
 }
 
 
-def _words(label: Any, hint: str = "", **options: Any) -> forms.CharField:
+def _words(label: Any, hint: Any = "", **options: Any) -> forms.CharField:
     widget = forms.TextInput(attrs={"placeholder": hint, **_CODE})
     return forms.CharField(label=label, required=False, max_length=2000, widget=widget, **options)
 
@@ -192,13 +192,17 @@ class TrafficForm(RuleForm):
         label=gettext_lazy("Looks at (filterType)"),
         choices=[("FLOW", gettext_lazy("whole flows")), ("PACKET", gettext_lazy("single packets"))],
     )
-    protocols = _words(gettext_lazy("Protocols"), "any", help_text=gettext_lazy("Like UDP, TCP or numbers."))
+    protocols = _words(
+        gettext_lazy("Protocols"), gettext_lazy("any"), help_text=gettext_lazy("Like UDP, TCP or numbers.")
+    )
     src = _words(
         gettext_lazy("From (UE addresses)"),
         "10.45.0.0/16",
         help_text=gettext_lazy("Addresses, prefixes or first-last."),
     )
-    src_ports = _words(gettext_lazy("Source ports"), "any", help_text=gettext_lazy("Like 443, 8000-8100."))
+    src_ports = _words(
+        gettext_lazy("Source ports"), gettext_lazy("any"), help_text=gettext_lazy("Like 443, 8000-8100.")
+    )
     dst = _words(gettext_lazy("To (addresses)"), "203.0.113.0/24")
     dst_ports = _words(gettext_lazy("Target ports"), "80, 443")
     dscp = forms.IntegerField(

@@ -25,17 +25,12 @@ from frontend.deeds import Question, answered
 from frontend.download import MOST as MOST_ROWS
 from frontend.download import Taken
 from frontend.page import page, told
+from frontend.releases import visibility as visibility_of
 from frontend.releases.forms import PublishForm
 from frontend.store import findings
 from mecm.deployments.models import Deployment
 
 PACKAGES = Package.objects.select_related("organisation", "uploaded_by", "successor")
-#: What the choices of visibility mean.
-SEEN_BY = {
-    "public": gettext_lazy("Everybody who opens this store, and every partner store that we have an agreement with."),
-    "organisation": gettext_lazy("Its own organisation only."),
-    "partners": gettext_lazy("Its own organisation, and the partner stores that it is granted to."),
-}
 PUBLISH = gettext_lazy(
     "A published release never changes: a correction needs a new version. When something important is new or has changed, a "
     "reviewer looks at it first."
@@ -118,7 +113,7 @@ def publish(request: HttpRequest, pk: Any) -> HttpResponseBase:
                 say(
                     "{made} is a release now, for {visibility}.",
                     made=made,
-                    visibility=made.get_visibility_display().lower(),
+                    visibility=str(visibility_of.NAMES[made.visibility]),
                 ),
             )
 
@@ -165,7 +160,7 @@ def package_facts(package: Package, actor: Actor) -> dict[str, Any]:
         "may_deploy": package.state in states.LISTED and bool(actor.organisations("deployments.write")),
         "may_try": mine and package.state in TRIABLE and actor.may("certification.run", package.organisation_id),
         "review": package.reviews.first() if mine and package.state in (states.CHECKED, states.IN_REVIEW) else None,
-        "visibilities": [(value, label, SEEN_BY[value]) for value, label in Package.Visibility.choices],
+        "visibilities": visibility_of.choices(),
         "releases": list(
             Package.objects.visible_to(actor)
             .filter(organisation=package.organisation_id, provider=package.provider, name=package.name)

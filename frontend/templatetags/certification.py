@@ -48,6 +48,27 @@ OUTCOMES = {
 LEVELS = {"basic": gettext_lazy("Basic"), "standard": gettext_lazy("Standard"), "telco": gettext_lazy("Telco")}
 
 
+#: What checks are grouped by.
+GROUPS = {
+    "packaging": gettext_lazy("packaging"),
+    "security": gettext_lazy("security"),
+    "quality": gettext_lazy("quality"),
+    "mec": gettext_lazy("MEC"),
+    "legal": gettext_lazy("legal"),
+    "lifecycle": gettext_lazy("life cycle"),
+    "network": gettext_lazy("network"),
+    "operation": gettext_lazy("operation"),
+    "resources": gettext_lazy("resources"),
+    "other": gettext_lazy("other"),
+}
+
+
+@register.filter
+def check_group(name: str) -> str:
+    """Write what group a check is in; one of a plugin that we have no words for stays as it is."""
+    return str(GROUPS.get(name, name))
+
+
 @register.simple_tag
 def outcome(value: Any, word: str = "") -> SafeString:
     """Write an outcome as a word with a mark and a colour."""

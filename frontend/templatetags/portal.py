@@ -25,7 +25,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from core import spoken
-from frontend import reasons
+from frontend import permissions, reasons
+from frontend.releases.visibility import NAMES
 
 register = template.Library()
 
@@ -90,10 +91,16 @@ STATES = {
     "SUSPENDED": ("warn", "alert-triangle", gettext_lazy("suspended")),
     "READY": ("ok", "circle-check", gettext_lazy("ready")),
     "TERMINATING": ("busy", "loader", gettext_lazy("terminating")),
+    # partner stores and runs of certification
+    "active": ("ok", "circle-check", gettext_lazy("active")),
+    "suspended": ("warn", "alert-triangle", gettext_lazy("suspended")),
+    "ended": ("quiet", "ban", gettext_lazy("ended")),
+    "finished": ("ok", "circle-check", gettext_lazy("finished")),
     # alarms (ITU-T X.733); a warning is one of the findings below
     "critical": ("bad", "alert-circle", gettext_lazy("critical")),
     "major": ("bad", "alert-circle", gettext_lazy("major")),
     "minor": ("warn", "alert-triangle", gettext_lazy("minor")),
+    "cleared": ("quiet", "circle-check", gettext_lazy("cleared")),
     # findings
     "error": ("bad", "alert-circle", gettext_lazy("error")),
     "warning": ("warn", "alert-triangle", gettext_lazy("warning")),
@@ -269,6 +276,18 @@ def work(kind: str) -> str:
 def deed(action: str) -> str:
     """Write what made a generation of a deployment for people."""
     return str(DEEDS.get(action, action))
+
+
+@register.filter
+def rights(names: Any) -> str:
+    """Write permissions or roles, one or a list, for people."""
+    return permissions.told([names] if isinstance(names, str) else names)
+
+
+@register.filter
+def seen_by(visibility: str) -> str:
+    """Write who sees a release."""
+    return str(NAMES.get(visibility, visibility))
 
 
 @register.filter

@@ -66,6 +66,8 @@ def running(folder: Path, *, worker: bool = True) -> Iterator[Site]:
         **inherited,
         "BREAKWATER_VAR": str(folder),
         "BREAKWATER_PUBLIC_URL": url,
+        # No agent beats for the seeded nodes: what was heard of at the start stays online, what is silent for two hours is not.
+        "BREAKWATER_HEARTBEAT_LIMIT": "5400",
         "DJANGO_SETTINGS_MODULE": "mecm.settings",
     }
     made = Site(url, environment)

@@ -279,7 +279,6 @@ def catalogue(organisation: Organisation, owner: User, made: dict[str, Package])
 
 def nodes(organisation: Organisation) -> dict[str, Node]:
     """Make nodes in every state, on several continents."""
-    seen = [NOW + timedelta(hours=1)] * len(PLACES)
     made = {}
     for number, (name, latitude, longitude) in enumerate(PLACES):
         made[name] = Node.objects.create(
@@ -288,7 +287,7 @@ def nodes(organisation: Organisation) -> dict[str, Node]:
             storage_bytes=200 * 2**30, labels={"site": name.split("-")[0], "tier": "edge"}, simulated=number == 5,
             facts={"architecture": "amd64"}, engine_version="Docker 28.2.2", agent_version="0.1.0",
             enrolled_at=None if number == 4 else NOW,
-            last_seen_at={2: NOW - timedelta(hours=2), 4: None, 6: None}.get(number, seen[number]),
+            last_seen_at={2: NOW - timedelta(hours=2), 4: None, 6: None}.get(number, NOW),
         )  # fmt: skip
     made["cluster"] = Node.objects.create(
         organisation=organisation, name="antwerp-cluster", engine="kubernetes", link="direct"

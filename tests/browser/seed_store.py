@@ -188,7 +188,7 @@ def _partners(organisation: Organisation) -> dict[str, Any]:
     document = terms.document(both)
     Agreement.objects.create(
         peer=peer, version=1, state="accepted", proposed_by_us=True, terms=document, digest=terms.digest(document),
-        our_signature={}, their_signature={},
+        our_signature={"signatures": [{"keyid": ours}]}, their_signature={"signatures": [{"keyid": them}]},
     )  # fmt: skip
     Peer.objects.create(
         organisation=organisation, store_id="6a" * 32, name="North Quay Cooperative", state="pending",

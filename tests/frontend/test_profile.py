@@ -49,3 +49,15 @@ def test_a_revoked_token_opens_nothing(pages: Any, client: Any) -> None:
     assert pages.post(f"/profile/tokens/{token.pk}/revoke").status_code == 302
     assert "revoked" in pages.get("/profile").content.decode()
     assert client.get("/api/v1/nodes", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+
+
+def test_every_role_permission_and_note_of_backup_has_words() -> None:
+    from core.accounts.access import ALL_PERMISSIONS
+    from core.accounts.models import Role
+    from frontend import permissions
+    from frontend.fleet.backup import NOT_INSIDE
+    from mecm.backup import services
+
+    assert set(permissions.WORDS) == ALL_PERMISSIONS
+    assert set(permissions.ROLES) == set(Role.values)
+    assert tuple(str(text) for text in NOT_INSIDE) == services.NOT_INSIDE

@@ -43,7 +43,7 @@ def test_visibility_is_changed_and_undone(pages: Any, package: Any, browser_of: 
     url, other = f"/packages/{package.pk}", browser_of(stranger)
     assert other.get(url).status_code == 200
     text = text_of(pages.post(f"{url}/visibility", {"visibility": "partners", "reason": "A pilot"}, follow=True))
-    assert "Shown to partners, before public" in text
+    assert "Shown to chosen partner stores, before everybody" in text
     assert "A pilot" in text
     assert [other.get(url + path).status_code for path in ("", "/life", "/deploy")] == [404, 404, 404]
     pages.post(f"{url}/visibility", {"visibility": "public"})
