@@ -133,7 +133,11 @@ def usable_id(text: object) -> bool:
 
 def heeded(app_instance_id: str, kind: str) -> dict[str, Mapping[str, Any]]:
     """Return the entries of one kind that are in effect, by rule id; what was refused or lost is not among them."""
-    row = RuleWish.objects.filter(pk=app_instance_id).first()
+    return heeded_in(RuleWish.objects.filter(pk=app_instance_id).first(), kind)
+
+
+def heeded_in(row: RuleWish | None, kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the same of a wish that was read already."""
     if row is None:
         return {}
     done = {each["id"] for each in row.outcomes if (each["kind"], each["outcome"]) == (kind, APPLIED)}

@@ -144,8 +144,9 @@ def told(row: RuleWish) -> dict[str, Any]:
 
 def follow(app: App) -> None:
     """Bring the app's rules into the state that follows from the app's own and from what the centre wants."""
+    row = RuleWish.objects.filter(pk=app.pk).first()
     for name, kind in _KINDS.items():
-        heeded = overrides.heeded(app.pk, name)
+        heeded = overrides.heeded_in(row, name)
         for rule in kind.objects.filter(app=app):  # type: ignore[attr-defined]
             after = rule_state(
                 AppState(app.state),

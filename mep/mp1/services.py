@@ -85,6 +85,7 @@ def provision(
         "described": rules.described(traffic, dns),
     }
     app = App.objects.filter(pk=app_instance_id).first()
+    new = app is None
     if app is None:
         secret = secrets.token_urlsafe(32)
         app = App(
@@ -101,7 +102,8 @@ def provision(
         state = provisioned(AppState(app.state))
         if state is not AppState.READY:
             app.state, app.action, app.deadline, app.ready_at = state, "", None, None
-    app.save()
+    # Told that the row is new, Django does not try an update first: the id is ours, so it could not know.
+    app.save(force_insert=new)
     Counter.bump("apps")
     rules.replace(app)
     return Credentials(app.client_id, secret)
@@ -115,7 +117,7 @@ def confirm_ready(app_instance_id: str) -> None:
     if app.state == after:
         return
     app.state, app.action, app.deadline, app.ready_at = after, "", None, time.time()
-    app.save()
+    app.save(update_fields=["state", "action", "deadline", "ready_at"])
     Counter.bump("apps")
     rules.follow(app)
 

@@ -206,3 +206,12 @@ def test_mm5_is_for_the_management_only(mm5: Callable[..., Any], app: Mp1, setti
     settings.MM5_TOKEN = ""
     for method, path in calls:
         problem(mm5(method, path, APPD, token=""), 403)
+
+
+def test_an_app_comes_and_gets_ready_in_a_few_queries(
+    provision: Callable[..., Any], django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(12):
+        provision(traffic_rules=[TRAFFIC_RULE], dns_rules=[DNS_RULE])
+    with django_assert_num_queries(12):
+        services.confirm_ready("app-1")

@@ -13,7 +13,7 @@ from upf_adapter.nftables import expressions as ex
 from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables.held import Thing
 from upf_adapter.nftables.lowering import Clause
-from upf_adapter.nftables.plan import Element, Jump, Step, is_single
+from upf_adapter.nftables.plan import Element, Jump, Step
 
 #: The chain that every packet comes through, and the one that only remembers what was put (see `Batch.state`).
 BASE, STATE = "steer", "state"
@@ -27,6 +27,7 @@ _VERDICTS = 0xFFFFFF00
 _CHUNK = 300
 #: Tells `nft` that keys are in network byte order (NFTNL_UDATA_SET_KEYBYTEORDER).
 _BIG_ENDIAN = bytes([0, 4]) + struct.pack("=I", 2)
+_NAMED_COUNTER = nl.number(3, 1) + nl.nest(4)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,6 +36,7 @@ class Batch:
 
     def __init__(self, table: str) -> None:
         self.table = table
+        #: Each is one message, or a chain with its rules.
         self.messages: list[bytes] = []
         self._ids = 0
         self._name = nl.text(1, table)
@@ -56,11 +58,11 @@ class Batch:
 
     def counter(self, family: int, name: str) -> None:
         """Have a counter at zero."""
-        self._named(nl.NEWOBJ, family, 2, name, nl.number(3, 1) + nl.nest(4), nl.CREATE)
+        self._named(nl.NEWOBJ, family, 2, (name,), _NAMED_COUNTER, nl.CREATE)
 
-    def drop_counter(self, family: int, name: str) -> None:
-        """Have the counter no more."""
-        self._named(nl.DELOBJ, family, 2, name, nl.number(3, 1))
+    def drop_counters(self, family: int, names: Iterable[str]) -> None:
+        """Have the counters no more."""
+        self._named(nl.DELOBJ, family, 2, names, nl.number(3, 1))
 
     def base(self, family: int) -> None:
         """Have the chain that every packet comes through, empty."""
@@ -68,19 +70,22 @@ class Batch:
         self._add(nl.NEWCHAIN, family, nl.text(3, BASE) + hook + nl.number(5, 1) + nl.text(7, "filter"), nl.CREATE)
 
     def chain(
-        self, family: int, name: str, steps: Iterable[Step] = (), codes: Mapping[Clause, ex.Code] | None = None
+        self, family: int, name: str, steps: Iterable[Step] = (), codes: Mapping[Clause, bytes] | None = None
     ) -> None:
         """Have a chain with these steps."""
-        self._named(nl.NEWCHAIN, family, 3, name, flags=nl.CREATE)
+        head, tail = self._frame(nl.NEWCHAIN, family, 3, len(name), flags=nl.CREATE)
+        said = name.encode()
+        # The chain and its rules are one piece: fewer pieces are put together sooner.
+        parts = [head, said, tail]
         for step in steps:
-            if isinstance(step, Jump):
-                self.rule(family, name, ex.code(ex.verdict_code(ex.JUMP, step.chain)))
-            else:
-                self.rule(family, name, (codes or {})[step])
+            code = ex.verdict_code(ex.JUMP, step.chain) if isinstance(step, Jump) else (codes or {})[step]
+            before, between = self._around(family, len(said), len(code))
+            parts += (before, said, between, code)
+        self.messages.append(b"".join(parts))
 
-    def drop_chain(self, family: int, name: str) -> None:
-        """Have the chain no more."""
-        self._named(nl.DELCHAIN, family, 3, name)
+    def drop_chains(self, family: int, names: Iterable[str]) -> None:
+        """Have the chains no more."""
+        self._named(nl.DELCHAIN, family, 3, names)
 
     def flush(self, family: int, chain: str) -> None:
         """Take all rules out of a chain."""
@@ -126,9 +131,9 @@ class Batch:
         """Have it no more."""
         family, what = thing
         if isinstance(what, str):
-            self.drop_counter(family, what)
+            self.drop_counters(family, (what,))
         elif isinstance(what, ex.Ending):
-            self.drop_chain(family, what.name)
+            self.drop_chains(family, (what.name,))
         else:
             self.drop_set(family, what.name)
 
@@ -200,22 +205,30 @@ class Batch:
     def elements(self, family: int, turn: str, found: Iterable[Element], *, drop: bool = False) -> None:
         """Put intervals into the map where they belong, or take them out."""
         kind, flags = (nl.DELSETELEM, 0) if drop else (nl.NEWSETELEM, nl.CREATE)
-        places: dict[str, list[bytes]] = {ONE: [], WIDE: []}
-        for each in sorted(found):
-            first, last, chain = each
-            places[ONE if is_single(each) else WIDE].append(ex.interval(first, last, family, chain))
-        for name, all_ in places.items():
+        for name, all_ in zip((ONE, WIDE), ex.intervals(sorted(found), family), strict=True):
             for at in range(0, len(all_), _CHUNK):
                 self._add(kind, family, nl.text(2, name + turn) + nl.nest(3, *all_[at : at + _CHUNK]), flags)
 
-    def _named(self, kind: int, family: int, attribute: int, name: str, rest: bytes = b"", flags: int = 0) -> None:
-        """Add a message about one name; what stands around the name is made once for names of one length."""
-        frame = self._frames.get((kind, family, len(name)))
+    def _named(
+        self, kind: int, family: int, attribute: int, names: Iterable[str], rest: bytes = b"", flags: int = 0
+    ) -> None:
+        """Add a message about each name."""
+        for name in names:
+            frame = self._frames.get((kind, family, len(name)))
+            if frame is None:
+                frame = self._frame(kind, family, attribute, len(name), rest, flags)
+            self.messages.append(name.encode().join(frame))
+
+    def _frame(
+        self, kind: int, family: int, attribute: int, size: int, rest: bytes = b"", flags: int = 0
+    ) -> list[bytes]:
+        """Return what stands around the name in a message about it; made once for names of one length."""
+        frame = self._frames.get((kind, family, size))
         if frame is None:
-            blank = "N" * len(name)
+            blank = "N" * size
             whole = nl.message(kind, family, self._name + nl.text(attribute, blank) + rest, flags)
-            frame = self._frames[kind, family, len(name)] = whole.rsplit(blank.encode(), 1)
-        self.messages.append(name.encode().join(frame))
+            frame = self._frames[kind, family, size] = whole.rsplit(blank.encode(), 1)
+        return frame
 
     def _add(self, kind: int, family: int, body: bytes, flags: int = 0) -> None:
         self.messages.append(nl.message(kind, family, self._name + body, flags))

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
-from itertools import chain
 from operator import attrgetter
 
 from core.errors import BreakwaterError
@@ -24,7 +23,7 @@ from upf_adapter.nftables import netlink as nl
 from upf_adapter.nftables import readback
 from upf_adapter.nftables.batch import Batch
 from upf_adapter.nftables.examples import Examples
-from upf_adapter.nftables.held import Books, Held, Thing, without_collection
+from upf_adapter.nftables.held import Books, Held, Need, Thing, without_collection
 from upf_adapter.nftables.line import Line
 from upf_adapter.nftables.lowering import MOST_RULES, Clause
 from upf_adapter.nftables.plan import Delta, Plan, Step, difference, is_plain, is_small, layouts, moving
@@ -39,8 +38,8 @@ FIRST, LEAST = "a10", 10
 _TURN = re.compile("[ab][0-9]{2}")
 #: A change of more elements than this, and than this part of the maps, is put into the other ones.
 FEW, PART = 100, 0.1
-#: From so many messages on, an idle kernel works on them while the next are made.
-LARGE = 2000
+#: From so many pieces of a batch on, an idle kernel works on them while the next are made.
+LARGE = 1400
 #: First word of the note that the ruleset holds about itself.
 VERSION = "breakwater-3"
 
@@ -56,7 +55,8 @@ class Engine:
         self._kernel = nl.Kernel()
         self._router = router
         self._books = Books()
-        self._codes: dict[Clause, ex.Code] = {}
+        #: The kernel's rule for each clause in force.
+        self._codes: dict[Clause, bytes] = {}
         self._plans = layouts((), self._code_bytes)
         self._map = dict.fromkeys(FAMILIES, FIRST)
         #: The generation of the ruleset that is as we made it; None while that is not known.
@@ -88,7 +88,7 @@ class Engine:
                 self._bounded(len(self._books.held))
             for problem in self._router.settle(clauses[0].verdict.exits, again=False).values():
                 raise problem
-            self._change(before, self._ready(rule, clauses, self._new_codes()))
+            self._change(before, self._ready(rule, clauses, self._new_codes(), self._codes))
 
     def delete(self, rule_id: str) -> None:
         """Take one rule out."""
@@ -106,18 +106,23 @@ class Engine:
     def _replace(self, wanted: Iterable[TrafficRule]) -> Outcome:
         lowered: dict[str, Lowered] = {}
         problems: dict[str, BreakwaterError] = {}
+        lower, before = self._examples.lower, self._books.held
         for rule in sorted(wanted, key=attrgetter("priority", "id")):
-            held = self._books.held.get(rule.id)
+            key = rule.id
+            held = before.get(key)
             try:
-                self._bounded(len(lowered))
+                if len(lowered) >= MOST_RULES:
+                    self._bounded(len(lowered))
                 # The filters first, which tell most of them apart.
-                same = held is not None and held.rule.filters == rule.filters and held.rule == rule
-                clauses = held.clauses if held and same else self._examples.lower(rule)
-                lowered[rule.id] = (held.rule if held and same else rule, clauses)
+                if held is not None and held.rule.filters == rule.filters and held.rule == rule:
+                    lowered[key] = held.rule, held.clauses
+                else:
+                    lowered[key] = rule, lower(rule)
             except BreakwaterError as problem:
-                problems[rule.id] = problem
-        verdicts = {clauses[0].verdict for _, clauses in lowered.values()}
-        away = self._router.settle({exit_ for verdict in verdicts for exit_ in verdict.exits}, again=True)
+                problems[key] = problem
+        # Rules share their verdicts, the very objects.
+        verdicts = {id(clauses[0].verdict): clauses[0].verdict for _, clauses in lowered.values()}
+        away = self._router.settle({exit_ for verdict in verdicts.values() for exit_ in verdict.exits}, again=True)
         for key, (_, clauses) in list(lowered.items()) if away else ():
             unreachable = [away[each] for each in clauses[0].verdict.exits if each in away]
             if unreachable:
@@ -158,29 +163,29 @@ class Engine:
     def _new_codes(self) -> ex.Codes:
         return ex.Codes(self._router.mark, self._router.mask)
 
-    def _ready(self, rule: TrafficRule, clauses: tuple[Clause, ...], codes: ex.Codes) -> Held:
-        """Return the rule with all that the kernel will need for it."""
+    def _ready(
+        self, rule: TrafficRule, clauses: tuple[Clause, ...], codes: ex.Codes, made: dict[Clause, bytes]
+    ) -> Held:
+        """Return the rule with all that the kernel will need for it; the code of its clauses is put into `made`."""
         before = self._books.held.get(rule.id)
         if before and before.rule is rule and all(clause in self._codes for clause in clauses):
+            made.update((clause, self._codes[clause]) for clause in clauses)
             return before
         counter = bt.counter_name(rule)
-        things: list[Thing] = []
+        if len(clauses) == 1:
+            made[clauses[0]], needs = codes.of(clauses[0], counter)
+            return Held(rule, clauses, counter, needs)
+        all_: list[Need] = []
         for clause in clauses:
-            code = self._codes[clause] = codes.of(clause, counter)
-            things.append((clause.family, counter))
-            things += [(clause.family, need) for need in code.needs]
-        return Held(rule, clauses, counter, tuple(things if len(clauses) == 1 else dict.fromkeys(things)))
+            made[clause], needs = codes.of(clause, counter)
+            all_ += needs
+        return Held(rule, clauses, counter, tuple(dict.fromkeys(all_)))
 
-    def _hold(self, held: dict[str, Held]) -> None:
+    def _hold(self, held: dict[str, Held], made: dict[Clause, bytes]) -> None:
         """Have this set instead of the one before, in our books."""
         self._books.hold(held)
-        self._tidy()
-
-    def _tidy(self) -> set[Thing]:
-        """Forget what only the set before needed, and return what the kernel needs no more."""
-        kept = set(chain.from_iterable(each.clauses for each in self._books.held.values()))
-        self._codes = {clause: code for clause, code in self._codes.items() if clause in kept}
-        return self._books.tidy()
+        self._books.tidy()
+        self._codes = made
 
     def _change(self, before: Held | None, after: Held | None) -> None:
         """Change one rule, touching only the chains and intervals that it concerns."""
@@ -205,7 +210,7 @@ class Engine:
                     for name, steps in delta.chains.items():
                         batch.chain(family, name, steps, self._codes)
                 with self._line() as line:
-                    self._commit(line, deltas, lambda: gone_things, come=batch)
+                    self._commit(line, deltas, lambda: ({}, gone_things), come=batch)
             except BaseException:
                 self._books.change(held.rule.id, after, before)
                 raise
@@ -218,21 +223,21 @@ class Engine:
     def _move(self, wanted: dict[str, Lowered]) -> None:
         """Go over to another set; nothing is touched when it is the same one."""
         known, new = self._known(), not self._books.held
-        if known and self._books.same({key: rule for key, (rule, _) in wanted.items()}):
+        if known and self._books.same(wanted):
             return self._forget()
         with self._all_or_anew():
             try:
                 if known:
                     self._go_over(wanted)
                 else:
-                    codes = self._new_codes()
-                    self._hold({key: self._ready(*each, codes) for key, each in wanted.items()})
+                    codes, made = self._new_codes(), dict[Clause, bytes]()
+                    self._hold({key: self._ready(*each, codes, made) for key, each in wanted.items()}, made)
                     self._plans = layouts((each.clauses for each in self._books.held.values()), self._code_bytes)
                     if not self._adopt(new=new):
                         self._rebuild()
             except BaseException:
                 # What is wished is told by the next call; ours is only not to claim what is not so.
-                self._hold({})
+                self._hold({}, {})
                 raise
         return self._forget()
 
@@ -240,22 +245,28 @@ class Engine:
         """Go over from the set in force. What nobody leads to yet is sent on its way while the rest is still thought about."""
         plans, before, ahead = self._plans, self._books.held, Batch(self._table)
         held: dict[str, Held] = {}
-        new: set[Thing] = set()
-        codes = self._new_codes()
+        new: set[Need] = set()
+        codes, ready_codes = self._new_codes(), dict[Clause, bytes]()
         with self._line() as line:
 
             def code(clause: Clause) -> bytes:
-                if clause.rule not in held:
-                    held[clause.rule] = ready = self._ready(*wanted[clause.rule], codes)
-                    for thing in ready.things:
-                        if thing not in self._books.things and thing not in new:
-                            new.add(thing)
-                            ahead.thing(thing)
-                return self._codes[clause].data
+                key = clause.rule
+                if key not in held:
+                    held[key] = ready = self._ready(*wanted[key], codes, ready_codes)
+                    was = before.get(key)
+                    if was is None or was.counter != ready.counter:
+                        for family in ready.families:
+                            ahead.counter(family, ready.counter)
+                    for need in ready.needs:
+                        if need not in new:
+                            new.add(need)
+                            if need not in self._books.needs:
+                                ahead.thing(need)
+                return ready_codes[clause]
 
             def made(family: int, name: str, steps: tuple[Step, ...]) -> None:
                 if name not in plans[family].chains:
-                    ahead.chain(family, name, steps, self._codes)
+                    ahead.chain(family, name, steps, ready_codes)
                     if len(ahead.messages) > LARGE and line.idle:
                         line.put(ahead.take(), large=True)
 
@@ -264,16 +275,17 @@ class Engine:
                 plan.code = self._code_bytes
             line.put(ahead.take())
             self._books.hold({key: held[key] for key in wanted})
+            self._codes = ready_codes
             deltas = {family: difference(plans[family], self._plans[family]) for family in FAMILIES}
             turned = {family for family in FAMILIES if plans[family].fallback != self._plans[family].fallback}
-            self._commit(line, deltas, self._tidy, turned)
+            self._commit(line, deltas, self._books.tidy, turned)
             # Many objects: they go while the kernel works.
             before.clear()
             plans.clear()
             deltas.clear()
 
     def _code_bytes(self, clause: Clause) -> bytes:
-        return self._codes[clause].data
+        return self._codes[clause]
 
     def _forget(self) -> None:
         self._books.exits = +self._books.exits
@@ -283,7 +295,7 @@ class Engine:
         self,
         line: Line,
         deltas: dict[int, Delta],
-        gone: Callable[[], Iterable[Thing]],
+        gone: Callable[[], tuple[Mapping[int, list[str]], Iterable[Thing]]],
         turned: Iterable[int] = (),
         come: Batch | None = None,
     ) -> None:
@@ -315,9 +327,11 @@ class Engine:
         for family, delta in deltas.items():
             if maps[family] != self._map[family]:
                 clean.drop_maps(family, self._map[family])
-            for name in delta.gone_chains:
-                clean.drop_chain(family, name)
-        for thing in gone():
+            clean.drop_chains(family, delta.gone_chains)
+        counters, things = gone()
+        for family, names in counters.items():
+            clean.drop_counters(family, names)
+        for thing in things:
             clean.drop_thing(thing)
         if plain:
             line.put([*prepare.messages, *switch.messages, *clean.messages])
@@ -332,7 +346,10 @@ class Engine:
         batch = Batch(self._table)
         for family in FAMILIES:
             batch.make_table(family)
-        for thing in self._books.things:
+        for held in self._books.held.values():
+            for family in held.families:
+                batch.counter(family, held.counter)
+        for thing in self._books.needs:
             batch.thing(thing)
         for family, plan in self._plans.items():
             for name, steps in plan.chains.items():

@@ -64,6 +64,10 @@ class Code(msgspec.Struct, frozen=True, gc=False):
     needs: tuple[Choice | Ending, ...] = ()
 
 
+#: What the rule of a clause needs in one family.
+Needs = tuple[tuple[int, Choice | Ending], ...]
+
+
 @lru_cache(4096)
 def _set_name(choice: Choice) -> str:
     return "s" + blake2b(repr((choice.kind, choice.ranges)).encode(), digest_size=12).hexdigest()
@@ -99,24 +103,28 @@ class Codes:
     def __init__(self, mark: Callable[[Exit], int], mask: int) -> None:
         self._mark, self._mask = mark, mask
         # The objects are kept with what became of them, so that no other can come to have their number.
-        self._known: dict[tuple[int, int, int], tuple[Test, Verdict, bytes, bytes, Code]] = {}
+        self._known: dict[tuple[int, int, int], tuple[Test, Verdict, bytes, bytes, Needs]] = {}
 
-    def of(self, clause: Clause, counter: str) -> Code:
-        """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict."""
+    def of(self, clause: Clause, counter: str) -> tuple[bytes, Needs]:
+        """Return the rule of a clause: the test, its rule's counter, a copy, the mark that routing follows, the verdict.
+
+        With it comes what the rule needs, the very object for all rules of one kind.
+        """
         key = clause.family, id(clause.test), id(clause.verdict)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._made(clause)
-        _, _, head, tail, both = known
-        return Code(b"".join((head, counter.encode(), tail)), both.needs)
+        _, _, head, tail, needs = known
+        return b"".join((head, counter.encode(), tail)), needs
 
-    def _made(self, clause: Clause) -> tuple[Test, Verdict, bytes, bytes, Code]:
+    def _made(self, clause: Clause) -> tuple[Test, Verdict, bytes, bytes, Needs]:
         verdict = clause.verdict
         copy = verdict.copy.address if verdict.copy else ""
         onward = self._mark(verdict.onward) if verdict.onward else 0
         test, end = _test_code(clause.test, clause.family), _verdict(verdict.drop, copy, onward, self._mask)
         head, tail = _COUNT
-        return clause.test, verdict, test.data + head, tail + end.data, Code(b"", test.needs + end.needs)
+        needs = tuple((clause.family, need) for need in dict.fromkeys(test.needs + end.needs))
+        return clause.test, verdict, test.data + head, tail + end.data, needs
 
 
 @lru_cache(4096)
@@ -253,11 +261,19 @@ def element_bytes(key: bytes, data: bytes = b"", *, end: bool = False) -> bytes:
     return nest(1, nest(1, attr(1, key)), nest(2, data) if data else b"", number(3, 1) if end else b"")
 
 
-def interval(first: int, last: int, family: int, chain: str) -> bytes:
-    """Return the elements of one interval of addresses, which leads to a chain; a single address is one element."""
-    size, head, middle, close, tail = _interval(family, len(chain))
-    found = b"".join((head, first.to_bytes(size, "big"), middle, chain.encode(), close))
-    return found + (last + 1).to_bytes(size, "big").join(tail) if first < last < SPACE[family] else found
+def intervals(found: Iterable[tuple[int, int, str]], family: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the elements of intervals of addresses that lead to chains: of single addresses, and of wider ones."""
+    single: list[bytes] = []
+    wide: list[bytes] = []
+    for first, last, chain in found:
+        size, head, middle, close, tail = _interval(family, len(chain))
+        element = b"".join((head, first.to_bytes(size, "big"), middle, chain.encode(), close))
+        if first == last:
+            single.append(element)
+        else:
+            end = (last + 1).to_bytes(size, "big").join(tail) if last < SPACE[family] else b""
+            wide.append(element + end)
+    return single, wide
 
 
 @lru_cache

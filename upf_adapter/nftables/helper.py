@@ -33,6 +33,8 @@ log = logging.getLogger("upf.nftables")
 MOST_CLIENTS, PATIENCE = 8, 5.0
 #: Seconds without a request after which garbage is looked for, and requests after which it is in any case.
 QUIET, MOST_UNSWEPT = 0.5, 1000
+#: Of so many looks for garbage one is at everything, the others at what is new.
+WHOLE = 100
 _CHUNK = 1 << 20
 
 
@@ -65,6 +67,7 @@ class Server:
         self._clients = 0
         #: Requests since garbage was looked for.
         self._unswept = 0
+        self._sweeps = 0
         self._stopping, self._bell = os.pipe()
         self._selector.register(self._stopping, selectors.EVENT_READ, None)
 
@@ -91,8 +94,7 @@ class Server:
         while True:
             ready = self._selector.select(QUIET if self._unswept else None)
             if not ready or self._unswept > MOST_UNSWEPT:
-                gc.collect()
-                self._unswept = 0
+                self._sweep()
             for key, _ in ready:
                 if key.fd == self._stopping:
                     return
@@ -100,6 +102,16 @@ class Server:
                     self._greet()
                 else:
                     self._hear(key.data)
+
+    def _sweep(self) -> None:
+        """Look for garbage among what came since the last time; what stays is passed over from now on."""
+        # Rules hold no circles, so they go by themselves when nobody needs them; anything else is found by a look at all.
+        if self._sweeps % WHOLE == 0:
+            gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self._sweeps += 1
+        self._unswept = 0
 
     def _greet(self) -> None:
         with suppress(OSError):
@@ -144,7 +156,7 @@ def answer(engine: Engine, asked: wire.Request) -> wire.Answer:
         case "replace":
             outcome = engine.replace(asked.rules)
             problems = {key: problem.problem() for key, problem in outcome.problems.items()}
-            return wire.Answer(in_force=sorted(outcome.in_force), problems=problems)
+            return wire.Answer(in_force=list(outcome.in_force), problems=problems)
         case "put":
             if asked.rule is None:
                 raise Invalid("put needs a rule")

@@ -112,6 +112,7 @@ class Kernel:
         parts = [_HEADER.pack(20 + len(limit), _BATCH_BEGIN, _REQUEST, 0, 0) + begin + limit, *messages]
         if len(parts) == 1:
             return
+        # One answer is enough; the last part may be several messages, of which the first then asks for it.
         last = bytearray(parts[-1])
         struct.pack_into("=H", last, 6, struct.unpack_from("=H", last, 6)[0] | _ACK)
         parts[-1] = bytes(last)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -83,7 +83,6 @@ class Plan:
         self.code, self._made = code, made
         #: In an order in which they can be made.
         self.chains: dict[str, tuple[Step, ...]] = {}
-        self._uses: Counter[str] = Counter()
         self._known: dict[tuple[Clause, ...], str] = {}
         self._blocks: dict[tuple[int, int], str] = {}
         found = list(clauses)
@@ -92,16 +91,17 @@ class Plan:
         self._orders = [each.order for each in self.everywhere]
         self.intervals = _cut(each for each in found if each.dst)
         self.starts = [each.first for each in self.intervals]
-        for interval in self.intervals:
-            self._uses[self._chain_of(interval.who)] += 1
+        names = [self._chain_of(each.who) for each in self.intervals]
+        self._elements = [(each.first, each.last, name) for each, name in zip(self.intervals, names, strict=True)]
+        self._uses = Counter(names)
         #: The chain of the addresses that no interval holds; empty when nothing is about them.
         self.fallback = self._chain_of(()) if self.everywhere else ""
         self._uses[self.fallback] += 1
         self._made = None
 
-    def elements(self) -> Iterator[Element]:
-        """Return the map."""
-        return (self._element(each) for each in self.intervals)
+    def elements(self) -> Sequence[Element]:
+        """Return the map, in the order of its addresses."""
+        return self._elements
 
     def change(self, gone: Iterable[Clause], come: Iterable[Clause]) -> Delta:
         """Take clauses out and others in, and return what that changes. The clauses must be `is_small`."""
@@ -128,7 +128,7 @@ class Plan:
         at = bisect_right(self.starts, int(packet.dst)) - 1
         name = self.fallback
         if at >= 0 and int(packet.dst) <= self.intervals[at].last:
-            name = self._known[self.intervals[at].who]
+            _, _, name = self._elements[at]
         return self._walk(name, packet) if name else None
 
     def _walk(self, name: str, packet: Packet) -> Clause | None:
@@ -195,9 +195,6 @@ class Plan:
                 self._made(name, self.chains[name])
         return name
 
-    def _element(self, interval: Interval) -> Element:
-        return interval.first, interval.last, self._known[interval.who]
-
     def _recut(
         self, first: int, last: int, gone: set[Clause], come: list[Clause], delta: Delta
     ) -> list[tuple[Clause, ...]]:
@@ -219,13 +216,15 @@ class Plan:
                 extra = [each for each in come if any(span.first <= begin <= span.last for span in each.dst)]
                 who = tuple(sorted((*(each for each in who if each not in gone), *extra), key=_order))
             _append(new, begin, end - 1, who)
-        for each in old:
-            delta.take(self._element(each))
-        for each in new:
-            self._uses[self._chain_of(each.who)] += 1
-            delta.put(self._element(each))
-        for each in old:
-            self._uses[self._known[each.who]] -= 1
+        before = self._elements[low:high]
+        after = [(each.first, each.last, self._chain_of(each.who)) for each in new]
+        for element in before:
+            delta.take(element)
+            self._uses[element[2]] -= 1
+        for element in after:
+            delta.put(element)
+            self._uses[element[2]] += 1
+        self._elements[low:high] = after
         self.starts[low:high] = [each.first for each in new]
         self.intervals[low:high] = new
         return [each.who for each in (*old, *new)]

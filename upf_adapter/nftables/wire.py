@@ -68,9 +68,9 @@ def request(data: bytes) -> Request:
         found = _requests.decode(data)
     except (msgspec.DecodeError, RecursionError) as problem:
         raise Invalid(f"This is no request: {problem}") from None
-    for rule in (*found.rules, *([found.rule] if found.rule else [])):
-        if not 0 < len(rule.id) <= 1024:
-            raise Invalid("A rule needs an id of 1 to 1024 characters")
+    sizes = {len(rule.id) for rule in (*found.rules, *([found.rule] if found.rule else []))}
+    if sizes and not 0 < min(sizes) <= max(sizes) <= 1024:
+        raise Invalid("A rule needs an id of 1 to 1024 characters")
     return found
 
 
