@@ -106,6 +106,8 @@ class _Shape:
         self.literals = list(_literals(template))
         words = [word for number, literal in enumerate(self.literals) for word in self._words(number, literal)]
         self.letters = sum(len(word) for word in words)
+        # "{name} answered {status}" says so little that sentences of others fit too, unless its facts are single words.
+        self._short = len(words) == 1 and not self.literals[0] and not set("".join(self.literals)) & set("().;,")
         # A text is looked up by this word only; the longest one is the rarest.
         self.word = max(words, key=len) if self.letters >= _TELLING else ""
 
@@ -130,6 +132,10 @@ class _Shape:
             at = where + len(literal)
         found.append(text[at:end])
         facts: dict[str, str] = {}
+        if self._short and any(
+            " " in fact and not before.endswith(": ") for before, fact in zip(self.literals, found, strict=False)
+        ):
+            return None
         for name, fact in zip(self.names, found, strict=True):
             if facts.setdefault(name, fact) != fact:
                 return None

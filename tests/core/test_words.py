@@ -99,6 +99,19 @@ def test_a_row_written_yesterday_is_read_in_the_language_of_today(speak: Speak) 
     assert in_language("Wave 2 began, with 40.", "zh-hans") == "Wave 2 began, with 40."
 
 
+def test_a_template_of_one_word_takes_no_sentence_of_somebody_else(speak: Speak) -> None:
+    speak(
+        {
+            "{verb} container {name}": "{verb}容器 {name}",
+            "{name} answered {status}: {body}": "{name} 返回 {status}：{body}",
+        }
+    )
+    assert in_language("Pulled container web", "zh-hans") == "Pulled容器 web"
+    assert in_language("beta answered 503: no room now", "zh-hans") == "beta 返回 503：no room now"
+    for foreign in ("Every container has limits", "it is answered by the rules: see there"):
+        assert in_language(foreign, "zh-hans") == foreign
+
+
 def test_a_sentence_in_a_sentence_is_said_again_too(speak: Speak) -> None:
     speak({**NOT_ENROLLED, "Given up after {attempts} attempts: {note}": "尝试 {attempts} 次后放弃：{note}"})
     inner = say("The node {name} is not enrolled", name="n")
