@@ -33,6 +33,8 @@ MOST_RELEASES: Final = 200_000
 ENTRY_BYTES: Final = 256 << 10
 PACKED_BYTES: Final = 32 << 20
 UNPACKED_BYTES: Final = 128 << 20
+#: Values of a document: an empty object of two bytes takes 64 once it is read.
+MOST_VALUES: Final = 10_000_000
 #: More files than this are not fetched for one sync; the full index is one.
 _LONGEST_CHAIN = 16
 #: Below this many bytes nobody counts whether diffs or the full index are cheaper.
@@ -405,7 +407,9 @@ def document(data: bytes) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """Return a JSON object; `Refused` for anything else, however deep it is nested."""
+    """Return a JSON object; `Refused` for anything else, however deep it is nested and however many values it holds."""
+    if sum(data.count(sign) for sign in (b",", b"{", b"[")) > MOST_VALUES:  # those within texts count, too
+        raise Refused(say("A file of the feed has more than {most} values", most=MOST_VALUES), reason="too-large")
     try:
         said = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError):

@@ -130,6 +130,15 @@ def test_json_that_is_none_or_too_deep_is_refused(data: bytes) -> None:
         feed.parsed(data)
 
 
+def test_a_file_of_countless_tiny_values_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "MOST_VALUES", 1000)
+    for value in (b"{}", b"[]", b"1"):
+        with pytest.raises(Refused) as refused:
+            feed.parsed(b'{"a":[' + b",".join([value] * 1000) + b"]}")
+        assert refused.value.reason == "too-large"
+    assert feed.parsed(b'{"a":[' + b",".join([b"1"] * 900) + b"]}")
+
+
 def test_text_of_ours_loses_what_a_feed_may_not_carry() -> None:
     tidy = feed.tidy("two\nlines \u202e and\x00 more   ", 14)
     assert tidy == "two lines and "[:14]
