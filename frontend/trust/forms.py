@@ -59,9 +59,6 @@ class AnchorForm(PortalForm):
         max_length=500,
         help_text=gettext_lazy("Where it is from, who checked its fingerprint."),
     )
-    note = forms.CharField(
-        required=False, max_length=500, help_text=gettext_lazy("Where it is from, who checked its fingerprint.")
-    )
     called = {**PortalForm.called, "expires_at": "expires", "text": "certificate"}
 
     def wanted(self) -> dict[str, Any]:
