@@ -44,4 +44,5 @@ ROLES: dict[str, Promise] = {
 
 def told(names: Iterable[str]) -> str:
     """Write permissions or roles as a list of words; one that we have no words for stays as it is."""
-    return ", ".join(str((WORDS if name in WORDS else ROLES).get(name, name)) for name in names)
+    # Some have commas of their own.
+    return "; ".join(str((WORDS if name in WORDS else ROLES).get(name, name)) for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy
 
+from core.spoken import in_language
 from mecm.deployments.placement import Reason
 
 #: A sentence for each code whose facts are known. In English it is what placement says itself, which a test holds.
@@ -30,12 +31,12 @@ _NO_IDENTITY = gettext_lazy("no MEP was set for %(node)s, so the application get
 
 
 def words(reason: Reason) -> str:
-    """Return the reason for people; what we have no sentence for stays as placement says it."""
+    """Return the reason for people; what we have no sentence for is what placement says."""
     if not reason.facts:
-        return reason.message
+        return str(in_language(reason.message))
     sentence = SENTENCES.get(reason.code)
     if reason.code == "not-online":
         sentence = {"new": _NEW, "offline": _AWAY}.get(reason.facts.get("state", ""))
     elif reason.code == "no-mep":
         sentence = _NO_MEP if "needs" in reason.facts else _NO_IDENTITY
-    return str(sentence % reason.facts) if sentence is not None else reason.message
+    return str(sentence % reason.facts) if sentence is not None else str(in_language(reason.message))

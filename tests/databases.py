@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,17 @@ def fresh(kind: str, target: Path) -> None:
 
 
 def renew(empty: sqlite3.Connection, target: Path) -> None:
-    """Make the database at `target` what an empty one is, whoever else has it open."""
+    """Make the database at `target` what an empty one is, whoever else has it open; `TimeoutError` while one writes."""
+    deadline = time.monotonic() + 60
+
+    def impatiently(status: int, _remaining: int, _total: int) -> None:
+        # Left alone, `backup` waits for ever for a transaction that a test forgot.
+        if status == sqlite3.SQLITE_BUSY and time.monotonic() > deadline:
+            raise TimeoutError(f"somebody still writes to {target}")
+
     with closing(sqlite3.connect(target)) as database:
         database.execute("PRAGMA synchronous=OFF")
-        empty.backup(database)
+        empty.backup(database, progress=impatiently)
 
 
 def look(path: str | Path, question: str, *facts: Any) -> list[Any]:

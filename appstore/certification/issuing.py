@@ -150,7 +150,7 @@ def accept(package: Package, envelope: Mapping[str, Any]) -> Certificate:
                     sha256=verified.sha256,
                     level=verified.level,
                     levels=list(verified.levels),
-                    envelope=dict(envelope),
+                    envelope=dsse.bare(envelope),
                     digest=verified.digest,
                     not_before=verified.valid_from,
                     not_after=verified.valid_until,

@@ -84,12 +84,12 @@ def registry_package() -> str:
 BUILTIN: Final[tuple[tuple[str, str, Callable[[Described], bool]], ...]] = (
     (
         "static-basic",
-        "Packaging and security, from the files alone",
+        say("Packaging and security, from the files alone"),
         lambda check: check["kind"] == Kind.STATIC and check["group"] in ("packaging", "security"),
     ),
-    ("static-full", "Everything that the files alone show", lambda check: check["kind"] == Kind.STATIC),
-    ("live", "The application at work on a sandbox node", lambda check: check["kind"] == Kind.LIVE),
-    ("manual", "What only people can judge", lambda check: check["kind"] == Kind.MANUAL),
+    ("static-full", say("Everything that the files alone show"), lambda check: check["kind"] == Kind.STATIC),
+    ("live", say("The application at work on a sandbox node"), lambda check: check["kind"] == Kind.LIVE),
+    ("manual", say("What only people can judge"), lambda check: check["kind"] == Kind.MANUAL),
 )
 
 

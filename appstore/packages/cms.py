@@ -150,7 +150,7 @@ def unarmoured(block: str) -> tuple[bytes, str]:
     even = all(line and line == line.strip() and len(line) == len(inner[0]) for line in inner[:-1])
     tidy = bool(inner) and even and 0 < len(inner[-1]) <= len(inner[0]) and "".join(inner) == text
     if not tidy or base64.b64encode(der).decode() != text:
-        return der, "the text of the CMS block is not written as any tool writes it"
+        return der, say("the text of the CMS block is not written as any tool writes it")
     return der, ""
 
 
@@ -327,7 +327,7 @@ def usage_problem(certificate: x509.Certificate) -> list[str]:
         return ["its certificate is not for signing (key usage)"]
     extended = certificate.extended_key_usage_value
     if extended is not None and not set(extended.native) & _SIGNING_USES:
-        return ["its certificate is for other uses than signing code"]
+        return [say("its certificate is for other uses than signing code")]
     return []
 
 

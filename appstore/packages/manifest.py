@@ -146,7 +146,7 @@ def _split(text: str, place: str, findings: list[Finding]) -> tuple[str, str, st
         line.removesuffix("\n").removesuffix("\r") == wanted and line.endswith(("\n", wanted or "\n"))
         for line, wanted in zip(around, plain, strict=True)
     )
-    loose = "" if tidy else "the lines around the signature are not as they should be"
+    loose = "" if tidy else say("the lines around the signature are not as they should be")
     # An empty block is a broken signature, not none.
     return "".join(lines[:begin]), "".join(lines[begin + 1 : end]) or "\n", loose
 

@@ -13,7 +13,8 @@ from appstore.packages import cms
 from appstore.trust import paths
 from appstore.trust.paths import NoPath, RevocationList
 from appstore.trust.standing import Standing, State
-from core.words import say
+from core.terms import gettext_noop
+from core.words import Said, say
 
 PUBLISHER, TIMESTAMP = "publisher", "timestamp"
 #: A judgement is not used for longer than this, whatever was judged.
@@ -124,20 +125,24 @@ def _plain(state: State, reason: str, signature: Mapping[str, Any], now: datetim
 def _never(signature: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return why nobody can trust this signature, whatever their list says, and what would help."""
     if not signature.get("signers") or not signature.get("certificates"):
-        return "It was checked before signers were kept, so nobody can be asked.", "Upload it as a new package."
+        return (
+            say("It was checked before signers were kept, so nobody can be asked."),
+            say("Upload it as a new package."),
+        )
     if signature.get("covers") == "sources":
         reason = say("Only the digests are signed: name, provider and version could be changed unnoticed.")
-        return reason, "Sign the whole manifest, as NFV-SOL 004 has it."
+        return reason, say("Sign the whole manifest, as NFV-SOL 004 has it.")
     if signature.get("uncovered_count"):
         count = signature["uncovered_count"]
         files = ", ".join(str(name) for name in list(signature.get("uncovered", ()))[:3])
-        are = "file is" if count == 1 else "files are"
-        return (
-            f"{count} {are} not covered by the signature: {files}.",
-            "List every file in the manifest and sign again.",
-        )
+        if count == 1:
+            reason = say("1 file is not covered by the signature: {files}.", files=files)
+        else:
+            reason = say("{count} files are not covered by the signature: {files}.", count=count, files=files)
+        return reason, say("List every file in the manifest and sign again.")
     if signature.get("loose"):
-        return f"It could be changed unnoticed: {signature['loose']}.", "Sign it again with an ordinary tool."
+        reason = say("It could be changed unnoticed: {loose}.", loose=signature["loose"])
+        return reason, say("Sign it again with an ordinary tool.")
     return None
 
 
@@ -171,7 +176,7 @@ def _judge(signer: Mapping[str, Any], signature: Mapping[str, Any], trust: Trust
         if any(each not in used for each in lists[len(trust.lists) :]):
             raise NoPath(say("it carries revocation lists of nobody on the way"), say("Sign again without them."))
     except NoPath as why:
-        reason = _sentence(str(why))
+        reason = _sentence(why.reason)
         return Judgement(replace(standing, reason=reason), why.remedy, claimed_at=claimed, notes=tuple(notes))
     notes += _late(used, now)
     name = f"{anchor.name}, on the list of the store" if anchor.store else anchor.name
@@ -240,7 +245,9 @@ def _all_fresh(path: list[bytes], used: list[RevocationList], now: datetime) -> 
 
 def _late(used: Iterable[RevocationList], now: datetime) -> list[str]:
     late = [r.next_update for r in used if r.next_update is not None and r.next_update <= now]
-    return [f"A revocation list on the way is out of date since {min(late):%Y-%m-%d}."] if late else []
+    if not late:
+        return []
+    return [say("A revocation list on the way is out of date since {day}.", day=f"{min(late):%Y-%m-%d}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +274,7 @@ def _stamped(told: Mapping[str, Any], trust: TrustList, now: datetime, notes: li
             say(
                 "It carries a timestamp of {authority}, which does not count here: {why}.",
                 authority=told.get("authority"),
-                why=why,
+                why=why.reason,
             )
         )
         return None
@@ -340,6 +347,8 @@ def _until(signature: Mapping[str, Any], trust: TrustList, now: datetime) -> dat
     return min(moment for moment in moments if moment > now)
 
 
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+def _sentence(why: str) -> str:
+    """Return a reason as a sentence of its own; other languages have it without the capital."""
+    whole = why.endswith(".")
+    told = why if whole else f"{why}."
+    return Said(told[:1].upper() + told[1:], "{why}" if whole else gettext_noop("{why}."), {"why": why})

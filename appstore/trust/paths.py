@@ -44,7 +44,7 @@ class NoPath(Exception):
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)
-        self.remedy = remedy
+        self.reason, self.remedy = reason, remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,8 @@ def revoked(
             if stamped is not None and stamped < at and reason not in _COMPROMISED:
                 continue
             name = cms.short_name(child.subject)
-            return f"{name} was revoked at {at:%Y-%m-%d %H:%M} UTC ({reason.replace('_', ' ')})", used
+            moment, why = f"{at:%Y-%m-%d %H:%M}", reason.replace("_", " ")
+            return say("{name} was revoked at {moment} UTC ({why})", name=name, moment=moment, why=why), used
     return "", used
 
 

@@ -46,9 +46,11 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
         for name in sorted(each.name for each in folder.iterdir()):
             if name.partition(".")[2] != ending:
                 continue
-            # The rename is the claim: of several readers one succeeds. `_purge` and `_size` pass by other endings.
+            # The rename is the claim: of several readers one succeeds. `_purge` and `_size` pass by other endings. A message
+            # that waited for long is as young as its claim, so that nobody sweeps it from under the reader.
             claimed = folder / f"{name}.{uuid.uuid4()}.taken"
             try:
+                os.utime(folder / name)
                 (folder / name).rename(claimed)
             except FileNotFoundError:
                 continue

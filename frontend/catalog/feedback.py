@@ -76,7 +76,7 @@ def reviews_page(request: HttpRequest, pk: Any) -> HttpResponse:
             "rows": rows,
             "histogram": reviews.histogram(app),
             "mine": mine,
-            "why_not": reviews.why_not(actor, app, organisation) if organisation else "You are in no organisation.",
+            "why_not": reviews.why_not(actor, app, organisation) if organisation else _("You are in no organisation."),
             "moderates": reviews.moderates(actor),
             "may_answer": not app.origin and actor.may("feedback.write", app.organisation_id),
             "may_report": bool(actor.organisations("feedback.write")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from frontend.forms import PortalForm
 from frontend.page import page, paged, words_of
 from mecm.fleet import services
 from mecm.fleet.api import sought
-from mecm.fleet.causes import SOURCES
+from mecm.fleet.causes import CAUSES, SOURCES
 from mecm.fleet.models import Alarm, AlarmQuerySet, Severity
 
 #: Source kind -> the page about such a thing.
@@ -87,7 +88,7 @@ def _alarms(request: HttpRequest, form: AcknowledgeForm, status: int = 200) -> H
         or words_of(request, "show") not in ("", "standing"),
         "shown": SHOWN,
         "severities": Severity.values,
-        "sources": SOURCES,
+        "sources": {kind: _(word) for kind, word in SOURCES.items()},
         "note_limit": services.LONGEST_NOTE,
     }
     live = bool(request.htmx)  # type: ignore[attr-defined]
@@ -166,13 +167,19 @@ def _alarm(request: HttpRequest, alarm: Alarm, form: AcknowledgeForm | None = No
         "alarm": alarm,
         "events": alarm.events.all()[:200],  # type: ignore[attr-defined]
         "earlier": services.earlier(alarm),
-        "source_word": SOURCES.get(alarm.source_kind, alarm.source_kind),
+        "source_word": _said(SOURCES, alarm.source_kind),
+        "cause_word": _said(CAUSES, alarm.cause),
         "source_page": _page_of(alarm) if linked else "",
         "node_page": reverse("frontend:node", args=[alarm.node_id]) if alarm.node_id else "",
         "may_write": _actor(request).may("nodes.write", alarm.organisation_id),
         "form": form or AcknowledgeForm(initial={"note": alarm.note}),
     }
     return render(request, "frontend/fleet/alarm.html", shown, status=400 if form else 200)
+
+
+def _said(words: Mapping[str, str], code: str) -> str:
+    """Return what people call it; a code that we have no words for stays as it is."""
+    return _(words[code]) if code in words else code
 
 
 def _page_of(alarm: Alarm) -> str:

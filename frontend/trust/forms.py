@@ -44,6 +44,7 @@ class AnchorForm(PortalForm):
             ("timestamp", gettext_lazy("timestamps")),
         ],
         initial=Anchor.Purpose.PUBLISHER,
+        widget=forms.RadioSelect,  # whole sentences, which a closed list would cut
     )
     certificate = _pem(4, gettext_lazy("Certificates (PEM)"), required=False)
     file = forms.FileField(label=gettext_lazy("or a file"), required=False, max_length=200)
@@ -58,9 +59,6 @@ class AnchorForm(PortalForm):
         required=False,
         max_length=500,
         help_text=gettext_lazy("Where it is from, who checked its fingerprint."),
-    )
-    note = forms.CharField(
-        required=False, max_length=500, help_text=gettext_lazy("Where it is from, who checked its fingerprint.")
     )
     called = {**PortalForm.called, "expires_at": "expires", "text": "certificate"}
 

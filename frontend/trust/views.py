@@ -23,7 +23,7 @@ from frontend.deeds import Question, ReasonForm, answered
 from frontend.page import page, paged, told
 from frontend.store.packages import PACKAGES, visible
 from frontend.trust import verifying
-from frontend.trust.forms import AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm, SigningForm
+from frontend.trust.forms import LEAST, AnchorForm, CrlForm, DistrustForm, EndForm, PolicyForm, SigningForm
 
 END = gettext_lazy("After that day it counts no more.")
 REVOKE = gettext_lazy(
@@ -54,6 +54,7 @@ def trust_page(request: HttpRequest) -> HttpResponse:
         "tab": "list",
         "own": organisation,
         "both": both,
+        "least": dict(LEAST),
         "rows": paged(request, anchors, table=tables.ANCHORS),
         "crls": list(Crl.objects.filter(organisation_id__in=whose)[:50]),
         "distrusts": list(Distrust.objects.filter(organisation=organisation)[:50]),

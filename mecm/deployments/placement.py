@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from core.words import say
@@ -14,6 +15,8 @@ from engines.hosts import overlap
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64v8": "arm64", "armv8": "arm64"}
 
 _NOTHING = Compute()
+#: What a node may have said nothing of.
+_CPU, _MEMORY, _STORAGE = say("CPU"), say("memory"), say("storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,16 +252,16 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
     unknown = [
         noun
         for noun, need, has in (
-            ("CPU", requirement.compute.cpu_millis, node.capacity.cpu_millis),
-            ("memory", requirement.compute.memory_bytes, node.capacity.memory_bytes),
-            ("storage", requirement.compute.storage_bytes, node.capacity.storage_bytes),
+            (_CPU, requirement.compute.cpu_millis, node.capacity.cpu_millis),
+            (_MEMORY, requirement.compute.memory_bytes, node.capacity.memory_bytes),
+            (_STORAGE, requirement.compute.storage_bytes, node.capacity.storage_bytes),
         )
         if need and not has
     ]
     if unknown:
         yield Reason(
             "capacity-unknown",
-            say("{name} has not said how much {unknown} it has", name=node.name, unknown=" and ".join(unknown)),
+            say("{name} has not said how much {unknown} it has", name=node.name, unknown=reduce(_and, unknown)),
         )
     if not node.has_mep:
         yield Reason(
@@ -284,6 +287,10 @@ def _remarks(requirement: Requirement, node: NodeFacts) -> Iterable[Reason]:
             ),
             {"node": node.name, "service": service},
         )
+
+
+def _and(one: str, another: str) -> str:
+    return say("{one} and {another}", one=one, another=another)
 
 
 def _cores(millis: int) -> str:

@@ -30,8 +30,8 @@ from mecm.recalls.progress import Standing
 #: Source kinds.
 NODE, DEPLOYMENT, OPERATION, PARTNER, RECALL, MEP = "node", "deployment", "operation", "partner", "recall", "mep"
 SOURCES = {
-    NODE: "node", DEPLOYMENT: "deployment", OPERATION: "long work", PARTNER: "partner store", RECALL: "recall",
-    MEP: "MEC platform of a node", "rollout": "rollout",
+    NODE: _("node"), DEPLOYMENT: _("deployment"), OPERATION: _("long work"), PARTNER: _("partner store"),
+    RECALL: _("recall"), MEP: _("MEC platform of a node"), "rollout": _("rollout"),
 }  # fmt: skip
 
 OFFLINE, CERTIFICATE = "node-offline", "certificate-ends"
@@ -39,6 +39,13 @@ FAILED, NOT_READY = "deployment-failed", "deployment-not-ready"
 WORK_FAILED = "operation-failed"
 UNREACHABLE, LYING = "partner-unreachable", "partner-not-believed"
 RECALL_DARK = "recall-dark-nodes"
+#: Probable causes in words; those that a node's own platform tells are its own.
+CAUSES = {
+    OFFLINE: _("node offline"), CERTIFICATE: _("certificate about to end"), FAILED: _("deployment failed"),
+    NOT_READY: _("deployment not ready"), WORK_FAILED: _("long work failed"),
+    UNREACHABLE: _("partner store cannot be reached"), LYING: _("partner store not believed"),
+    RECALL_DARK: _("recall not confirmed by dark nodes"), "rollout-stopped": _("rollout stopped"),
+}  # fmt: skip
 #: The causes that the sweep raises, and clears as soon as it does not find them any more.
 SWEPT = (OFFLINE, CERTIFICATE, FAILED, NOT_READY, WORK_FAILED, UNREACHABLE, LYING, RECALL_DARK)
 

@@ -75,13 +75,28 @@ class Counts:
         """How much of it is done."""
         return 100 * self.done // self.total if self.total else 100
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """The sum in words, as `2 of 3 done, 1 dark`."""
         if not self.total:
             return say("runs nowhere")
-        parts = [f"{self.done} of {self.total} done"]
-        parts += [f"{self.under_way} under way"] if self.under_way else []
-        parts += [f"{self.dark} dark"] if self.dark else []
-        return ", ".join(parts)
+        done, total, under_way, dark = self.done, self.total, self.under_way, self.dark
+        if not under_way and not dark:
+            return say("{done} of {total} done", done=done, total=total)
+        if not dark:
+            return say("{done} of {total} done, {under_way} under way", done=done, total=total, under_way=under_way)
+        if not under_way:
+            return say("{done} of {total} done, {dark} dark", done=done, total=total, dark=dark)
+        return say(
+            "{done} of {total} done, {under_way} under way, {dark} dark",
+            done=done,
+            total=total,
+            under_way=under_way,
+            dark=dark,
+        )
+
+    def __str__(self) -> str:
+        return str(self.words)
 
 
 def counts(places: Iterable[tuple[Hashable, Standing]]) -> Counts:

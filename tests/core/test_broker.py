@@ -102,6 +102,24 @@ def test_what_a_killed_process_left_is_swept(channel: Any, tmp_path: Path) -> No
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [young.name]
 
 
+def test_a_message_that_waited_for_long_is_not_swept_while_it_is_taken(
+    channel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = channel()
+    reader._put("q", {"body": "late"})
+    (message,) = tmp_path.glob("*.msg")
+    os.utime(message, (time.time() - broker.LEFT_AFTER - 1,) * 2)
+    read = Path.read_text
+
+    def read_meanwhile(self: Path) -> str:
+        if self.suffix == ".taken":
+            channel()  # another process starts, and sweeps
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_text", read_meanwhile)
+    assert taken(reader) == {"body": "late"}
+
+
 def bind(open_channel: Callable[[], Any], names: list[str]) -> None:
     """Bind queues in a process of its own."""
     each = open_channel()

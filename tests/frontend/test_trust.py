@@ -24,6 +24,7 @@ def text(response: Any) -> str:
 
 def test_an_anchor_is_added_ended_and_revoked_on_the_page(pages: Any) -> None:
     assert "Nobody is trusted yet" in text(pages.get("/trust"))
+    assert 'for="id_note">备注</label>' in text(pages.get("/trust", headers={"Accept-Language": "zh-CN"}))
     facts = {"certificate": pki.ROOT.pem, "name": "Harbour", "purpose": "publisher", "expires": "", "note": ""}
     assert "Harbour can be trusted now" in text(pages.post("/trust/anchors", facts, follow=True))
     anchor = Anchor.objects.get()

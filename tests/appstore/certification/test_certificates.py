@@ -174,8 +174,9 @@ def fresh(sha256: str, **changes: Any) -> dict[str, Any]:
 def test_a_partners_certificate_counts_while_its_lab_is_trusted(
     package: Any, actor: Actor, trusted: TrustedLab
 ) -> None:
-    said = federating.accept(package, fresh(package.sha256), "some store")
+    said = federating.accept(package, {**fresh(package.sha256), "beside": "what nobody signed"}, "some store")
     assert said == {"level": "standard", "lab": "Harbour lab"}
+    assert sorted(Certificate.objects.get().envelope) == ["payload", "payloadType", "signatures"]
     assert federating.accept(package, fresh(package.sha256), "again")["level"] == "standard"
     assert issuing.levels_of([package.pk]) == {package.pk: "standard"}
     assert federating.describe(package) == {"certification": "standard"}

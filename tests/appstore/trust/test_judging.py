@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from appstore.packages import signatures, signing
 from appstore.trust import judging, paths
 from appstore.trust.judging import Anchor, TrustList
+from core.spoken import in_language
 from tests.appstore.trust import pki
 
 TEXT = b"metadata:\nSource: a.txt\n"
@@ -191,3 +192,18 @@ def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert state(SIGNED, pki.trusting(pki.ROOT))[0] == "trusted"
+
+
+def test_why_nobody_is_trusted_is_said_in_the_readers_language(speak: Any) -> None:
+    speak(
+        {
+            "{why}.": "{why}。",
+            "nobody on the trust list vouches for the signer": "信任列表中无人为签名者担保",
+            "It could be changed unnoticed: {loose}.": "可能被更改：{loose}。",
+        }
+    )
+    stranger = judging.assess(SIGNED, pki.trusting(), pki.NOW).standing.reason
+    assert stranger == "Nobody on the trust list vouches for the signer."
+    assert in_language(stranger, "zh-hans") == "信任列表中无人为签名者担保。"
+    loose = judging.assess({**SIGNED, "loose": "it is BER"}, pki.trusting(pki.ROOT), pki.NOW).standing.reason
+    assert in_language(loose, "zh-hans") == "可能被更改：it is BER。"
