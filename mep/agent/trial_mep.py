@@ -55,9 +55,11 @@ class Goodbye:
         self.delivered = sum(listeners.values_list("delivered", flat=True))
         self.known = app is not None
         self.was_ready = app is not None and app.state == AppState.READY
-        self.began = time.monotonic()
         mp1.begin_termination(app_instance_id, timeout=grace)
-        self.under_way = App.objects.filter(pk=app_instance_id, state=AppState.TERMINATING).exists()
+        # Not before: writing that down may have waited for the database.
+        self.began = time.monotonic()
+        self.deadline = App.objects.filter(pk=app_instance_id).values_list("deadline", flat=True).first()
+        self.under_way = self.deadline is not None
         self.notified, self.error = False, ""
 
     def look(self) -> dict[str, Any] | None:
@@ -72,9 +74,12 @@ class Goodbye:
             return self._told(confirmed=False, seconds=seconds)
         if App.objects.filter(pk=self.id, state=AppState.TERMINATING).exists():
             return self._told(confirmed=False, seconds=seconds) if seconds > self.grace else None
-        # Its state changed before its time was up: nobody but the application does that.
-        confirmed = seconds < self.grace
+        # A busy node may look here long after: what counts is when the MEP was told.
+        at = App.objects.filter(pk=self.id).values_list("confirmed_at", flat=True).first()
+        confirmed = at is not None and self.deadline is not None and at <= self.deadline
         self.notified = self.notified or confirmed
+        if confirmed:
+            seconds = min(seconds, max(0.0, at - (self.deadline - self.grace)))
         return self._told(confirmed=confirmed, seconds=seconds)
 
     def _listeners(self) -> Any:
