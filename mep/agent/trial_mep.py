@@ -76,11 +76,10 @@ class Goodbye:
             return self._told(confirmed=False, seconds=seconds) if seconds > self.grace else None
         # A busy node may look here long after: what counts is when the MEP was told.
         at = App.objects.filter(pk=self.id).values_list("confirmed_at", flat=True).first()
-        confirmed = at is not None and self.deadline is not None and at <= self.deadline
-        self.notified = self.notified or confirmed
-        if confirmed:
-            seconds = min(seconds, max(0.0, at - (self.deadline - self.grace)))
-        return self._told(confirmed=confirmed, seconds=seconds)
+        if at is None or self.deadline is None or at > self.deadline:
+            return self._told(confirmed=False, seconds=seconds)
+        self.notified = True
+        return self._told(confirmed=True, seconds=min(seconds, max(0.0, at - (self.deadline - self.grace))))
 
     def _listeners(self) -> Any:
         return Subscription.objects.filter(app_id=self.id, kind=Subscription.TERMINATION)

@@ -284,6 +284,7 @@ def describe(app: App) -> dict[str, Any]:
         "provisionedAt": app.provisioned_at,
         "readyAt": app.ready_at,
         "terminationDeadline": app.deadline,
+        "terminationConfirmedAt": app.confirmed_at,
     }
 
 
