@@ -356,6 +356,9 @@ def test_a_container_without_limits_gets_the_nodes_and_nobody_more_than_there_is
     assert list(limit_findings(wants(64 << 20), Limits())) == []
 
     capped = Limits(container_memory=1 << 30, tenant_memory=3 << 30)
+    assert capped.memory_for(2 << 30) == 1 << 30, "a revision from before the cap"
+    whole = Limits(tenant_memory=1 << 30)
+    assert [each.code for each in limit_findings(wants(2 << 30), whole)] == ["tenant-memory"]
     assert [each.code for each in limit_findings(wants(2 << 30), capped)] == ["memory-above-cap"]
     assert list(limit_findings(wants(1 << 30, replicas=2), capped, taken=1 << 30)) == []
     assert [each.code for each in blocking(limit_findings(wants(1 << 30, 2), capped, taken=2 << 30))] == [
