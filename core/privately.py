@@ -11,16 +11,23 @@ from pathlib import Path
 def put_once(path: Path, content: bytes) -> None:
     """Write a file with mode 0600 unless there is one of that name; of two that begin at once the first wins."""
     fresh = _fresh(path, content)
-    # link() refuses an existing name.
-    with suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
+    try:
+        # link() refuses an existing name.
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
     _keep(path.parent)
 
 
 def put(path: Path, content: bytes) -> None:
     """Write a file with mode 0600 in the place of the one there, at one stroke: whoever reads finds one or the other."""
-    _fresh(path, content).replace(path)
+    fresh = _fresh(path, content)
+    try:
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink()  # it may hold a key
+        raise
     _keep(path.parent)
 
 

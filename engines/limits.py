@@ -23,8 +23,12 @@ class Limits:
 
     def memory_for(self, declared: int) -> int:
         """Return the limit of a container that declares this much; 0 declares nothing."""
-        own = (self.memory, self.container_memory, self.tenant_memory)
-        return declared or min((each for each in own if each), default=0)
+        # The cap holds for what ran before it was set, too, and for a revision that comes back. What a tenant has in all is
+        # judged by what is declared.
+        own = (
+            (declared, self.container_memory) if declared else (self.memory, self.container_memory, self.tenant_memory)
+        )
+        return min((each for each in own if each), default=0)
 
     def disk_for(self, declared: int) -> int:
         """Return how large the layer may grow into which a container writes that declares this much."""

@@ -75,8 +75,8 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     tunnel_dst: tuple[Span, ...] = ()
     tunnel_src_ports: tuple[Ports, ...] = ()
     tunnel_dst_ports: tuple[Ports, ...] = ()
-    #: Members given that have no typed form here (uri, packetLabel).
-    others: tuple[str, ...] = ()
+    #: Members given that have no typed form here (uri, packetLabel), each with its values.
+    others: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def families(self) -> frozenset[int]:
@@ -154,9 +154,9 @@ def read(raw: Mapping[str, Any], place: str = "trafficFilter") -> Match:
             if name == "tag" or field not in found:
                 found[field] = tuple(texts)
         else:
-            others.append(name)
+            others.append((name, tuple(sorted(set(texts)))))
     if others:
-        found["others"] = tuple(sorted(others, reverse=True))
+        found["others"] = tuple(sorted(others))
     return Match(**found)
 
 

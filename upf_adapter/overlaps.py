@@ -12,7 +12,7 @@ from upf_adapter.flows import WITH_PORTS, IpAddress, Match, Packet, families, ma
 
 _ALL_PORTS = ((0, 65535),)
 _ALL = {4: ((0, 2**32 - 1),), 6: ((0, 2**128 - 1),)}
-_OF_NO_PACKET = ("qci", "tags", "tunnel_src", "tunnel_dst", "tunnel_src_ports", "tunnel_dst_ports", "others")
+_OF_NO_PACKET = ("qci", "tags", "tunnel_src", "tunnel_dst", "tunnel_src_ports", "tunnel_dst_ports")
 
 Intervals = tuple[tuple[int, int], ...]
 
@@ -103,6 +103,10 @@ def covers(
     if any(getattr(a, name) and getattr(a, name) != getattr(b, name) for name in _OF_NO_PACKET if name != "qci"):
         return False
     if a.qci is not None and a.qci != b.qci:
+        return False
+    told = dict(b.others)
+    # Any value of a list may agree, so fewer match less; none at all matches everything.
+    if any(not told.get(name) or not set(told[name]) <= set(values) for name, values in a.others):
         return False
     seen = b.families & of_b
     if not seen <= a.families & of_a:

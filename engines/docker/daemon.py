@@ -114,10 +114,12 @@ class Daemon:
             try:
                 return self.create(host={**host, "storage_opt": {"size": str(disk)}}, **more)
             except (Invalid, Rejected) as problem:
-                # overlay2 tells only now whether its xfs was mounted with pquota; zfs takes no size below the image's.
-                if "storage-opt" not in problem.detail and "quota" not in problem.detail:
+                # overlay2 tells only now whether its xfs was mounted with pquota, and that holds for all containers; that zfs
+                # takes no size below the image's holds for this one.
+                if "storage-opt" in problem.detail:
+                    self._sizes = False
+                elif "quota" not in problem.detail:
                     raise
-                self._sizes = False
         return self.create(host=host, **more)
 
     def start(self, container: str) -> None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from core.errors import Conflict
+from core.errors import Conflict, Rejected
 from core.findings import Finding
+from core.words import say
 from engines import hosts
 from engines.contract import EngineSettings, HostClaim, Manifest
 from engines.kubernetes import enforcing, policies
@@ -54,12 +55,26 @@ class Guard:
     def keep(self, namespace: str, going: Iterable[str] = ()) -> None:
         """Make our policies in a namespace as they should be; `going` names those of charts not to count on.
 
-        What somebody removed or changed comes back.
+        What somebody removed or changed comes back. Whoever else has policies there, the cluster's owner too, is counted on:
+        ours would open what those close.
         """
-        without, present = frozenset(going), self._api.all(policies.KIND, namespace)
-        charts = [each for each in present if _owner(each) and not _ours(each) and _name(each) not in without]
+        try:
+            self._keep(namespace, frozenset(going))
+        except Rejected as problem:
+            raise Rejected(
+                say(
+                    "The NetworkPolicies that keep tenants apart cannot be kept in {namespace}: {problem}. The user of the "
+                    "node's kubeconfig needs to list, create, change and delete NetworkPolicies and to list nodes",
+                    namespace=namespace,
+                    problem=problem.detail,
+                )
+            ) from problem
+
+    def _keep(self, namespace: str, without: frozenset[str]) -> None:
+        present = self._api.all(policies.KIND, namespace)
+        others = [each for each in present if not _ours(each) and _name(each) not in without]
         here = {_name(each): each for each in present if _ours(each)}
-        wanted = {each["metadata"]["name"]: each for each in policies.wanted(namespace, charts, self.ground())}
+        wanted = {each["metadata"]["name"]: each for each in policies.wanted(namespace, others, self.ground())}
         # New ones first, so that no pod is without one in between.
         for name, body in wanted.items():
             if name not in here:

@@ -129,12 +129,16 @@ class Direct:
             "delivery_error": "",
         }
         mep.terminate(instance, grace)
+        deadline = None
         while True:
             now = self._mep(mep, deployment)
             seconds = self.clock() - began
+            deadline = (now["app"] or {}).get("terminationDeadline") or deadline
             told["notified"] = told["notified"] or _delivered(now) > delivered
             if _state(now) != "TERMINATING" or seconds > grace:
-                told["confirmed"] = listening and _state(now) == "TERMINATED" and seconds < grace
+                told["confirmed"] = (
+                    listening and _state(now) == "TERMINATED" and in_time(now, deadline, seconds < grace)
+                )
                 told["notified"] = told["notified"] or told["confirmed"]
                 return {**told, "seconds": round(seconds, 2)}
             self.sleep(0.2)
@@ -152,6 +156,18 @@ def trouble(problem: BreakwaterError) -> dict[str, Any]:
 
 def _state(told: Mapping[str, Any]) -> str:
     return str((told["app"] or {}).get("state", ""))
+
+
+def in_time(told: Mapping[str, Any], deadline: Any, seen_in_time: bool) -> bool:
+    """Return whether the application confirmed in time by the MEP's own clock, however late anybody looked.
+
+    `deadline` is None when it had confirmed before the first look. Of a MEP that does not tell we know what we saw.
+    """
+    app = told["app"] or {}
+    at = app.get("terminationConfirmedAt")
+    if isinstance(at, int | float):
+        return not isinstance(deadline, int | float) or at <= deadline
+    return "terminationConfirmedAt" not in app and seen_in_time
 
 
 def _delivered(told: Mapping[str, Any]) -> int:

@@ -55,9 +55,11 @@ class Goodbye:
         self.delivered = sum(listeners.values_list("delivered", flat=True))
         self.known = app is not None
         self.was_ready = app is not None and app.state == AppState.READY
-        self.began = time.monotonic()
         mp1.begin_termination(app_instance_id, timeout=grace)
-        self.under_way = App.objects.filter(pk=app_instance_id, state=AppState.TERMINATING).exists()
+        # Not before: writing that down may have waited for the database.
+        self.began = time.monotonic()
+        self.deadline = App.objects.filter(pk=app_instance_id).values_list("deadline", flat=True).first()
+        self.under_way = self.deadline is not None
         self.notified, self.error = False, ""
 
     def look(self) -> dict[str, Any] | None:
@@ -72,10 +74,12 @@ class Goodbye:
             return self._told(confirmed=False, seconds=seconds)
         if App.objects.filter(pk=self.id, state=AppState.TERMINATING).exists():
             return self._told(confirmed=False, seconds=seconds) if seconds > self.grace else None
-        # Its state changed before its time was up: nobody but the application does that.
-        confirmed = seconds < self.grace
-        self.notified = self.notified or confirmed
-        return self._told(confirmed=confirmed, seconds=seconds)
+        # A busy node may look here long after: what counts is when the MEP was told.
+        at = App.objects.filter(pk=self.id).values_list("confirmed_at", flat=True).first()
+        if at is None or self.deadline is None or at > self.deadline:
+            return self._told(confirmed=False, seconds=seconds)
+        self.notified = True
+        return self._told(confirmed=True, seconds=min(seconds, max(0.0, at - (self.deadline - self.grace))))
 
     def _listeners(self) -> Any:
         return Subscription.objects.filter(app_id=self.id, kind=Subscription.TERMINATION)

@@ -12,13 +12,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from core.errors import Invalid
-from upf_adapter.flows import Match, read
+from upf_adapter.flows import read
 from upf_adapter.overlaps import covers
 
 STRICT, FREE = "strict", "free"
 Excess = list[dict[str, str]]
-#: Members of a TrafficFilter that have no typed form: their values are compared as they are.
-_UNTYPED = ("uri", "packetLabel")
 
 
 def traffic_excess(approved: Mapping[str, Any], wanted: Mapping[str, Any]) -> Excess:
@@ -51,7 +49,7 @@ def filter_within(approved: Mapping[str, Any], wanted: Mapping[str, Any]) -> boo
         wide, narrow = read(approved), read(wanted)
     except Invalid:
         return False
-    return _untyped_within(approved, wanted) and covers(_typed(wide), _typed(narrow))
+    return covers(wide, narrow)
 
 
 def dns_excess(
@@ -96,20 +94,6 @@ def _usable(text: str) -> str:
     if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
         return ""
     return str(address)
-
-
-def _typed(match: Match) -> Match:
-    """Return the filter without the members that `_untyped_within` compares, of which a `Match` knows the names alone."""
-    return Match(**{name: getattr(match, name) for name in match.__struct_fields__ if name != "others"})
-
-
-def _untyped_within(approved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    for name in _UNTYPED:
-        allowed = set(approved.get(name) or ())
-        asked = set(wanted.get(name) or ())
-        if allowed and not (asked and asked <= allowed):
-            return False
-    return True
 
 
 def _excess(field: str, detail: str) -> dict[str, str]:

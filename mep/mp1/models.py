@@ -59,6 +59,9 @@ class App(models.Model):
     state = models.CharField(max_length=12, choices=AppState.choices(), default=AppState.PROVISIONED)
     action = models.CharField(max_length=12, blank=True, help_text="operationAction of the termination under way")
     deadline = models.FloatField(null=True, help_text="epoch seconds at which the termination under way is over")
+    confirmed_at = models.FloatField(
+        null=True, help_text="epoch seconds at which the app confirmed its last termination; null: it did not"
+    )
     provisioned_at = models.FloatField()
     ready_at = models.FloatField(null=True)
     certificate = models.CharField(

@@ -146,6 +146,7 @@ def begin_termination(
     before, after = AppState(app.state), announced(AppState(app.state), listening=listening, action=wanted)
     if after is before and not (after is AppState.STOPPED and _offers(app)):
         return
+    app.confirmed_at = None
     if after is AppState.TERMINATING:
         app.state, app.action, app.deadline = after, wanted, (time.time() if now is None else now) + grace
         app.save()
@@ -159,7 +160,9 @@ def begin_termination(
 def confirm_termination(app_instance_id: str, action: Action) -> None:
     """The app has finished what it had to do; `Conflict` when nobody asked it to."""
     app = _app(app_instance_id)
-    _end(app, confirmed_termination(AppState(app.state), app.action, action))
+    after = confirmed_termination(AppState(app.state), app.action, action)
+    app.confirmed_at = time.time()
+    _end(app, after)
 
 
 @transaction.atomic
@@ -281,6 +284,7 @@ def describe(app: App) -> dict[str, Any]:
         "provisionedAt": app.provisioned_at,
         "readyAt": app.ready_at,
         "terminationDeadline": app.deadline,
+        "terminationConfirmedAt": app.confirmed_at,
     }
 
 

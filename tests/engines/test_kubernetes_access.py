@@ -239,6 +239,12 @@ def manifest(kind: str, version: str = "v1", **body: Any) -> Manifest:
         (manifest("RoleBinding", roleRef={"kind": "ClusterRole", "name": "cluster-admin"}), "rights-of-the-cluster"),
         (manifest("Role", rules=[{"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}]), "rights-too-wide"),
         (manifest("Role", rules=[{"resources": ["namespaces/status"], "verbs": ["patch"]}]), "rights-too-wide"),
+        (manifest("Role", rules=[{"resources": ["ingresses"], "verbs": ["get", "create"]}]), "rights-too-wide"),
+        (manifest("EndpointSlice", "discovery.k8s.io/v1"), "addresses-of-a-service"),
+        *(
+            (manifest("Service", spec={"type": "ExternalName", "externalName": name}), "other-namespace")
+            for name in ("a.db.t-rival.svc.cluster.local.", "db.t-rival", "10-42-1-5.t.pod.cluster.local", "10.42.1.5")
+        ),
         (manifest("ClusterRole"), "kind-belongs-to-the-cluster"),
         (manifest("Pod", spec={"hostNetwork": True, "containers": []}), "host-hostnetwork"),
         (
@@ -257,6 +263,11 @@ def test_what_reaches_beyond_the_tenant_is_refused(bad: Manifest, code: str) -> 
 def test_what_stays_in_its_namespace_is_fine() -> None:
     fine = [
         manifest("Role", rules=[{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]),
+        manifest("Role", rules=[{"resources": ["ingresses", "endpoints"], "verbs": ["get", "list", "watch"]}]),
+        *(
+            manifest("Service", spec={"type": "ExternalName", "externalName": name})
+            for name in ("db.t.svc.cluster.local", "db.example.org", "example.org")
+        ),
         manifest("RoleBinding", roleRef={"kind": "Role", "name": "it"}),
         manifest("RoleBinding", roleRef={"kind": "ClusterRole", "name": "view"}),
         manifest("ConfigMap", metadata={"name": "it", "namespace": "t"}),

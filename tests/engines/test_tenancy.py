@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from core.errors import Invalid
+from core.errors import Invalid, Rejected
 from core.findings import Level, blocking
 from engines import hosts
 from engines.contract import EngineSettings, HostClaim, Manifest
@@ -186,6 +186,7 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[str, Object] = {}
         self.done: list[str] = []
+        self.forbids = False
         self.api = Api(Access.read(kubeconfig()), httpx2.MockTransport(self.answer))
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -196,6 +197,9 @@ class Shelf:
             listed = [{"kind": "NetworkPolicy", "name": "networkpolicies", "namespaced": True}]
             return httpx2.Response(200, json={"resources": listed})
         assert path == "/apis/networking.k8s.io/v1/namespaces/t-acme"
+        if self.forbids:
+            status = {"kind": "Status", "apiVersion": "v1", "code": 403, "message": "networkpolicies is forbidden"}
+            return httpx2.Response(403, json=status)
         if request.method == "GET":
             return httpx2.Response(200, json={"kind": "List", "items": list(self.kept.values())})
         if request.method == "DELETE":
@@ -221,6 +225,27 @@ def test_what_somebody_removed_or_changed_comes_back_and_nothing_is_written_twic
 
     assert shelf.done == ["put breakwater-tenant-ingress", "post breakwater-tenant-egress"]
     assert shelf.kept["breakwater-tenant-ingress"]["spec"]["ingress"] != [{}]
+    shelf.api.close()
+
+
+def test_a_user_who_may_not_keep_policies_is_told_what_it_needs() -> None:
+    shelf = Shelf()
+    shelf.forbids = True
+    with pytest.raises(
+        Rejected, match=r"networkpolicies is forbidden.*needs to list, create, change and delete NetworkPolicies"
+    ):
+        Guard(shelf.api, EngineSettings()).keep("t-acme")
+    shelf.api.close()
+
+
+def test_what_the_clusters_owner_closed_stays_closed() -> None:
+    shelf = Shelf()
+    shelf.kept["deny"] = {
+        "metadata": {"name": "deny"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []},
+    }
+    Guard(shelf.api, EngineSettings()).keep("t-acme")
+    assert not any(lets_in(list(shelf.kept.values()), {"app": "db"}, who) for who in (OWN, PLATFORM, *OUTSIDE))
     shelf.api.close()
 
 
@@ -331,6 +356,9 @@ def test_a_container_without_limits_gets_the_nodes_and_nobody_more_than_there_is
     assert list(limit_findings(wants(64 << 20), Limits())) == []
 
     capped = Limits(container_memory=1 << 30, tenant_memory=3 << 30)
+    assert capped.memory_for(2 << 30) == 1 << 30, "a revision from before the cap"
+    whole = Limits(tenant_memory=1 << 30)
+    assert [each.code for each in limit_findings(wants(2 << 30), whole)] == ["tenant-memory"]
     assert [each.code for each in limit_findings(wants(2 << 30), capped)] == ["memory-above-cap"]
     assert list(limit_findings(wants(1 << 30, replicas=2), capped, taken=1 << 30)) == []
     assert [each.code for each in blocking(limit_findings(wants(1 << 30, 2), capped, taken=2 << 30))] == [
@@ -368,6 +396,11 @@ def test_the_disk_is_bounded_where_the_driver_can_and_nowhere_is_that_claimed_el
     for _ in range(2):
         assert surprised.create_sized(5 << 30, name="n", image="i", host={}) == "made"
     assert (surprised.asked, surprised.sizes_disk()) == ([{"size": str(5 << 30)}, None, None], False)
+
+    # One that is too small for its image says nothing of the containers of others.
+    small = Refusing("zfs", refuses="zfs set quota=1: size is less than current used or reserved space")
+    assert small.create_sized(1, name="n", image="i", host={}) == "made"
+    assert small.sizes_disk()
 
     other = Refusing("btrfs", refuses="no such image")
     with pytest.raises(Invalid, match="no such image"):

@@ -219,7 +219,7 @@ def test_whatever_is_brought_is_there_and_comes_out_the_same(db: None, given_sec
 #: Columns that have another name in the file, and those that each node finds out or makes itself.
 RENAMED = {"tag": "id", "rule_id": "id", "body": "rule", "family": "ip_address_type", "address": "ip_address"}
 OWN = {
-    models.App: {"secret"},
+    models.App: {"secret", "confirmed_at"},
     models.Service: {"due_at"},
     models.Subscription: {"next_try_at", "room"},
     models.Notice: {"id"},

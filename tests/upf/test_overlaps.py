@@ -39,6 +39,14 @@ def test_a_rule_behind_a_wider_one_never_decides() -> None:
     ]
 
 
+def test_other_values_of_what_no_packet_shows_are_not_covered() -> None:
+    one, both = rule("a", 1, uri=["/a"]), rule("b", 2, "PASSTHROUGH", uri=["/b", "/a"], packetLabel="x")
+    assert told(one, both) == []
+    assert told(rule("b", 1, uri=["/b", "/a"]), rule("a", 2, "PASSTHROUGH", uri="/a", packetLabel="x")) == [
+        ("never", "a", ["b"])
+    ]
+
+
 def test_two_halves_of_a_rule_may_be_taken_by_two_others() -> None:
     low = rule("low", 1, dstAddress=["203.0.113.0/25"])
     high = rule("high", 2, "PASSTHROUGH", dstAddress=["203.0.113.128/25"])

@@ -21,7 +21,7 @@ from mecm.edge.models import DesiredObject, NodeSync, ReportedObject
 from mecm.trials import sandbox as lending
 from mecm.trials import services
 from mecm.trials.models import Sandbox, Trial
-from mecm.trials.nodes import Agent, Direct, hand_of
+from mecm.trials.nodes import Agent, Direct, hand_of, in_time
 from mecm.trials.sandbox import MecmSandbox, Provider
 from tests.mecm.trials.conftest import Played
 
@@ -223,6 +223,23 @@ def test_what_an_untrusted_check_asks_is_looked_at_first(sandbox: MecmSandbox, a
         ask(sandbox)
     sandbox.trial.refresh_from_db()
     assert sandbox.trial.commands == before
+
+
+@pytest.mark.parametrize(
+    ("app", "deadline", "seen", "confirmed"),
+    [
+        ({"terminationConfirmedAt": 105.0}, 110.0, False, True),
+        ({"terminationConfirmedAt": 111.0}, 110.0, True, False),
+        ({"terminationConfirmedAt": 105.0}, None, False, True),
+        ({"terminationConfirmedAt": None}, 110.0, True, False),
+        ({}, 110.0, True, True),
+        ({}, 110.0, False, False),
+    ],
+)
+def test_a_confirmation_counts_by_the_clock_of_the_mep(
+    app: dict[str, Any], deadline: float | None, seen: bool, confirmed: bool
+) -> None:
+    assert in_time({"app": app}, deadline, seen) is confirmed
 
 
 @pytest.mark.parametrize("method", ["services", "rules", "usage", "logs", "restart", "terminate"])

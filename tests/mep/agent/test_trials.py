@@ -265,6 +265,17 @@ def test_a_confirmed_goodbye(bench: Bench, instance: str) -> None:
     assert told["seconds"] < 60
 
 
+def test_a_confirmation_in_time_counts_however_late_anybody_looks(bench: Bench, instance: str) -> None:
+    bench.command("goodbye", grace=60)
+    assert bench.trials.step("t") is not None
+    mp1.confirm_termination(instance, Action.TERMINATING)
+    pass_time(bench, 100)
+    assert bench.trials.step("t") is None
+    told = bench.answer()
+    assert told["confirmed"]
+    assert told["seconds"] <= told["grace"]
+
+
 def test_a_goodbye_that_is_heard_and_ignored(bench: Bench, instance: str) -> None:
     bench.command("goodbye", grace=60)
     assert bench.trials.step("t") is not None
