@@ -207,8 +207,9 @@ def _widens(place: str, level: Level) -> Finding:
         "policy-widens",
         place,
         say("would let the pods of other tenants in"),
-        say("name pods of the app, or namespaces of the platform by kubernetes.io/metadata.name; pods that no policy of the "
-            "chart selects are reached from the tenant's own pods, the platform and from outside"),
+        say("name pods of the app, or namespaces of the platform by kubernetes.io/metadata.name, or leave the policy out by a "
+            "value (often networkPolicy.enabled: false); pods that no policy of the chart selects are reached from the "
+            "tenant's own pods, the platform and from outside"),
     )  # fmt: skip
 
 

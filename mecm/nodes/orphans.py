@@ -90,7 +90,7 @@ def remove(node: Node, namespace: str, name: str, *, actor: Actor) -> Orphan:
         raise Missing(
             say("{node} has told of no release {release} without a wish.", node=node, release=repr(name[:80]))
         )
-    if node.deployments.not_removed().filter(namespace=namespace, name=name).exists():
+    if _held(node, namespace, name):
         raise Conflict(
             say("A deployment of this centre holds {name}; remove that instead.", name=f"{namespace}/{name}")
         )
@@ -187,7 +187,12 @@ def _told(node: Node, key: str, generation: int, status: Mapping[str, Any]) -> N
 
 
 def _held(node: Node, namespace: str, name: str) -> bool:
-    return node.deployments.not_removed().filter(namespace=namespace, name=name).exists()
+    where = Q(node=node)
+    if node.engine == "kubernetes":
+        # Two nodes may be one cluster, whoever registered them, and each takes the other's releases for orphans.
+        where |= Q(node__engine="kubernetes")
+    held = node.deployments.model._default_manager.filter(where, namespace=namespace, name=name)
+    return bool(held.not_removed().exists())
 
 
 def _note(node: Node, key: str, generation: int, state: str, message: str = "") -> None:

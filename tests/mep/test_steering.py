@@ -285,6 +285,7 @@ def test_a_rule_that_an_app_activates_moves_packets(app: Mp1, settings: Any, tmp
         config = tmp_path / "upf.json"
         config.write_text(json.dumps({"socket": str(helper.socket)}))
         settings.UPF, settings.UPF_CONFIG = "nftables", str(config)
+        settings.APP_RULES = "free"  # another filter than the descriptor's
         rule = {
             **TRAFFIC_RULE,
             "trafficFilter": [{"dstAddress": ["203.0.113.5"], "protocol": ["UDP"]}],

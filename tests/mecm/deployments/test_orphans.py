@@ -106,3 +106,19 @@ def test_a_name_that_was_deployed_meanwhile_is_left_to_its_deployment(make_node:
     drain()
     assert shown(node) == {deployment.name: "kept"}
     assert len(engine.releases()) == 1
+
+
+def test_what_runs_on_another_node_of_perhaps_the_same_cluster_is_left_alone(
+    make_node: Any, actor: Any, deploy: Any
+) -> None:
+    held = deploy(node=make_node("one"))
+    other = make_node("other")
+    key = f"{held.namespace}/{held.name}"
+    ReportedObject.objects.create(
+        node=other, kind="node", key="self", status={"unwished": [key]}, observed_generation=0
+    )
+    Node.objects.update(engine="kubernetes")
+    with pytest.raises(Conflict, match="A deployment of this centre holds"):
+        orphans.remove(other, held.namespace, held.name, actor=actor)
+    Node.objects.update(engine="docker")  # each has a runtime of its own
+    assert orphans.remove(other, held.namespace, held.name, actor=actor).state == orphans.ASKED
