@@ -57,8 +57,8 @@ def dns_excess(
 ) -> Excess:
     """Return the members of a wanted DNS rule that go beyond the approved one; empty when none does.
 
-    The name may lead to the approved address or to one of the app's `own`; caches may not keep that longer than they
-    were to keep what was approved. Both are columns of a DNS rule.
+    The name may lead to the approved address or to one of the app's `own`; caches may not keep that longer than what
+    was approved, or than the platform's default where that is more. Both are columns of a DNS rule.
     """
     found: Excess = []
     if wanted["domain_name"] != approved["domain_name"]:
