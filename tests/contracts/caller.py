@@ -9,6 +9,7 @@ from pathlib import Path
 
 import engines
 from engines.contract import EngineSettings, Release
+from engines.limits import Limits
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     settings, release = wish["settings"], wish["release"]
     if settings["state_dir"]:
         settings["state_dir"] = Path(settings["state_dir"])
+    settings["limits"] = Limits(**settings["limits"])
     release["chart"] = Path(release["chart"])
     engine = engines.registry.get(wish["engine"])(EngineSettings(**settings))
     print("applying", flush=True)
