@@ -317,13 +317,3 @@ def test_steps_do_not_pile_up(put: Any, found: Any) -> None:
     put("B")
     assert Step.objects.filter(serial__lt=100).count() == 0
     assert sorted(found()) == ["A", "B"]
-
-
-@pytest.mark.live
-def test_postgresql_finds_the_same(repository: Any) -> None:
-    import subprocess
-    import sys
-
-    run = [sys.executable, "tools/servers.py", "postgres", "--", sys.executable, "-m", "pytest", "-p", "no:randomly"]
-    done = subprocess.run([*run, "tests/appstore/catalog"], cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
