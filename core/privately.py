@@ -17,7 +17,7 @@ def put_once(path: Path, content: bytes) -> None:
             os.link(fresh, path)
     finally:
         fresh.unlink()
-    _keep(path.parent)
+    sync_folder(path.parent)
 
 
 def put(path: Path, content: bytes) -> None:
@@ -28,20 +28,25 @@ def put(path: Path, content: bytes) -> None:
     except OSError:
         fresh.unlink()  # it may hold a key
         raise
-    _keep(path.parent)
+    sync_folder(path.parent)
 
 
 def _fresh(path: Path, content: bytes) -> Path:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        fresh.unlink(missing_ok=True)  # a full disk leaves no part of a secret
+        raise
     return fresh
 
 
-def _keep(folder: Path) -> None:
-    """Have the name on the disk, too: a database may be about to rely on it."""
+def sync_folder(folder: Path) -> None:
+    """Have the names of a folder on the disk, too: a database may be about to rely on them."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

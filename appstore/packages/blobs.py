@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
+from core import privately
 from core.errors import Invalid, TooLarge, Unavailable
 from core.words import say
 
@@ -86,7 +87,7 @@ class Incoming:
         self.path.chmod(0o444)
         self.path.replace(target)
         self._kept = True
-        sync_folder(target.parent)
+        privately.sync_folder(target.parent)
 
     def abandon(self) -> None:
         """Forget the file unless it was kept."""
@@ -147,7 +148,7 @@ def adopt(path: Path, sha256: str) -> None:
         # Over a file that is there: it has the same bytes, and is now as new as the garbage sweep should think.
         path.replace(target)
         os.utime(target)
-        sync_folder(target.parent)
+        privately.sync_folder(target.parent)
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -191,14 +192,6 @@ def _remove_if_old(path: Path, old: float) -> bool:
         trash.unlink()
         return True
     return False
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _start_writeback(handle: int) -> None:

@@ -19,6 +19,7 @@ from uuid import UUID
 from django.conf import settings
 
 from appstore.packages import blobs
+from core import privately
 from core.errors import Conflict, Invalid, TooLarge
 from core.words import say
 
@@ -103,7 +104,7 @@ class Partial:
         with blobs.disk_errors():
             os.fsync(self._handle)
             if not self.offset:
-                blobs.sync_folder(self.path.parent)
+                privately.sync_folder(self.path.parent)
         return self.size
 
     @property

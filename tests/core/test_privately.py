@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +22,14 @@ def test_what_could_not_take_its_place_is_not_left_beside_it(tmp_path: Path) -> 
     privately.put_once(folder / "new", b"two")
     assert (folder / "new").read_bytes() == b"one"
     assert sorted(each.name for each in folder.iterdir()) == ["key", "new"]
+
+
+@pytest.mark.parametrize("write", [privately.put, privately.put_once])
+def test_a_full_disk_leaves_no_part_of_a_secret(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "key", b"secret")
+    assert not [each for each in tmp_path.iterdir() if each.is_file()]
